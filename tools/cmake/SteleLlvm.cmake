@@ -1,8 +1,11 @@
 # LLVM/MLIR 22 as shared libraries (`MLIR`, `LLVM`); never mixed with their
 # static parts, except lld's, which are static only and use LLVM's dylib.
-find_package(MLIR 22 REQUIRED CONFIG
-  HINTS /usr/lib/llvm-22/lib/cmake/mlir)
-find_package(LLVM 22 REQUIRED CONFIG HINTS /usr/lib/llvm-22/lib/cmake/llvm)
+find_package(LLVM REQUIRED CONFIG HINTS /usr/lib/llvm-22/lib/cmake/llvm)
+find_package(MLIR REQUIRED CONFIG HINTS /usr/lib/llvm-22/lib/cmake/mlir)
+if(NOT LLVM_VERSION_MAJOR EQUAL 22)
+  message(FATAL_ERROR "LLVM ${LLVM_VERSION} at ${LLVM_DIR}: version 22 is needed "
+    "(tools/quickstart installs it; -DLLVM_DIR= names another place)")
+endif()
 list(APPEND CMAKE_MODULE_PATH ${MLIR_CMAKE_DIR} ${LLVM_CMAKE_DIR})
 include(TableGen)
 include(AddLLVM)
