@@ -79,27 +79,37 @@ __attribute__((target("avx512f,avx512vnni"))) double Int8Avx512() {
 }
 
 // Runs `work` on every thread at once; returns the best rate of all rounds in
-// units of 1e9 per second.
+// units of 1e9 per second. The clock runs from the first thread's start to the
+// last one's end: the waiting main thread may wake late on a busy machine.
 template <typename Work>
 double BestRate(int threads, Work work) {
+  using Clock = std::chrono::steady_clock;
+  struct Share {
+    Clock::time_point begin, end;
+    double amount;
+  };
   double best = 0;
   for (int round = 0; round < kRounds; ++round) {
-    std::barrier start(threads + 1);
-    std::vector<double> amounts(threads);
+    std::barrier start(threads);
+    std::vector<Share> shares(threads);
     std::vector<std::thread> pool;
     for (int t = 0; t < threads; ++t) {
       pool.emplace_back([&, t] {
         start.arrive_and_wait();
-        amounts[t] = work(t);
+        shares[t].begin = Clock::now();
+        shares[t].amount = work(t);
+        shares[t].end = Clock::now();
       });
     }
-    start.arrive_and_wait();
-    auto begin = std::chrono::steady_clock::now();
     for (auto& thread : pool) thread.join();
-    std::chrono::duration<double> seconds =
-        std::chrono::steady_clock::now() - begin;
+    Clock::time_point begin = shares[0].begin, end = shares[0].end;
     double amount = 0;
-    for (double a : amounts) amount += a;
+    for (const Share& share : shares) {
+      begin = std::min(begin, share.begin);
+      end = std::max(end, share.end);
+      amount += share.amount;
+    }
+    std::chrono::duration<double> seconds = end - begin;
     best = std::max(best, amount / seconds.count() / 1e9);
   }
   return best;
