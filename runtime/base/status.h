@@ -99,10 +99,10 @@ class [[nodiscard]] Result {
 #define STELE_CONCAT_INNER(a, b) a##b
 #define STELE_CONCAT(a, b) STELE_CONCAT_INNER(a, b)
 
-#define STELE_RETURN_IF_ERROR(expr)                 \
-  do {                                              \
-    ::stele::Status stele_status = (expr);          \
-    if (!stele_status.ok()) return stele_status;    \
+#define STELE_RETURN_IF_ERROR(expr)              \
+  do {                                           \
+    ::stele::Status stele_status = (expr);       \
+    if (!stele_status.ok()) return stele_status; \
   } while (0)
 
 // STELE_ASSIGN_OR_RETURN(auto x, F()): x = F()'s value, or return its Status.

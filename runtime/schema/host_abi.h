@@ -19,16 +19,16 @@ extern "C" {
 // The ragged batch of one step. T tokens of S sequences, mixed prefill and
 // decode, never padded; sequence s owns tokens [q_offsets[s], q_offsets[s+1]).
 typedef struct SteleBatch {
-  int32_t tokens;            // T
-  int32_t sequences;         // S
-  int32_t logit_count;       // L: rows whose logits are wanted
-  int32_t page_table_blocks; // length of each row of a page table
-  const int32_t* token_ids;  // [T], each in [0, vocab)
-  const int32_t* positions;  // [T] absolute position in its sequence, from 0
-  const int32_t* sequence;   // [T] index of the token's sequence, in [0, S)
-  const int32_t* q_offsets;  // [S + 1]
-  const int32_t* kv_lengths; // [S] tokens in the cache after this step
-  const int32_t* logit_rows; // [L] token indices, ascending
+  int32_t tokens;             // T
+  int32_t sequences;          // S
+  int32_t logit_count;        // L: rows whose logits are wanted
+  int32_t page_table_blocks;  // length of each row of a page table
+  const int32_t* token_ids;   // [T], each in [0, vocab)
+  const int32_t* positions;   // [T] absolute position in its sequence, from 0
+  const int32_t* sequence;    // [T] index of the token's sequence, in [0, S)
+  const int32_t* q_offsets;   // [S + 1]
+  const int32_t* kv_lengths;  // [S] tokens in the cache after this step
+  const int32_t* logit_rows;  // [L] token indices, ascending
   // [S], each [layers, kv_heads, page_table_blocks]: page that holds the
   // tokens [b * block, (b + 1) * block) of one layer and KV head. Page p
   // starts at cache + p * page_bytes: K [block, head_dim], V [block, head_dim].
@@ -39,11 +39,11 @@ typedef struct SteleHostArgs {
   void* const* bindings;      // in the order of the plan's launch
   const int64_t* immediates;  // likewise
   const SteleBatch* batch;
-  void* scratch;              // this worker's, 64-byte aligned, scratch_bytes
-  uint32_t worker;            // [0, workers)
+  void* scratch;    // this worker's, 64-byte aligned, scratch_bytes
+  uint32_t worker;  // [0, workers)
   uint32_t workers;
-  uint32_t* next_item;        // 0 before the launch; shared by its workers,
-                              // for atomic fetch-add where work is uneven
+  uint32_t* next_item;  // 0 before the launch; shared by its workers,
+                        // for atomic fetch-add where work is uneven
 } SteleHostArgs;
 
 typedef void (*SteleHostKernel)(const SteleHostArgs* args);
