@@ -1,0 +1,69 @@
+// The front door of the road: a checkpoint on disk as the rest of the compiler
+// sees it, whatever its format. Configuration, tensors under their Hugging
+// Face names, rows of weights as f32; the weights themselves stay on disk.
+#ifndef STELE_COMPILER_IMPORT_CHECKPOINT_H
+#define STELE_COMPILER_IMPORT_CHECKPOINT_H
+
+#include "stele/compiler/Import/Config.h"
+#include "stele/compiler/Import/InputFile.h"
+#include "stele/compiler/Import/Tensor.h"
+#include "llvm/ADT/ArrayRef.h"
+#include "llvm/ADT/StringMap.h"
+#include <memory>
+#include <vector>
+
+namespace stele::checkpoint {
+
+class GgufFile;
+
+class Checkpoint {
+public:
+  // A Hugging Face folder, a .gguf file, or a config.json alone. The last has
+  // no tensors and serves compiles with synthetic weights.
+  static llvm::Expected<std::unique_ptr<Checkpoint>> open(llvm::StringRef path);
+  ~Checkpoint();
+
+  const ModelConfig &config() const { return modelConfig; }
+  llvm::ArrayRef<TensorInfo> tensors() const { return tensorList; }
+  // The tensor of that name, or null.
+  const TensorInfo *find(llvm::StringRef name) const;
+
+  // Rows [begin, end) of the tensor seen as [shape[0], rest], dequantised to
+  // f32. A NaN or infinity is an error that names its place. Safe from several
+  // threads; holds at most a few rows of the file's bytes.
+  llvm::Error readRows(const TensorInfo &tensor, int64_t begin, int64_t end,
+                       float *out) const;
+
+  // Where tokenizer and template files are looked for: the Hugging Face
+  // folder, empty for a GGUF file.
+  llvm::StringRef folder() const { return folderPath; }
+  // The GGUF file with its metadata (tokenizer.ggml.*), or null.
+  const GgufFile *gguf() const { return ggufFile.get(); }
+  // The checkpoint's chat template: chat_template.jinja, or the one inside
+  // tokenizer_config.json or the GGUF metadata; nothing when there is none.
+  llvm::Expected<std::optional<std::string>> chatTemplate() const;
+
+private:
+  Checkpoint() = default;
+  llvm::Error openAny(llvm::StringRef path);
+  llvm::Error openFolder(llvm::StringRef path);
+  llvm::Error openConfig(llvm::StringRef path);
+  llvm::Error openGguf(llvm::StringRef path);
+  llvm::Error openSafeTensors();
+  llvm::Error readRopeFactors(const TensorInfo &tensor);
+  llvm::Error indexTensors();
+  llvm::Error checkTiedWeights();
+  llvm::Error checkFinite(const TensorInfo &tensor, int64_t row,
+                          llvm::ArrayRef<float> values) const;
+
+  ModelConfig modelConfig;
+  std::string folderPath;
+  std::vector<std::unique_ptr<InputFile>> files;
+  std::vector<TensorInfo> tensorList;
+  llvm::StringMap<size_t> tensorIndex;
+  std::unique_ptr<GgufFile> ggufFile;
+};
+
+} // namespace stele::checkpoint
+
+#endif // STELE_COMPILER_IMPORT_CHECKPOINT_H

@@ -1,0 +1,581 @@
+// config.json to ModelConfig. See Config.h.
+#include "stele/compiler/Import/Config.h"
+#include "stele/compiler/Import/Errors.h"
+#include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringSet.h"
+#include "llvm/ADT/StringSwitch.h"
+#include <cmath>
+
+using namespace stele::checkpoint;
+
+// Fields of config.json that do not change what one forward pass computes:
+// names, training and generation settings, file formats. Everything that is
+// neither here nor read below is refused.
+static const llvm::StringSet<> &harmlessFields() {
+  static const llvm::StringSet<> fields = {
+      "_attn_implementation",
+      "_attn_implementation_autoset",
+      "_name_or_path",
+      "attention_dropout",
+      "attn_implementation",
+      "bad_words_ids",
+      "begin_suppress_tokens",
+      "chunk_size_feed_forward",
+      "decoder_start_token_id",
+      "diversity_penalty",
+      "do_sample",
+      "dtype",
+      "early_stopping",
+      "encoder_no_repeat_ngram_size",
+      "exponential_decay_length_penalty",
+      "finetuning_task",
+      "forced_bos_token_id",
+      "forced_eos_token_id",
+      "id2label",
+      "initializer_range",
+      "is_decoder",
+      "is_llama_config",
+      "label2id",
+      "length_penalty",
+      "max_length",
+      "max_window_layers", // read where use_sliding_window makes it matter
+      "min_length",
+      "name_or_path",
+      "no_repeat_ngram_size",
+      "num_beam_groups",
+      "num_beams",
+      "num_labels",
+      "num_return_sequences",
+      "output_attentions",
+      "output_hidden_states",
+      "output_scores",
+      "pad_token_id",
+      "prefix",
+      "pretraining_tp",
+      "problem_type",
+      "remove_invalid_values",
+      "repetition_penalty",
+      "return_dict",
+      "return_dict_in_generate",
+      "sep_token_id",
+      "suppress_tokens",
+      "task_specific_params",
+      "temperature",
+      "tf_legacy_loss",
+      "tie_last_hidden_states",
+      "tokenizer_class",
+      "top_k",
+      "top_p",
+      "torch_dtype",
+      "torchscript",
+      "transformers.js_config",
+      "transformers_version",
+      "typical_p",
+      "unk_token_id",
+      "unsloth_fixed",
+      "unsloth_version",
+      "use_bfloat16",
+      "use_cache",
+  };
+  return fields;
+}
+
+namespace {
+
+// Reads the members of one JSON object. The first error is kept in `message`
+// and later reads return their defaults, so that a reader is a list of fields
+// and one check at its end.
+class Fields {
+public:
+  // `path` is the object's own name inside the file, empty for the root.
+  Fields(const Json &object, llvm::StringRef file, std::string &message,
+         std::string path = "")
+      : object(object), file(file), message(message), path(std::move(path)) {}
+
+  // The member, or null when it is absent or null: both mean "not set".
+  const Json *get(llvm::StringRef key) {
+    known.insert(key);
+    const Json *value = findMember(object, key);
+    return value && !value->is_null() ? value : nullptr;
+  }
+
+  bool isNull(llvm::StringRef key) const {
+    const Json *value = findMember(object, key);
+    return value && value->is_null();
+  }
+
+  int64_t integer(llvm::StringRef key, int64_t min, int64_t max,
+                  std::optional<int64_t> byDefault = {}) {
+    const Json *value = get(key);
+    if (!value)
+      return missing(key, byDefault, min);
+    bool whole = value->is_number_integer() &&
+                 (!value->is_number_unsigned() ||
+                  value->get<uint64_t>() <= uint64_t(INT64_MAX));
+    if (!whole || value->get<int64_t>() < min || value->get<int64_t>() > max) {
+      fail("{0} is {1}, a whole number from {2} to {3} is needed", name(key),
+           value->dump(), min, max);
+      return byDefault.value_or(min);
+    }
+    return value->get<int64_t>();
+  }
+
+  // A finite number in [min, max].
+  double number(llvm::StringRef key, double min, double max,
+                std::optional<double> byDefault = {}) {
+    const Json *value = get(key);
+    if (!value)
+      return missing(key, byDefault, min);
+    if (!value->is_number() || !(value->get<double>() >= min) ||
+        !(value->get<double>() <= max)) {
+      fail("{0} is {1}, a number from {2} to {3} is needed", name(key),
+           value->dump(), shortest(min), shortest(max));
+      return byDefault.value_or(min);
+    }
+    return value->get<double>();
+  }
+
+  bool boolean(llvm::StringRef key, bool byDefault) {
+    const Json *value = get(key);
+    if (!value)
+      return byDefault;
+    if (!value->is_boolean()) {
+      fail("{0} is {1}, true or false is needed", name(key), value->dump());
+      return byDefault;
+    }
+    return value->get<bool>();
+  }
+
+  std::string string(llvm::StringRef key,
+                     std::optional<std::string> byDefault = {}) {
+    const Json *value = get(key);
+    if (!value)
+      return missing(key, byDefault, std::string());
+    if (!value->is_string()) {
+      fail("{0} is {1}, a string is needed", name(key), value->dump());
+      return byDefault.value_or("");
+    }
+    return value->get<std::string>();
+  }
+
+  // A field whose other values mean a model that is not built here.
+  void mustBe(llvm::StringRef key, const Json &expected) {
+    const Json *value = get(key);
+    if (value && *value != expected)
+      fail("{0} is {1}; only {2} is supported", name(key), value->dump(),
+           expected.dump());
+  }
+
+  // Fails for members that nobody asked for.
+  void refuseUnknown(llvm::StringRef architecture,
+                     const llvm::StringSet<> &harmless) {
+    if (!object.is_object())
+      return;
+    for (const auto &item : object.items())
+      if (!item.value().is_null() && !known.contains(item.key()) &&
+          !harmless.contains(item.key()))
+        fail("unknown field {0} could change what a {1} model computes; if it "
+             "does not, remove it from the file",
+             name(item.key()), architecture);
+  }
+
+  template <typename... Args> void fail(const char *format, Args &&...args) {
+    if (message.empty())
+      message = (file + ": " +
+                 llvm::formatv(format, std::forward<Args>(args)...).str())
+                    .str();
+  }
+
+  Fields child(llvm::StringRef key) {
+    return Fields(object.at(key.str()), file, message, name(key));
+  }
+
+  std::string name(llvm::StringRef key) const {
+    return (path.empty() ? key : llvm::StringRef(path + "." + key.str())).str();
+  }
+  static std::string shortest(double value) { return Json(value).dump(); }
+
+private:
+  template <typename T>
+  T missing(llvm::StringRef key, const std::optional<T> &byDefault,
+            T fallback) {
+    if (!byDefault)
+      fail("{0} is missing", name(key));
+    return byDefault.value_or(fallback);
+  }
+
+  const Json &object;
+  llvm::StringRef file;
+  std::string &message;
+  std::string path;
+  llvm::StringSet<> known;
+};
+
+} // namespace
+
+// Sizes that no model comes near; they keep later products inside 64 bits.
+static constexpr int64_t maxWidth = 1 << 24;
+static constexpr int64_t maxLayers = 1 << 14;
+static constexpr int64_t maxContext = 1 << 30;
+
+static std::string familyOf(llvm::StringRef architecture) {
+  return llvm::StringSwitch<std::string>(architecture)
+      .Case("LlamaForCausalLM", "llama")
+      .Case("MistralForCausalLM", "mistral")
+      .Case("Qwen2ForCausalLM", "qwen2")
+      .Case("Qwen3ForCausalLM", "qwen3")
+      .Default("");
+}
+
+static void readArchitecture(Fields &fields, ModelConfig &config) {
+  const char *supported = "LlamaForCausalLM, MistralForCausalLM, "
+                          "Qwen2ForCausalLM and Qwen3ForCausalLM are supported";
+  const Json *list = fields.get("architectures");
+  if (!list || !list->is_array() || list->size() != 1 ||
+      !(*list)[0].is_string())
+    return fields.fail("architectures is {0}, one name is needed; {1}",
+                       list ? list->dump() : "missing", supported);
+  std::string architecture = (*list)[0].get<std::string>();
+  config.architecture = familyOf(architecture);
+  if (config.architecture.empty())
+    return fields.fail("architecture '{0}' is not supported; {1}", architecture,
+                       supported);
+  std::string type = fields.string("model_type", config.architecture);
+  if (type != config.architecture)
+    fields.fail("model_type '{0}' does not belong to architecture '{1}'", type,
+                architecture);
+}
+
+static void refuseOtherModels(Fields &fields) {
+  if (fields.get("auto_map"))
+    fields.fail(
+        "auto_map names Python code for this model, which is never run; "
+        "if the built-in architecture is what the weights mean, remove "
+        "auto_map from the file");
+  if (const Json *quantization = fields.get("quantization_config")) {
+    const Json *method = findMember(*quantization, "quant_method");
+    fields.fail(
+        "quantization_config with quant_method {0} is not supported; use "
+        "the unquantised checkpoint or a GGUF file",
+        method ? method->dump() : "missing");
+  }
+  fields.mustBe("add_cross_attention", false);
+  fields.mustBe("is_encoder_decoder", false);
+  fields.mustBe("partial_rotary_factor", 1.0);
+  fields.mustBe("pruned_heads", Json::object());
+  fields.mustBe("rope_interleaved", false);
+  fields.mustBe("tie_encoder_decoder", false);
+  fields.mustBe("use_mrope", false);
+}
+
+static void readSizes(Fields &fields, ModelConfig &config) {
+  config.vocab = fields.integer("vocab_size", 1, maxWidth);
+  config.hidden = fields.integer("hidden_size", 1, maxWidth);
+  config.intermediate = fields.integer("intermediate_size", 1, maxWidth);
+  config.layers = fields.integer("num_hidden_layers", 1, maxLayers);
+  config.heads = fields.integer("num_attention_heads", 1, maxWidth);
+  // Only llama's reader gives a missing value a meaning.
+  std::optional<int64_t> kvDefault;
+  if (config.architecture == "llama")
+    kvDefault = config.heads;
+  config.kvHeads =
+      fields.integer("num_key_value_heads", 1, maxWidth, kvDefault);
+  config.context = fields.integer("max_position_embeddings", 1, maxContext);
+  config.rmsEps = fields.number("rms_norm_eps", 1e-30, 1, 1e-6);
+
+  if (config.architecture == "qwen3") {
+    config.headDim = fields.integer("head_dim", 1, maxWidth, 128);
+    return;
+  }
+  if (!fields.get("head_dim") && config.hidden % config.heads)
+    fields.fail(
+        "hidden_size {0} is not a multiple of num_attention_heads {1} and "
+        "there is no head_dim",
+        config.hidden, config.heads);
+  config.headDim =
+      fields.integer("head_dim", 1, maxWidth, config.hidden / config.heads);
+}
+
+static void readActivation(Fields &fields, ModelConfig &config) {
+  std::string name = fields.string("hidden_act", "silu");
+  config.activation = llvm::StringSwitch<std::string>(name)
+                          .Cases({"silu", "swish"}, "silu")
+                          .Case("gelu", "gelu")
+                          .Cases({"gelu_new", "gelu_pytorch_tanh"}, "gelu_tanh")
+                          .Default("");
+  if (config.activation.empty())
+    fields.fail("hidden_act '{0}' is not supported; silu, gelu, gelu_new and "
+                "gelu_pytorch_tanh are",
+                name);
+}
+
+static void readBiases(Fields &fields, ModelConfig &config) {
+  llvm::StringRef family = config.architecture;
+  if (family == "llama" || family == "qwen3")
+    config.attentionBias = config.outputBias =
+        fields.boolean("attention_bias", false);
+  if (family == "qwen2")
+    config.attentionBias = true;
+  if (family == "llama")
+    config.mlpBias = fields.boolean("mlp_bias", false);
+  config.qkNorm = family == "qwen3";
+}
+
+// layer_types, one name per layer; returns false when it is absent.
+static bool readLayerTypes(Fields &fields, ModelConfig &config) {
+  const Json *types = fields.get("layer_types");
+  if (!types)
+    return false;
+  if (!types->is_array() || int64_t(types->size()) != config.layers) {
+    fields.fail(
+        "layer_types does not have one entry for each of the {0} layers",
+        config.layers);
+    return false;
+  }
+  for (const Json &type : *types) {
+    if (type != "full_attention" && type != "sliding_attention")
+      fields.fail(
+          "layer_types has {0}; full_attention and sliding_attention are "
+          "supported",
+          type.dump());
+    config.slidingLayers.push_back(type == "sliding_attention");
+  }
+  return true;
+}
+
+static void readSlidingWindow(Fields &fields, ModelConfig &config) {
+  llvm::StringRef family = config.architecture;
+  bool isQwen = family == "qwen2" || family == "qwen3";
+  bool used = family == "mistral" ||
+              (isQwen && fields.boolean("use_sliding_window", false));
+  bool hasTypes = readLayerTypes(fields, config);
+  if (fields.get("sliding_window") || family == "mistral") {
+    // Mistral's class has a window of 4096 unless the file says null.
+    int64_t window = fields.integer("sliding_window", 1, maxContext, 4096);
+    if (used && !fields.isNull("sliding_window"))
+      config.slidingWindow = window;
+    if (!used && !isQwen)
+      fields.fail(
+          "sliding_window is {0}, which a {1} model does not have; remove "
+          "it from the file",
+          window, family);
+  }
+  bool anySliding = llvm::is_contained(config.slidingLayers, true);
+  if (!config.slidingWindow) {
+    if (anySliding)
+      fields.fail(
+          "layer_types has sliding_attention, but no sliding_window is in "
+          "use");
+    config.slidingLayers.clear();
+    return;
+  }
+  if (!hasTypes) {
+    int64_t full =
+        isQwen ? fields.integer("max_window_layers", 0, maxLayers, 28) : 0;
+    for (int64_t layer = 0; layer < config.layers; ++layer)
+      config.slidingLayers.push_back(layer >= full);
+  } else if (family == "mistral" &&
+             llvm::is_contained(config.slidingLayers, false)) {
+    fields.fail("layer_types mixes windows, but every layer of a mistral model "
+                "has the same");
+  }
+}
+
+static double yarnScale(double factor, double mscale) {
+  return factor <= 1 ? 1 : 0.1 * mscale * std::log(factor) + 1;
+}
+
+static void readYarn(Fields &rope, RopeScaling &scaling, int64_t context) {
+  scaling.kind = RopeScaling::Kind::Yarn;
+  scaling.factor =
+      rope.number("factor", 1, 1e6, double(context) / scaling.originalContext);
+  auto optional = [&](llvm::StringRef key) -> std::optional<double> {
+    if (!rope.get(key))
+      return std::nullopt;
+    return rope.number(key, 0, 1e6);
+  };
+  std::optional<double> attention = optional("attention_factor");
+  std::optional<double> mscale = optional("mscale");
+  std::optional<double> mscaleAll = optional("mscale_all_dim");
+  if (attention)
+    scaling.attentionFactor = *attention;
+  else if (mscale.value_or(0) && mscaleAll.value_or(0))
+    scaling.attentionFactor = yarnScale(scaling.factor, *mscale) /
+                              yarnScale(scaling.factor, *mscaleAll);
+  else
+    scaling.attentionFactor = yarnScale(scaling.factor, 1);
+  scaling.betaFast = rope.number("beta_fast", 1e-3, 1e6, 32);
+  scaling.betaSlow = rope.number("beta_slow", 1e-3, 1e6, 1);
+  scaling.truncate = rope.boolean("truncate", true);
+}
+
+static void readLlama3(Fields &rope, RopeScaling &scaling) {
+  scaling.kind = RopeScaling::Kind::Llama3;
+  scaling.factor = rope.number("factor", 1, 1e6);
+  scaling.lowFreqFactor = rope.number("low_freq_factor", 1e-3, 1e6);
+  scaling.highFreqFactor = rope.number("high_freq_factor", 1e-3, 1e6);
+  if (scaling.highFreqFactor <= scaling.lowFreqFactor)
+    rope.fail("{0} {1} is not greater than low_freq_factor {2}",
+              rope.name("high_freq_factor"), scaling.highFreqFactor,
+              scaling.lowFreqFactor);
+}
+
+// One of `rope_scaling` (transformers 4, theta beside it) and `rope_parameters`
+// (transformers 5, theta inside).
+static void readRopeObject(Fields &fields, llvm::StringRef key,
+                           ModelConfig &config) {
+  const Json *object = fields.get(key);
+  if (!object->is_object())
+    return fields.fail("{0} is {1}, an object is needed", key, object->dump());
+  Fields rope = fields.child(key);
+  for (const char *nested : {"full_attention", "sliding_attention"})
+    if (rope.get(nested))
+      return rope.fail("{0}: positions that differ from layer to layer are not "
+                       "supported",
+                       rope.name(nested));
+  config.ropeTheta = rope.number("rope_theta", 1, 1e15, config.ropeTheta);
+  rope.mustBe("partial_rotary_factor", 1.0);
+
+  std::string type = rope.string("rope_type", rope.string("type", "default"));
+  rope.string("type", ""); // known, whichever spelling counted
+  if (type == "yarn" || type == "llama3")
+    // A field beside the object goes first, as in transformers.
+    config.rope.originalContext =
+        fields.integer("original_max_position_embeddings", 1, maxContext,
+                       rope.integer("original_max_position_embeddings", 1,
+                                    maxContext, config.context));
+  if (type == "linear") {
+    config.rope.kind = RopeScaling::Kind::Linear;
+    config.rope.factor = rope.number("factor", 1, 1e6);
+  } else if (type == "llama3") {
+    readLlama3(rope, config.rope);
+  } else if (type == "yarn") {
+    readYarn(rope, config.rope, config.context);
+  } else if (type != "default") {
+    return rope.fail("{0} '{1}' is not supported; default, linear, llama3 and "
+                     "yarn are",
+                     rope.name("rope_type"), type);
+  }
+  rope.refuseUnknown(config.architecture, {});
+}
+
+static void readRope(Fields &fields, ModelConfig &config) {
+  config.ropeTheta = fields.number("rope_theta", 1, 1e15, 10000);
+  bool scaling = fields.get("rope_scaling");
+  bool parameters = fields.get("rope_parameters");
+  if (scaling && parameters)
+    return fields.fail("has both rope_scaling and rope_parameters; keep one");
+  if (scaling || parameters)
+    readRopeObject(fields, scaling ? "rope_scaling" : "rope_parameters",
+                   config);
+}
+
+// Inside its first chunk, dual chunk attention is plain attention: until it is
+// built, such a model is the plain one with a context that ends there.
+static void readDualChunk(Fields &fields, ModelConfig &config) {
+  if (!fields.get("dual_chunk_attention_config"))
+    return;
+  Fields chunk = fields.child("dual_chunk_attention_config");
+  int64_t size = chunk.integer("chunk_size", 2, maxContext);
+  int64_t local = chunk.integer("local_size", 1, maxContext);
+  chunk.get("original_max_position_embeddings");
+  chunk.get("sparse_attention_config");
+  chunk.get("sparse_attention_enabled");
+  chunk.get("sparse_attention_threshold");
+  if (local >= size)
+    return chunk.fail("{0} {1} is not less than chunk_size {2}",
+                      chunk.name("local_size"), local, size);
+  chunk.refuseUnknown(config.architecture, {});
+  config.context = std::min(config.context, size - local);
+  config.notes.push_back(llvm::formatv(
+      "dual_chunk_attention_config: dual chunk attention is not "
+      "built yet, the context is limited to its first chunk of {0} "
+      "tokens",
+      size - local));
+}
+
+// A token id, a list of ids, or nothing.
+static llvm::SmallVector<uint32_t> readTokenIds(Fields &fields,
+                                                llvm::StringRef key) {
+  llvm::SmallVector<uint32_t> ids;
+  const Json *value = fields.get(key);
+  if (!value)
+    return ids;
+  Json list = value->is_array() ? *value : Json::array({*value});
+  for (const Json &id : list) {
+    if (!id.is_number_unsigned() || id.get<uint64_t>() > INT32_MAX) {
+      fields.fail("{0} is {1}, a token id or a list of them is needed", key,
+                  value->dump());
+      return {};
+    }
+    ids.push_back(id.get<uint32_t>());
+  }
+  return ids;
+}
+
+static void readTokens(Fields &fields, ModelConfig &config) {
+  llvm::SmallVector<uint32_t> eos = readTokenIds(fields, "eos_token_id");
+  llvm::SmallVector<uint32_t> bos = readTokenIds(fields, "bos_token_id");
+  if (!eos.empty())
+    config.eosIds = std::move(eos);
+  if (!bos.empty())
+    config.bosId = bos.front();
+}
+
+static void readGeneration(Fields &fields, ModelConfig &config) {
+  readTokens(fields, config);
+  GenerationDefaults &generation = config.generation;
+  generation.doSample = fields.boolean("do_sample", false);
+  generation.temperature = fields.number("temperature", 0, 1e6, 1);
+  generation.topK = fields.integer("top_k", 0, maxWidth, 0);
+  generation.topP = fields.number("top_p", 0, 1, 1);
+  generation.minP = fields.number("min_p", 0, 1, 0);
+  generation.repetitionPenalty =
+      fields.number("repetition_penalty", 1e-3, 1e3, 1);
+}
+
+llvm::Error stele::checkpoint::checkConfig(const ModelConfig &config,
+                                           llvm::StringRef file) {
+  if (config.heads % config.kvHeads)
+    return makeError(
+        "{0}: {1} attention heads are not a multiple of {2} KV heads", file,
+        config.heads, config.kvHeads);
+  if (config.headDim % 2)
+    return makeError(
+        "{0}: head dimension {1} is odd; rotary positions need pairs", file,
+        config.headDim);
+  return llvm::Error::success();
+}
+
+llvm::Expected<ModelConfig>
+stele::checkpoint::readHfConfig(const Json &json, llvm::StringRef file,
+                                const Json *generationJson,
+                                llvm::StringRef generationFile) {
+  ModelConfig config;
+  if (!json.is_object())
+    return makeError("{0}: is not a JSON object", file);
+  std::string message;
+  Fields fields(json, file, message);
+  readArchitecture(fields, config);
+  if (message.empty()) {
+    refuseOtherModels(fields);
+    readSizes(fields, config);
+    readActivation(fields, config);
+    readBiases(fields, config);
+    readSlidingWindow(fields, config);
+    readRope(fields, config);
+    readDualChunk(fields, config);
+    config.tiedEmbeddings = fields.boolean("tie_word_embeddings", false);
+    readTokens(fields, config);
+    fields.refuseUnknown(config.architecture, harmlessFields());
+  }
+  if (generationJson) {
+    Fields generation(*generationJson, generationFile, message);
+    readGeneration(generation, config);
+  }
+  if (!message.empty())
+    return makeError("{0}", message);
+  if (llvm::Error error = checkConfig(config, file))
+    return std::move(error);
+  return config;
+}
