@@ -11,6 +11,8 @@ include(TableGen)
 include(AddLLVM)
 include(AddMLIR)
 
+include(SteleTableGen)
+
 add_library(stele_llvm INTERFACE)
 target_include_directories(stele_llvm SYSTEM INTERFACE
   ${LLVM_INCLUDE_DIRS} ${MLIR_INCLUDE_DIRS})

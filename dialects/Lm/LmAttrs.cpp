@@ -1,0 +1,372 @@
+// Verifiers, parts of the syntax, and registration of the lm dialect's
+// attributes; and the rotary frequencies that #lm.rope describes.
+
+#include "stele/dialects/Lm/LmAttrs.h"
+
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/DialectImplementation.h"
+#include "stele/dialects/Lm/LmDialect.h"
+#include "stele/dialects/Lm/LmTypes.h"
+#include "llvm/ADT/StringSet.h"
+#include "llvm/ADT/TypeSwitch.h"
+#include <cmath>
+
+using namespace mlir;
+using namespace stele::lm;
+
+FailureOr<Real> stele::lm::parseReal(AsmParser &parser) {
+  double value;
+  SMLoc location = parser.getCurrentLocation();
+  if (parser.parseFloat(value))
+    return failure();
+  if (!std::isfinite(value))
+    return parser.emitError(location, "expected a finite number");
+  return Real(value);
+}
+
+void stele::lm::printReal(AsmPrinter &printer, Real value) {
+  printer.printFloat(APFloat(static_cast<double>(value)));
+}
+
+/// `none`, `top_k(k)` or `top_p(p)`.
+static ParseResult parseBlockSelect(AsmParser &parser, BlockSelect &select,
+                                    int64_t &topK, Real &topP) {
+  StringRef keyword;
+  SMLoc location = parser.getCurrentLocation();
+  if (parser.parseKeyword(&keyword))
+    return failure();
+  std::optional<BlockSelect> kind = symbolizeBlockSelect(keyword);
+  if (!kind)
+    return parser.emitError(location, "expected none, top_k or top_p, got ")
+           << keyword;
+  select = *kind;
+  topK = 0;
+  topP = 0;
+  if (select == BlockSelect::None)
+    return success();
+  if (parser.parseLParen())
+    return failure();
+  if (select == BlockSelect::TopK) {
+    if (parser.parseInteger(topK))
+      return failure();
+  } else {
+    FailureOr<Real> value = parseReal(parser);
+    if (failed(value))
+      return failure();
+    topP = *value;
+  }
+  return parser.parseRParen();
+}
+
+static void printBlockSelect(AsmPrinter &printer, BlockSelect select,
+                             int64_t topK, Real topP) {
+  printer << stringifyBlockSelect(select);
+  if (select == BlockSelect::TopK) {
+    printer << "(" << topK << ")";
+  } else if (select == BlockSelect::TopP) {
+    printer << "(";
+    printReal(printer, topP);
+    printer << ")";
+  }
+}
+
+#include "stele/dialects/Lm/LmEnums.cpp.inc"
+#define GET_ATTRDEF_CLASSES
+#include "stele/dialects/Lm/LmAttrs.cpp.inc"
+
+void LmDialect::registerAttributes() {
+  addAttributes<
+#define GET_ATTRDEF_LIST
+#include "stele/dialects/Lm/LmAttrs.cpp.inc"
+      >();
+}
+
+using EmitError = function_ref<InFlightDiagnostic()>;
+
+//===----------------------------------------------------------------------===//
+// Positions
+//===----------------------------------------------------------------------===//
+
+static LogicalResult verifyFactor(EmitError emitError, Real factor) {
+  if (!(factor >= 1))
+    return emitError() << "factor must be at least 1, got " << double(factor)
+                       << " (C1)";
+  return success();
+}
+
+static LogicalResult verifyOriginal(EmitError emitError, int64_t original,
+                                    StringRef rule) {
+  if (original <= 0)
+    return emitError() << "original must be positive, got " << original << " ("
+                       << rule << ")";
+  return success();
+}
+
+LogicalResult LinearScalingAttr::verify(EmitError emitError, Real factor) {
+  return verifyFactor(emitError, factor);
+}
+
+LogicalResult Llama3ScalingAttr::verify(EmitError emitError, Real factor,
+                                        Real low, Real high, int64_t original) {
+  if (failed(verifyFactor(emitError, factor)))
+    return failure();
+  if (!(low > 0 && low < high))
+    return emitError() << "0 < low_freq_factor < high_freq_factor must hold, "
+                          "got "
+                       << double(low) << " and " << double(high) << " (C2)";
+  return verifyOriginal(emitError, original, "C3");
+}
+
+LogicalResult YarnScalingAttr::verify(EmitError emitError, Real factor,
+                                      int64_t original, Real attentionFactor,
+                                      Real betaFast, Real betaSlow,
+                                      bool truncate) {
+  if (failed(verifyFactor(emitError, factor)))
+    return failure();
+  if (!(betaSlow > 0 && betaSlow < betaFast))
+    return emitError() << "0 < beta_slow < beta_fast must hold, got "
+                       << double(betaSlow) << " and " << double(betaFast)
+                       << " (C2)";
+  if (failed(verifyOriginal(emitError, original, "C3")))
+    return failure();
+  if (!(attentionFactor > 0))
+    return emitError() << "attention_factor must be positive, got "
+                       << double(attentionFactor) << " (C4)";
+  return success();
+}
+
+LogicalResult DualChunkAttr::verify(EmitError emitError, int64_t chunk,
+                                    int64_t local, int64_t original) {
+  if (!(local > 0 && local < chunk))
+    return emitError() << "0 < local < chunk must hold, got " << local
+                       << " and " << chunk << " (C1)";
+  return verifyOriginal(emitError, original, "C2");
+}
+
+LogicalResult RopeAttr::verify(EmitError emitError, Real theta, int64_t dims,
+                               Attribute scaling, DualChunkAttr dualChunk) {
+  if (!(theta >= 1))
+    return emitError() << "theta must be at least 1, got " << double(theta)
+                       << " (C1)";
+  if (dims <= 0 || dims % 2 != 0)
+    return emitError() << "dims must be positive and even, got " << dims
+                       << " (C2)";
+  if (scaling &&
+      !isa<LinearScalingAttr, Llama3ScalingAttr, YarnScalingAttr>(scaling))
+    return emitError() << "scaling must be #lm.linear, #lm.llama3 or #lm.yarn, "
+                          "got "
+                       << scaling << " (C3)";
+  return success();
+}
+
+/// Llama 3.1: stretches long wavelengths, keeps short ones, blends between.
+static float scaleLlama3(Llama3ScalingAttr scaling, float frequency) {
+  float original = static_cast<float>(scaling.getOriginal());
+  float factor = static_cast<float>(scaling.getFactor());
+  float low = static_cast<float>(scaling.getLowFreqFactor());
+  float high = static_cast<float>(scaling.getHighFreqFactor());
+  float wavelength = static_cast<float>(2 * M_PI) / frequency;
+  if (wavelength > original / low)
+    return frequency / factor;
+  if (wavelength < original / high)
+    return frequency;
+  float smooth = (original / wavelength - low) / (high - low);
+  return (1 - smooth) * (frequency / factor) + smooth * frequency;
+}
+
+/// The dimension that turns `turns` times in the original context.
+static double yarnDimension(RopeAttr rope, YarnScalingAttr scaling,
+                            double turns) {
+  return rope.getDims() * std::log(scaling.getOriginal() / (turns * 2 * M_PI)) /
+         (2 * std::log(double(rope.getTheta())));
+}
+
+static void scaleYarn(RopeAttr rope, YarnScalingAttr scaling,
+                      MutableArrayRef<float> frequencies) {
+  double low = yarnDimension(rope, scaling, scaling.getBetaFast());
+  double high = yarnDimension(rope, scaling, scaling.getBetaSlow());
+  if (scaling.getTruncate()) {
+    low = std::floor(low);
+    high = std::ceil(high);
+  }
+  low = std::max(low, 0.0);
+  high = std::min(high, double(rope.getDims() - 1));
+  if (low == high)
+    high += 0.001; // a step instead of a ramp
+  for (auto [i, frequency] : llvm::enumerate(frequencies)) {
+    float ramp = std::clamp(
+        static_cast<float>((double(i) - low) / (high - low)), 0.0f, 1.0f);
+    float stretched = frequency / static_cast<float>(scaling.getFactor());
+    frequency = stretched * ramp + frequency * (1 - ramp);
+  }
+}
+
+SmallVector<float> stele::lm::inverseFrequencies(RopeAttr rope) {
+  SmallVector<float> frequencies;
+  float dims = static_cast<float>(rope.getDims());
+  for (int64_t i = 0; i < rope.getDims(); i += 2) {
+    float exponent = static_cast<float>(i) / dims;
+    float power =
+        static_cast<float>(std::pow(double(rope.getTheta()), double(exponent)));
+    frequencies.push_back(1.0f / power);
+  }
+  if (auto linear = dyn_cast_or_null<LinearScalingAttr>(rope.getScaling()))
+    for (float &frequency : frequencies)
+      frequency /= static_cast<float>(linear.getFactor());
+  if (auto llama3 = dyn_cast_or_null<Llama3ScalingAttr>(rope.getScaling()))
+    for (float &frequency : frequencies)
+      frequency = scaleLlama3(llama3, frequency);
+  if (auto yarn = dyn_cast_or_null<YarnScalingAttr>(rope.getScaling()))
+    scaleYarn(rope, yarn, frequencies);
+  return frequencies;
+}
+
+double stele::lm::attentionFactor(RopeAttr rope) {
+  auto yarn = dyn_cast_or_null<YarnScalingAttr>(rope.getScaling());
+  return yarn ? double(yarn.getAttentionFactor()) : 1.0;
+}
+
+//===----------------------------------------------------------------------===//
+// Sparsity and feature maps
+//===----------------------------------------------------------------------===//
+
+LogicalResult BlockSparsityAttr::verify(EmitError emitError, int64_t block,
+                                        int64_t local, int64_t adjacent,
+                                        int64_t sink, BlockSelect select,
+                                        int64_t topK, Real topP,
+                                        Estimator estimate) {
+  if (!isBlockSize(block))
+    return emitError() << "block must be a power of two in 16..1024, got "
+                       << block << " (C1)";
+  if (local < 1)
+    return emitError() << "local must be at least 1, got " << local << " (C2)";
+  if (adjacent < 0 || sink < 0)
+    return emitError() << "adjacent and sink must not be negative, got "
+                       << adjacent << " and " << sink << " (C3)";
+  if (select == BlockSelect::TopK && topK < 1)
+    return emitError() << "top_k must be at least 1, got " << topK << " (C4)";
+  if (select == BlockSelect::TopP && !(topP > 0 && topP <= 1))
+    return emitError() << "top_p must be in (0, 1], got " << double(topP)
+                       << " (C5)";
+  return success();
+}
+
+LogicalResult FeatureMapAttr::verify(EmitError emitError, FeatureMapKind kind,
+                                     int64_t features, bool orthogonal,
+                                     uint64_t seed) {
+  if (features <= 0)
+    return emitError() << "features must be positive, got " << features
+                       << " (C1)";
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Weights and kernels
+//===----------------------------------------------------------------------===//
+
+LogicalResult SegmentAttr::verify(EmitError emitError, StringRef name,
+                                  StringRef source, int64_t rows,
+                                  int64_t firstRow) {
+  if (name.empty() || source.empty())
+    return emitError() << "a segment needs a name and a source, got \"" << name
+                       << "\" and \"" << source << "\" (C1)";
+  if (rows <= 0 || firstRow < 0)
+    return emitError() << "rows must be positive and first_row not negative, "
+                          "got "
+                       << rows << " and " << firstRow << " (C2)";
+  return success();
+}
+
+LogicalResult QuantAttr::verify(EmitError emitError, QuantKind kind,
+                                int64_t group, bool zeroPoint, int64_t axis) {
+  if (group < 16 || group > 256 || !llvm::isPowerOf2_64(group))
+    return emitError() << "group must be a power of two in 16..256, got "
+                       << group << " (C1)";
+  if (axis != 0 && axis != 1)
+    return emitError() << "axis must be 0 or 1, got " << axis << " (C2)";
+  return success();
+}
+
+LogicalResult TileAttr::verify(EmitError emitError, StringRef name,
+                               int64_t value) {
+  if (name.empty())
+    return emitError() << "a tile constant needs a name (C1)";
+  if (value <= 0)
+    return emitError() << "tile constant " << name << " must be positive, got "
+                       << value << " (C2)";
+  return success();
+}
+
+LogicalResult KernelAttr::verify(EmitError emitError, StringRef templateName,
+                                 StringRef target, ArrayRef<TileAttr> tile) {
+  if (templateName.empty() || target.empty())
+    return emitError() << "a kernel needs a template and a target, got \""
+                       << templateName << "\" and \"" << target << "\" (C1)";
+  llvm::StringSet<> names;
+  for (TileAttr constant : tile)
+    if (!names.insert(constant.getName()).second)
+      return emitError() << "tile constant " << constant.getName()
+                         << " is named twice (C2)";
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Model
+//===----------------------------------------------------------------------===//
+
+LogicalResult SamplingAttr::verify(EmitError emitError, bool sample,
+                                   Real temperature, int64_t topK, Real topP,
+                                   Real minP, Real repetitionPenalty) {
+  if (!(temperature >= 0))
+    return emitError() << "temperature must not be negative, got "
+                       << double(temperature) << " (C1)";
+  if (topK < 0)
+    return emitError() << "top_k must not be negative, got " << topK << " (C2)";
+  if (!(topP > 0 && topP <= 1))
+    return emitError() << "top_p must be in (0, 1], got " << double(topP)
+                       << " (C3)";
+  if (!(minP >= 0 && minP <= 1))
+    return emitError() << "min_p must be in [0, 1], got " << double(minP)
+                       << " (C4)";
+  if (!(repetitionPenalty > 0))
+    return emitError() << "repetition_penalty must be positive, got "
+                       << double(repetitionPenalty) << " (C5)";
+  return success();
+}
+
+LogicalResult ModelAttr::verify(EmitError emitError, StringRef architecture,
+                                StringRef name, int64_t vocab, int64_t hidden,
+                                int64_t layers, int64_t heads, int64_t kvHeads,
+                                int64_t headDim, int64_t contextLength,
+                                int64_t trainedContext, int64_t parameters,
+                                ArrayRef<int64_t> eos, int64_t bos,
+                                int64_t slidingWindow, SamplingAttr sampling) {
+  if (architecture.empty())
+    return emitError() << "architecture must not be empty (C1)";
+  std::pair<StringRef, int64_t> sizes[] = {{"vocab", vocab},
+                                           {"hidden", hidden},
+                                           {"layers", layers},
+                                           {"heads", heads},
+                                           {"kv_heads", kvHeads},
+                                           {"head_dim", headDim},
+                                           {"context_length", contextLength},
+                                           {"trained_context", trainedContext}};
+  for (auto [what, size] : sizes)
+    if (size <= 0)
+      return emitError() << what << " must be positive, got " << size
+                         << " (C2)";
+  if (heads % kvHeads != 0)
+    return emitError() << "kv_heads must divide heads, got " << kvHeads
+                       << " and " << heads << " (C3)";
+  if (slidingWindow < 0)
+    return emitError() << "sliding_window must not be negative, got "
+                       << slidingWindow << " (C4)";
+  for (int64_t id : eos)
+    if (id < 0 || id >= vocab)
+      return emitError() << "eos id must be in [0, " << vocab << "), got " << id
+                         << " (C5)";
+  if (bos < -1 || bos >= vocab)
+    return emitError() << "bos id must be in [0, " << vocab << ") or -1, got "
+                       << bos << " (C5)";
+  return success();
+}

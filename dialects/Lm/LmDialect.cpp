@@ -1,0 +1,70 @@
+// Registration of the lm dialect, its module attributes, and the short names
+// that its long types and attributes get in printed IR.
+
+#include "stele/dialects/Lm/LmDialect.h"
+
+#include "mlir/IR/BuiltinOps.h"
+#include "stele/dialects/Lm/LmOps.h"
+
+#include "stele/dialects/Lm/LmDialect.cpp.inc"
+
+using namespace mlir;
+using namespace stele::lm;
+
+namespace {
+
+/// Prints `!cache`, `#rope` and so on once at the top instead of everywhere.
+struct LmAsmInterface : OpAsmDialectInterface {
+  using OpAsmDialectInterface::OpAsmDialectInterface;
+
+  AliasResult getAlias(Type type, raw_ostream &os) const override {
+    if (isa<KvCacheType>(type))
+      os << "cache";
+    else if (isa<KernelStateType>(type))
+      os << "state";
+    else
+      return AliasResult::NoAlias;
+    return AliasResult::FinalAlias;
+  }
+
+  AliasResult getAlias(Attribute attribute, raw_ostream &os) const override {
+    if (isa<RopeAttr>(attribute))
+      os << "rope";
+    else if (isa<ModelAttr>(attribute))
+      os << "model";
+    else
+      return AliasResult::NoAlias;
+    return AliasResult::FinalAlias;
+  }
+};
+
+} // namespace
+
+void LmDialect::initialize() {
+  registerAttributes();
+  registerTypes();
+  addOperations<
+#define GET_OP_LIST
+#include "stele/dialects/Lm/LmOps.cpp.inc"
+      >();
+  addInterfaces<LmAsmInterface>();
+}
+
+LogicalResult LmDialect::verifyOperationAttribute(Operation *op,
+                                                  NamedAttribute attribute) {
+  StringRef name = attribute.getName();
+  if (!isa<ModuleOp>(op))
+    return op->emitOpError("has attribute '")
+           << name << "', which belongs on a module";
+  if (name == modelAttrName) {
+    if (!isa<ModelAttr>(attribute.getValue()))
+      return op->emitOpError("needs a #lm.model as 'lm.model'");
+    return success();
+  }
+  if (name == arithmeticAttrName) {
+    if (!isa<ArithmeticAttr>(attribute.getValue()))
+      return op->emitOpError("needs a #lm.arithmetic as 'lm.arithmetic'");
+    return success();
+  }
+  return op->emitOpError("has unknown lm attribute '") << name << "'";
+}

@@ -1,0 +1,74 @@
+// Verifiers and registration of the lm dialect's types.
+
+#include "stele/dialects/Lm/LmTypes.h"
+
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/DialectImplementation.h"
+#include "stele/dialects/Lm/LmDialect.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+#define GET_TYPEDEF_CLASSES
+#include "stele/dialects/Lm/LmTypes.cpp.inc"
+
+using namespace mlir;
+using namespace stele::lm;
+
+void LmDialect::registerTypes() {
+  addTypes<
+#define GET_TYPEDEF_LIST
+#include "stele/dialects/Lm/LmTypes.cpp.inc"
+      >();
+}
+
+/// Checks that every named number is positive.
+static LogicalResult
+verifyPositive(function_ref<InFlightDiagnostic()> emitError, StringRef rule,
+               ArrayRef<std::pair<StringRef, int64_t>> values) {
+  for (auto [name, value] : values)
+    if (value <= 0)
+      return emitError() << name << " must be positive, got " << value << " ("
+                         << rule << ")";
+  return success();
+}
+
+static LogicalResult verifyBlock(function_ref<InFlightDiagnostic()> emitError,
+                                 int64_t block) {
+  if (!isBlockSize(block))
+    return emitError() << "block must be a power of two in 16..1024, got "
+                       << block << " (C2)";
+  return success();
+}
+
+LogicalResult KvCacheType::verify(function_ref<InFlightDiagnostic()> emitError,
+                                  int64_t layers, int64_t heads,
+                                  int64_t headDim, int64_t block,
+                                  Type elementType) {
+  if (failed(verifyPositive(
+          emitError, "C1",
+          {{"layers", layers}, {"heads", heads}, {"head_dim", headDim}})) ||
+      failed(verifyBlock(emitError, block)))
+    return failure();
+  if (!isa<Float32Type, Float16Type, BFloat16Type>(elementType))
+    return emitError() << "element type must be f32, f16 or bf16, got "
+                       << elementType << " (C3)";
+  return success();
+}
+
+LogicalResult
+KernelStateType::verify(function_ref<InFlightDiagnostic()> emitError,
+                        int64_t layers, int64_t heads, int64_t headDim,
+                        int64_t features) {
+  return verifyPositive(emitError, "C1",
+                        {{"layers", layers},
+                         {"heads", heads},
+                         {"head_dim", headDim},
+                         {"features", features}});
+}
+
+LogicalResult
+SelectionType::verify(function_ref<InFlightDiagnostic()> emitError,
+                      int64_t heads, int64_t block) {
+  if (failed(verifyPositive(emitError, "C1", {{"heads", heads}})))
+    return failure();
+  return verifyBlock(emitError, block);
+}

@@ -1,0 +1,16 @@
+// Runs passes of the compiler on .mlir files: what lit tests call, and what
+// one uses to look at a module between two phases.
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/DialectRegistry.h"
+#include "mlir/Tools/mlir-opt/MlirOptMain.h"
+#include "mlir/Transforms/Passes.h"
+#include "stele/dialects/Lm/LmDialect.h"
+
+int main(int argc, char **argv) {
+  mlir::DialectRegistry registry;
+  registry.insert<mlir::func::FuncDialect, stele::lm::LmDialect>();
+  mlir::registerTransformsPasses();
+  return mlir::asMainReturnCode(mlir::MlirOptMain(
+      argc, argv, "Stele's modular optimizer driver\n", registry));
+}
