@@ -17,13 +17,16 @@ import zlib
 
 import numpy as np
 import safetensors.torch
+import tokenizers
 import torch
 import transformers
 
 import reference
+import train_tokenizer
 from recipes import RECIPES
 
 HERE = pathlib.Path(__file__).resolve().parent
+TEMPLATES = HERE.parents[1] / "test/data/chat_templates"
 STORAGE = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 ARCHITECTURES = {
     "llama": "LlamaForCausalLM",
@@ -46,6 +49,33 @@ def write_config(recipe, folder):
     if recipe.generation:
         reference.write_json(folder / "generation_config.json",
                              recipe.generation)
+
+
+def write_tokenizer(recipe, folder):
+    """The files that sit beside a real checkpoint's weights.
+
+    The byte-level kinds carry their chat template in tokenizer_config.json, the
+    SentencePiece-style ones in chat_template.jinja."""
+    vocabulary = recipe.config["vocab_size"]
+    tokenizer = train_tokenizer.KINDS[recipe.tokenizer](vocabulary)
+    train_tokenizer.write(tokenizer, folder)
+    sentencepiece = recipe.tokenizer in ("llama2", "mistral")
+    template = "brackets" if sentencepiece else "tools_xml"
+    text = (TEMPLATES / f"{template}.jinja").read_text(encoding="utf-8")
+    config = {
+        "add_bos_token": sentencepiece,
+        "add_eos_token": False,
+        "bos_token": tokenizer.id_to_token(1) if sentencepiece else None,
+        "clean_up_tokenization_spaces": False,
+        "eos_token": tokenizer.id_to_token(2),
+        "model_max_length": recipe.config["max_position_embeddings"],
+        "tokenizer_class": "PreTrainedTokenizerFast",
+    }
+    if sentencepiece:
+        (folder / "chat_template.jinja").write_text(text, encoding="utf-8")
+    else:
+        config["chat_template"] = text
+    reference.write_json(folder / "tokenizer_config.json", config)
 
 
 def random_tensor(seed_text, name, shape):
@@ -130,13 +160,15 @@ def make_checkpoint(recipe, out):
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     write_config(recipe, folder)
+    if recipe.tokenizer:
+        write_tokenizer(recipe, folder)
     tensors = {
         name: random_tensor(recipe.name, name, shape).to(STORAGE[recipe.storage])
         for name, shape in tensor_shapes(folder, recipe.tied).items()
     }
     write_weights(folder, tensors, recipe.shards)
     write_goldens(recipe.name, reference.load(folder), folder, recipe.prompts,
-                  reference.versions(safetensors))
+                  reference.versions(safetensors, tokenizers))
 
 
 def main():
@@ -145,7 +177,7 @@ def main():
     parser.add_argument("--out", type=pathlib.Path, default=HERE)
     args = parser.parse_args()
     torch.set_num_threads(1)
-    print(json.dumps(reference.versions(safetensors)))
+    print(json.dumps(reference.versions(safetensors, tokenizers)))
     for recipe in RECIPES:
         if not args.only or recipe.name in args.only:
             make_checkpoint(recipe, args.out)

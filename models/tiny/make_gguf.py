@@ -25,6 +25,7 @@ from gguf import GGMLQuantizationType as Type
 
 import make
 import reference
+import train_tokenizer
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -43,6 +44,14 @@ LLAMA3 = {"rope_type": "llama3", "rope_theta": 500000.0, "factor": 8.0,
 YARN = {"rope_type": "yarn", "rope_theta": 1000000.0, "factor": 4.0,
         "original_max_position_embeddings": 128}
 LINEAR = {"rope_type": "linear", "rope_theta": 10000.0, "factor": 2.0}
+
+# Files that carry a tokenizer: (its kind, vocabulary, pre-tokenizer name).
+TOKENIZERS = {
+    "llama-q8_0": ("llama2", 350, "default"),
+    "llama-q4_0": ("smollm", 307, "smollm"),
+    "llama-q5_0": ("llama3", 300, "llama-bpe"),
+    "qwen2-q8_0": ("qwen2", 307, "qwen2"),
+}
 
 # name: (family, type of the matrices, rope parameters, overrides)
 FILES = {
@@ -177,10 +186,54 @@ def write_metadata(writer, config):
             rope["original_max_position_embeddings"])
 
 
+def write_tokenizer(writer, name, folder):
+    """The tokenizer's keys, and beside the file the tokenizer.json they mean."""
+    kind, vocabulary, pre = TOKENIZERS[name]
+    tokenizer = train_tokenizer.KINDS[kind](vocabulary)
+    train_tokenizer.write(tokenizer, folder)
+    tokens = [tokenizer.id_to_token(i) for i in range(vocabulary)]
+    special = {t.content for t in tokenizer.get_added_tokens_decoder().values()}
+    kinds = [token_kind(t, special) for t in tokens]
+    sentencepiece = kind == "llama2"
+    writer.add_tokenizer_model("llama" if sentencepiece else "gpt2")
+    writer.add_tokenizer_pre(pre)
+    writer.add_token_list(tokens)
+    writer.add_token_types(kinds)
+    if sentencepiece:
+        writer.add_token_scores(
+            [float(-i) if k == gguf.TokenType.NORMAL else 0.0
+             for i, k in enumerate(kinds)])
+        writer.add_add_space_prefix(True)
+        writer.add_unk_token_id(0)
+    else:
+        merges = json.loads(tokenizer.to_str())["model"]["merges"]
+        writer.add_token_merges([" ".join(m) for m in merges])
+        writer.add_add_space_prefix(False)
+    starts = kind in ("llama2", "llama3")
+    begin = 1 if sentencepiece else 0
+    writer.add_add_bos_token(starts)
+    if starts:
+        writer.add_bos_token_id(begin)
+    writer.add_eos_token_id(2)
+    template = make.TEMPLATES / "tools_xml.jinja"
+    writer.add_chat_template(template.read_text(encoding="utf-8"))
+
+
+def token_kind(token, special):
+    if token == "<unk>":
+        return gguf.TokenType.UNKNOWN
+    if token in special:
+        return gguf.TokenType.CONTROL
+    byte = len(token) == 6 and token.startswith("<0x")
+    return gguf.TokenType.BYTE if byte else gguf.TokenType.NORMAL
+
+
 def make_file(name, out, versions):
     family, kind, rope, overrides = FILES[name]
-    config = transformers.AutoConfig.for_model(
-        family, **{**COMMON, **SIMPLE, **overrides, "rope_parameters": dict(rope)})
+    fields = {**COMMON, **SIMPLE, **overrides, "rope_parameters": dict(rope)}
+    if name in TOKENIZERS:
+        fields["vocab_size"] = TOKENIZERS[name][1]
+    config = transformers.AutoConfig.for_model(family, **fields)
     folder = out / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -188,6 +241,8 @@ def make_file(name, out, versions):
         config, attn_implementation="eager").float().eval()
     writer = gguf.GGUFWriter(folder / "model.gguf", family)
     write_metadata(writer, config)
+    if name in TOKENIZERS:
+        write_tokenizer(writer, name, folder)
     if rope["rope_type"] == "llama3":
         writer.add_tensor("rope_freqs.weight", rope_frequency_factors(config))
     state = {}
@@ -212,7 +267,8 @@ def main():
     parser.add_argument("--out", type=pathlib.Path, default=HERE / "gguf")
     args = parser.parse_args()
     torch.set_num_threads(1)
-    versions = {**reference.versions(), "gguf": importlib.metadata.version("gguf")}
+    versions = {**reference.versions(), **{
+        p: importlib.metadata.version(p) for p in ("gguf", "tokenizers")}}
     print(json.dumps(versions))
     for name in FILES:
         if not args.only or name in args.only:

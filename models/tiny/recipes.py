@@ -18,7 +18,7 @@ class Recipe:
     shards: int = 1
     tied: bool = False
     prompts: tuple = (1, 37)  # lengths
-    tokenizer: str = ""  # a kind of tiny_tokenizer.py, or none
+    tokenizer: str = ""  # a kind of train_tokenizer.py, or none
     generation: dict = field(default_factory=dict)  # generation_config.json
 
 
@@ -45,7 +45,7 @@ RECIPES = [
     # The plain case: GQA 3/1, tied embeddings, odd FFN, head_dim != hidden / heads.
     Recipe("llama-tied", "llama",
            shape(307, 48, 77, 2, 3, 1, 64, rope_theta=10000.0),
-           tied=True, tokenizer="bytelevel", prompts=(1, 37),
+           tied=True, tokenizer="smollm", prompts=(1, 37),
            generation={"do_sample": True, "temperature": 0.6, "top_p": 0.9,
                        "eos_token_id": [2, 5]}),
     # Llama 3.1: scaled frequencies, several end tokens, grouped 4/2, stored in BF16.
@@ -92,7 +92,7 @@ RECIPES = [
     # head_dim field, a head of 34 whose halves are odd.
     Recipe("llama2-mha", "llama",
            shape(350, 102, 61, 2, 3, 3, rope_theta=10000.0), storage="F16",
-           tokenizer="sentencepiece", prompts=(35,)),
+           tokenizer="llama2", prompts=(35,)),
     # A prompt over two KV pages: positions, page table and chunks matter here.
     Recipe("llama-long", "llama",
            shape(61, 48, 71, 2, 4, 1, 64, rope_theta=10000.0),
@@ -101,7 +101,7 @@ RECIPES = [
     Recipe("qwen2", "qwen2",
            shape(307, 128, 51, 2, 2, 1, rope_theta=1000000.0,
                  use_sliding_window=False, sliding_window=None), storage="BF16",
-           tokenizer="qwen", prompts=(1, 37)),
+           tokenizer="qwen2", prompts=(1, 37)),
     # YaRN as Qwen2.5 writes it, in two shards.
     Recipe("qwen2-yarn", "qwen2",
            shape(97, 192, 61, 1, 3, 1, rope_theta=1000000.0,
