@@ -19,7 +19,6 @@ import gguf
 import numpy as np
 import torch
 import transformers
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[2]
@@ -28,6 +27,7 @@ sys.path.insert(0, str(ROOT / "models" / "tiny"))
 import make_gguf  # noqa: E402
 import reference  # noqa: E402
 from prompts import PROMPTS  # noqa: E402
+from smollm2_tokenizer import load_tokenizer  # noqa: E402
 
 GGUF = ROOT / "build/models/SmolLM2-135M-Instruct.Q4_1.gguf"
 
@@ -68,24 +68,6 @@ def load_model(reader):
         config, attn_implementation="eager", dtype=torch.float32)
     model.load_state_dict(state, strict=False)
     return model.eval()
-
-
-def load_tokenizer(reader):
-    """SmolLM2's tokenizer: single digits, then the GPT-2 splitter, then BPE."""
-    def value(key):
-        return reader.get_field(f"tokenizer.ggml.{key}").contents()
-
-    tokens, kinds = value("tokens"), value("token_type")
-    merges = [tuple(m.split(" ")) for m in value("merges")]
-    tokenizer = Tokenizer(models.BPE({t: i for i, t in enumerate(tokens)}, merges))
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([
-        pre_tokenizers.Digits(individual_digits=True),
-        pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)])
-    tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_special_tokens([
-        AddedToken(t, special=True, normalized=False)
-        for t, kind in zip(tokens, kinds) if kind == gguf.TokenType.CONTROL])
-    return tokenizer
 
 
 def golden(model, tokenizer, text):
