@@ -210,9 +210,9 @@ llvm::Error Checkpoint::readRopeFactors(const TensorInfo &tensor) {
     return error;
   for (float factor : factors)
     if (!(factor > 0))
-      return makeError("{0}: tensor '{1}' has the factor {2:g}, they must be "
+      return makeError("{0}: tensor '{1}' has the factor {2}, they must be "
                        "positive",
-                       ggufFile->path(), tensor.name, factor);
+                       ggufFile->path(), tensor.name, shown(factor));
   if (llvm::all_equal(factors) && factors.front() == 1)
     return llvm::Error::success();
   if (modelConfig.rope.kind != RopeScaling::Kind::None)

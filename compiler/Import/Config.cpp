@@ -129,7 +129,7 @@ public:
     if (!value->is_number() || !(value->get<double>() >= min) ||
         !(value->get<double>() <= max)) {
       fail("{0} is {1}, a number from {2} to {3} is needed", name(key),
-           value->dump(), shortest(min), shortest(max));
+           value->dump(), shown(min), shown(max));
       return byDefault.value_or(min);
     }
     return value->get<double>();
@@ -193,7 +193,6 @@ public:
   std::string name(llvm::StringRef key) const {
     return (path.empty() ? key : llvm::StringRef(path + "." + key.str())).str();
   }
-  static std::string shortest(double value) { return Json(value).dump(); }
 
 private:
   template <typename T>
@@ -416,8 +415,8 @@ static void readLlama3(Fields &rope, RopeScaling &scaling) {
   scaling.highFreqFactor = rope.number("high_freq_factor", 1e-3, 1e6);
   if (scaling.highFreqFactor <= scaling.lowFreqFactor)
     rope.fail("{0} {1} is not greater than low_freq_factor {2}",
-              rope.name("high_freq_factor"), scaling.highFreqFactor,
-              scaling.lowFreqFactor);
+              rope.name("high_freq_factor"), shown(scaling.highFreqFactor),
+              shown(scaling.lowFreqFactor));
 }
 
 // One of `rope_scaling` (transformers 4, theta beside it) and `rope_parameters`
@@ -544,6 +543,13 @@ llvm::Error stele::checkpoint::checkConfig(const ModelConfig &config,
     return makeError(
         "{0}: head dimension {1} is odd; rotary positions need pairs", file,
         config.headDim);
+  llvm::SmallVector<uint32_t> ids = config.eosIds;
+  if (config.bosId)
+    ids.push_back(*config.bosId);
+  for (uint32_t id : ids)
+    if (id >= config.vocab)
+      return makeError("{0}: token id {1} is outside the vocabulary of {2}",
+                       file, id, config.vocab);
   return llvm::Error::success();
 }
 

@@ -4,7 +4,9 @@
 #define STELE_COMPILER_IMPORT_ERRORS_H
 
 #include "llvm/Support/Error.h"
+#include "llvm/Support/Format.h"
 #include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/raw_ostream.h"
 
 namespace stele::checkpoint {
 
@@ -12,6 +14,13 @@ template <typename... Args>
 llvm::Error makeError(const char *format, Args &&...args) {
   return llvm::createStringError(
       llvm::formatv(format, std::forward<Args>(args)...).str());
+}
+
+// A number for a message: "8", "0.5", "1e+15", "nan".
+inline std::string shown(double value) {
+  std::string text;
+  llvm::raw_string_ostream(text) << llvm::format("%g", value);
+  return text;
 }
 
 } // namespace stele::checkpoint

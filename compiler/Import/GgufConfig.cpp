@@ -35,8 +35,8 @@ public:
       value = orDefault(key, byDefault, min);
     if (*value >= min && *value <= max)
       return *value;
-    fail("{0} is {1:g}, a number from {2:g} to {3:g} is needed", full(key),
-         *value, min, max);
+    fail("{0} is {1}, a number from {2} to {3} is needed", full(key),
+         shown(*value), shown(min), shown(max));
     return min;
   }
 
@@ -50,8 +50,8 @@ public:
   void mustBe(llvm::StringRef key, double expected) {
     std::optional<double> value = take(key, file.number(full(key)));
     if (value && *value != expected)
-      fail("{0} is {1:g}; only {2:g} is supported", full(key), *value,
-           expected);
+      fail("{0} is {1}; only {2} is supported", full(key), shown(*value),
+           shown(expected));
   }
 
   // Keys of this architecture that nobody asked for. Keys of other prefixes
@@ -180,8 +180,8 @@ static void readRope(Metadata &data, ModelConfig &config) {
   if (type == "none")
     return;
   if (factor < 1)
-    data.fail("{0} is {1:g}, at least 1 is needed",
-              data.full("rope.scaling.factor"), factor);
+    data.fail("{0} is {1}, at least 1 is needed",
+              data.full("rope.scaling.factor"), shown(factor));
   config.rope.factor = factor;
   if (type == "linear") {
     config.rope.kind = RopeScaling::Kind::Linear;

@@ -1,0 +1,66 @@
+// What the importers' tests share: a folder that goes away with the test, files
+// written byte by byte, and the error of an Expected as text.
+#ifndef STELE_TEST_UNIT_IMPORT_TESTFILES_H
+#define STELE_TEST_UNIT_IMPORT_TESTFILES_H
+
+#include "stele/compiler/Import/Checkpoint.h"
+#include "gtest/gtest.h"
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+
+namespace stele::checkpoint {
+
+class TempFolder {
+public:
+  TempFolder() {
+    std::string pattern =
+        (std::filesystem::temp_directory_path() / "stele-import-XXXXXX")
+            .string();
+    if (!::mkdtemp(pattern.data()))
+      ADD_FAILURE() << "cannot make " << pattern;
+    folder = pattern;
+  }
+  ~TempFolder() { std::filesystem::remove_all(folder); }
+  TempFolder(const TempFolder &) = delete;
+  TempFolder &operator=(const TempFolder &) = delete;
+
+  const std::string &path() const { return folder; }
+  std::string path(const std::string &file) const {
+    return folder + "/" + file;
+  }
+
+  // Writes a file and returns its path.
+  std::string write(const std::string &file, const std::string &bytes) const {
+    std::ofstream(path(file), std::ios::binary) << bytes;
+    return path(file);
+  }
+
+private:
+  std::string folder;
+};
+
+template <typename T> std::string errorOf(llvm::Expected<T> value) {
+  return value ? "none" : llvm::toString(value.takeError());
+}
+
+inline std::string errorOf(llvm::Error error) {
+  return error ? llvm::toString(std::move(error)) : "none";
+}
+
+// The bytes of a plain value, little endian as this machine.
+template <typename T> std::string raw(T value) {
+  std::string bytes(sizeof value, '\0');
+  std::memcpy(bytes.data(), &value, sizeof value);
+  return bytes;
+}
+
+// A safetensors file of this header and these bytes.
+inline std::string safeTensors(const std::string &header,
+                               const std::string &data) {
+  return raw<uint64_t>(header.size()) + header + data;
+}
+
+} // namespace stele::checkpoint
+
+#endif // STELE_TEST_UNIT_IMPORT_TESTFILES_H
