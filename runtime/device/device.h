@@ -1,0 +1,124 @@
+// The one interface between a plan and a machine.
+//
+// Place on the road: runtime/engine loads a plan's weights and code through a
+// Device, resolves each Function's ops to addresses and kernels (Step) and has
+// the Device prepare them as a Program, which it then runs once per batch. The
+// host device runs Steps on its thread pool; a GPU device would upload weights
+// in MapWeights and record the Steps as one graph in Prepare.
+//
+// Addresses are the device's: only Device may read or write behind them.
+// A Device may be used from one thread at a time; Programs of one Device, too.
+#ifndef STELE_RUNTIME_DEVICE_DEVICE_H_
+#define STELE_RUNTIME_DEVICE_DEVICE_H_
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "stele/runtime/base/status.h"
+#include "stele/schema/host_abi.h"
+#include "stele/schema/plan_generated.h"
+
+namespace stele {
+
+// A piece of device memory. Freed when destroyed; the Device must outlive it.
+class DeviceMemory {
+ public:
+  using Free = std::function<void(void*)>;
+
+  DeviceMemory() = default;
+  DeviceMemory(void* data, uint64_t bytes, Free free)
+      : data_(data, std::move(free)), bytes_(bytes) {}
+
+  std::byte* data() const { return static_cast<std::byte*>(data_.get()); }
+  uint64_t bytes() const { return bytes_; }
+
+ private:
+  std::unique_ptr<void, Free> data_{nullptr, [](void*) {}};
+  uint64_t bytes_ = 0;
+};
+
+// The kernels of one Executable, loaded; entry i is plan entry i.
+class LoadedCode {
+ public:
+  virtual ~LoadedCode() = default;
+};
+
+struct LaunchStep {
+  const LoadedCode* code;
+  uint32_t entry;
+  std::string label;            // for errors and traces
+  std::vector<void*> bindings;  // device addresses, in the kernel's order
+  std::vector<int64_t> immediates;
+  uint16_t stream;
+};
+
+struct CopyStep {
+  void* destination;
+  const void* source;
+  uint64_t bytes;
+  uint16_t stream;
+};
+
+struct SignalStep {
+  uint32_t event;
+  uint16_t stream;
+};
+
+struct WaitStep {
+  uint32_t event;
+  uint16_t stream;
+};
+
+using Step = std::variant<LaunchStep, CopyStep, SignalStep, WaitStep>;
+
+// A Function of the plan with every name resolved.
+struct ProgramSpec {
+  std::string name;
+  std::vector<Step> steps;  // in an order in which they can be issued
+  uint16_t streams = 1;
+  uint32_t events = 0;
+  uint64_t scratch_bytes = 0;  // per worker
+};
+
+class Program {
+ public:
+  virtual ~Program() = default;
+  // Runs all steps over one batch and returns when their results can be read.
+  virtual Status Run(const SteleBatch& batch) = 0;
+};
+
+class Device {
+ public:
+  virtual ~Device() = default;
+
+  virtual std::string_view name() const = 0;
+  // Whether code of this target runs here; the message says what is missing.
+  virtual Status Supports(const plan::Target& target) const = 0;
+  // Bytes that `scratch_bytes` per worker cost on this device.
+  virtual uint64_t ScratchTotal(uint64_t scratch_bytes) const = 0;
+
+  // Uninitialised, aligned to 4096. `what` names the use in messages.
+  virtual Result<DeviceMemory> Allocate(uint64_t bytes,
+                                        std::string_view what) = 0;
+  // The device address of weights that stay mapped in host memory for as long
+  // as the Device.
+  virtual Result<const std::byte*> MapWeights(
+      std::span<const uint8_t> bytes) = 0;
+  virtual Result<std::unique_ptr<LoadedCode>> LoadCode(
+      const plan::Executable& executable, std::span<const uint8_t> bytes) = 0;
+  virtual Result<std::unique_ptr<Program>> Prepare(ProgramSpec spec) = 0;
+  virtual Status CopyFromHost(std::byte* destination,
+                              std::span<const std::byte> source) = 0;
+  virtual Status CopyToHost(std::span<std::byte> destination,
+                            const std::byte* source) = 0;
+};
+
+}  // namespace stele
+
+#endif  // STELE_RUNTIME_DEVICE_DEVICE_H_
