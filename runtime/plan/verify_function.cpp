@@ -53,6 +53,8 @@ class FunctionVerifier {
   Status CheckLaunch(const std::string& where, const plan::Launch& launch);
   Status CheckBinding(const std::string& where, const plan::Binding& binding,
                       const plan::Parameter& parameter) const;
+  Status CheckTensorBinding(const std::string& where, uint32_t index,
+                            const plan::Parameter& parameter) const;
   Status CheckBufferBinding(const std::string& where, uint32_t index,
                             const plan::Parameter& parameter) const;
   Status CheckCacheBinding(const std::string& where, uint32_t index,
@@ -282,10 +284,20 @@ Status FunctionVerifier::CheckBinding(const std::string& where,
     case plan::BindingKind::Tensor:
       break;
   }
-  STELE_RETURN_IF_ERROR(CheckIndex(where + ".index", binding.index(),
-                                   plan_.tensors()->size(), "tensors"));
-  return CheckSize(where, plan_.tensors()->Get(binding.index())->length(),
-                   parameter);
+  return CheckTensorBinding(where + ".index", binding.index(), parameter);
+}
+
+Status FunctionVerifier::CheckTensorBinding(
+    const std::string& where, uint32_t index,
+    const plan::Parameter& parameter) const {
+  STELE_RETURN_IF_ERROR(
+      CheckIndex(where, index, plan_.tensors()->size(), "tensors"));
+  const plan::Tensor& tensor = *plan_.tensors()->Get(index);
+  const auto& targets = *plan_.segments()->Get(tensor.segment())->targets();
+  if (std::find(targets.begin(), targets.end(), function_.target()) ==
+      targets.end())
+    return Bad(where, index, "is a weight of another target");
+  return CheckSize(where, tensor.length(), parameter);
 }
 
 Status FunctionVerifier::CheckBufferBinding(

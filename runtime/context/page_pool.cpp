@@ -1,0 +1,78 @@
+// Pages, reservations and page tables; see page_pool.h.
+#include "stele/runtime/context/page_pool.h"
+
+#include <limits>
+
+#include "stele/runtime/base/checked.h"
+
+namespace stele {
+
+CacheShape CacheShape::Of(const plan::KvCache& cache) {
+  return {cache.layers(), cache.kv_heads(), cache.block_tokens(),
+          cache.page_bytes()};
+}
+
+uint64_t CacheShape::BlocksFor(uint64_t tokens) const {
+  return tokens / block_tokens + (tokens % block_tokens != 0);
+}
+
+Result<PagePool> PagePool::Create(const CacheShape& shape, uint64_t blocks) {
+  const auto pages = CheckedMul(blocks, shape.pages_per_block());
+  if (!pages || *pages > std::numeric_limits<int32_t>::max())
+    return ResourceExhausted(
+        "a cache of " + std::to_string(blocks) +
+        " blocks has more pages than can be numbered; plan fewer tokens");
+  return PagePool(shape, blocks);
+}
+
+PagePool::PagePool(const CacheShape& shape, uint64_t blocks)
+    : shape_(shape), blocks_(blocks) {
+  const auto pages = static_cast<int32_t>(blocks * shape.pages_per_block());
+  free_.reserve(static_cast<size_t>(pages));
+  for (int32_t page = pages; page-- > 0;) free_.push_back(page);
+}
+
+bool PagePool::Reserve(uint64_t blocks) {
+  if (blocks > free_blocks()) return false;
+  reserved_ += blocks;
+  return true;
+}
+
+int32_t PagePool::Take() {
+  const int32_t page = free_.back();
+  free_.pop_back();
+  return page;
+}
+
+PageTable::PageTable(PagePool* pool, uint64_t max_blocks,
+                     uint64_t reserve_blocks)
+    : pool_(pool),
+      max_blocks_(max_blocks),
+      reserved_(reserve_blocks),
+      pages_(pool->shape().pages_per_block() * max_blocks, 0) {
+  pool_->Reserve(reserve_blocks);
+}
+
+PageTable::~PageTable() {
+  Truncate(0);
+  pool_->Unreserve(reserved_);
+}
+
+void PageTable::Grow(uint64_t tokens) {
+  const uint64_t blocks = pool_->shape().BlocksFor(tokens);
+  for (; used_ < blocks; ++used_)
+    for (uint64_t row = 0; row < pool_->shape().pages_per_block(); ++row)
+      pages_[row * max_blocks_ + used_] = pool_->Take();
+}
+
+void PageTable::Truncate(uint64_t tokens) {
+  const uint64_t blocks = pool_->shape().BlocksFor(tokens);
+  // Backwards, so that the next taker gets them in the order they had.
+  while (used_ > blocks) {
+    --used_;
+    for (uint64_t row = pool_->shape().pages_per_block(); row-- > 0;)
+      pool_->Return(pages_[row * max_blocks_ + used_]);
+  }
+}
+
+}  // namespace stele

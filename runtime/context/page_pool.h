@@ -1,0 +1,89 @@
+// KV cache pages and the tables that say which sequence holds which.
+//
+// Place on the road: runtime/engine plans one pool per cache, reserves blocks
+// when it admits a session, and lets a session's table grow as its tokens
+// come; kernels find a token's K and V through the table (host_abi.h).
+//
+// A page holds one layer and one KV head of `block_tokens` tokens. A sequence
+// takes pages for all layers and heads together: a block. Not thread safe.
+#ifndef STELE_RUNTIME_CONTEXT_PAGE_POOL_H_
+#define STELE_RUNTIME_CONTEXT_PAGE_POOL_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "stele/runtime/base/status.h"
+#include "stele/schema/plan_generated.h"
+
+namespace stele {
+
+// The geometry of a cache, from a verified plan.
+struct CacheShape {
+  uint32_t layers = 0;
+  uint32_t kv_heads = 0;
+  uint32_t block_tokens = 1;
+  uint64_t page_bytes = 0;
+
+  static CacheShape Of(const plan::KvCache& cache);
+  uint64_t pages_per_block() const { return uint64_t{layers} * kv_heads; }
+  uint64_t block_bytes() const { return pages_per_block() * page_bytes; }
+  uint64_t BlocksFor(uint64_t tokens) const;
+};
+
+// Hands out page numbers [0, blocks * pages_per_block). Reservations keep a
+// promise: a session that was admitted never fails to grow later.
+class PagePool {
+ public:
+  // Fails when there are more pages than an int32 can number.
+  static Result<PagePool> Create(const CacheShape& shape, uint64_t blocks);
+
+  const CacheShape& shape() const { return shape_; }
+  uint64_t blocks() const { return blocks_; }
+  uint64_t free_blocks() const { return blocks_ - reserved_; }
+
+  // Sets aside `blocks`; false when fewer are free.
+  bool Reserve(uint64_t blocks);
+  void Unreserve(uint64_t blocks) { reserved_ -= blocks; }
+
+  // One page out of, or back into, what is reserved.
+  int32_t Take();
+  void Return(int32_t page) { free_.push_back(page); }
+
+ private:
+  PagePool(const CacheShape& shape, uint64_t blocks);
+
+  CacheShape shape_;
+  uint64_t blocks_;
+  uint64_t reserved_ = 0;
+  std::vector<int32_t> free_;  // lowest page last
+};
+
+// The pages of one sequence: int32 [layers, kv_heads, max_blocks]. Reserves
+// blocks for its longest length while it lives; the pool must outlive it.
+class PageTable {
+ public:
+  // `max_blocks` is the length of a row, the same for all sequences of a
+  // batch; `reserve_blocks` of them may be used. The pool must have them free.
+  PageTable(PagePool* pool, uint64_t max_blocks, uint64_t reserve_blocks);
+  ~PageTable();
+  PageTable(const PageTable&) = delete;
+  PageTable& operator=(const PageTable&) = delete;
+
+  // Makes room for `tokens` tokens, at most what was reserved.
+  void Grow(uint64_t tokens);
+  // Gives back the blocks behind the first `tokens` tokens.
+  void Truncate(uint64_t tokens);
+
+  const int32_t* data() const { return pages_.data(); }
+
+ private:
+  PagePool* pool_;
+  uint64_t max_blocks_;
+  uint64_t reserved_;
+  uint64_t used_ = 0;  // blocks
+  std::vector<int32_t> pages_;
+};
+
+}  // namespace stele
+
+#endif  // STELE_RUNTIME_CONTEXT_PAGE_POOL_H_

@@ -1,0 +1,415 @@
+// Planning an engine's memory, and the batched step; see engine.h.
+#include "stele/runtime/engine/engine.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <limits>
+#include <new>
+#include <string_view>
+#include <utility>
+
+#include "stele/runtime/base/checked.h"
+#include "stele/runtime/base/format.h"
+
+namespace stele {
+namespace {
+
+constexpr uint32_t kMaxSessions = 1u << 16;
+
+// What the system can give without swapping; 0 when it does not say.
+uint64_t AvailableMemory() {
+  Result<std::string> text = ReadFile("/proc/meminfo", 1 << 20);
+  if (!text.ok()) return 0;
+  constexpr std::string_view kKey = "MemAvailable:";
+  const size_t at = text->find(kKey);
+  if (at == std::string::npos) return 0;
+  return std::strtoull(text->c_str() + at + kKey.size(), nullptr, 10) * 1024;
+}
+
+const plan::Buffer& LogitsBuffer(const plan::Function& function) {
+  // Verified: there is an output of this name.
+  for (const plan::Output* output : *function.outputs())
+    if (output->name()->string_view() == "logits")
+      return *function.buffers()->Get(output->buffer());
+  std::abort();
+}
+
+}  // namespace
+
+Engine::Engine(std::shared_ptr<Model> model, const EngineOptions& options)
+    : model_(std::move(model)), options_(options) {}
+
+Engine::~Engine() = default;
+
+Result<std::unique_ptr<Engine>> Engine::Create(std::shared_ptr<Model> model,
+                                               const EngineOptions& options) {
+  std::unique_ptr<Engine> engine(new Engine(std::move(model), options));
+  try {
+    std::lock_guard lock(engine->model_->device_mutex());
+    STELE_RETURN_IF_ERROR(engine->CheckOptions());
+    STELE_RETURN_IF_ERROR(engine->PlanMemory());
+    STELE_RETURN_IF_ERROR(engine->CheckAvailable());
+    STELE_RETURN_IF_ERROR(engine->Allocate());
+    STELE_RETURN_IF_ERROR(engine->PrepareBuckets());
+  } catch (const std::bad_alloc&) {
+    return ResourceExhausted("out of memory while allocating the plan of " +
+                             FormatBytes(engine->memory_.allocated()) +
+                             "; plan fewer sessions or tokens");
+  }
+  return engine;
+}
+
+Status Engine::CheckOptions() {
+  const uint64_t context = model_->info().context();
+  if (options_.max_sessions == 0 || options_.max_sessions > kMaxSessions)
+    return InvalidArgument(std::to_string(options_.max_sessions) +
+                           " sessions; 1 to 65536 can be planned");
+  if (options_.session_tokens == 0) options_.session_tokens = context;
+  if (options_.session_tokens > context)
+    return InvalidArgument(
+        Format("%llu tokens are more than the context of %llu that the "
+               "artifact was compiled for; compile with --context %llu",
+               static_cast<unsigned long long>(options_.session_tokens),
+               static_cast<unsigned long long>(context),
+               static_cast<unsigned long long>(options_.session_tokens)));
+  const uint64_t longest = options_.max_sessions * options_.session_tokens;
+  if (options_.total_tokens == 0 || options_.total_tokens > longest)
+    options_.total_tokens = longest;
+  const uint32_t largest = model_->functions().back()->max_tokens();
+  if (options_.chunk == 0 || options_.chunk > largest) options_.chunk = largest;
+  return OkStatus();
+}
+
+Status Engine::PlanMemory() {
+  uint64_t arena = 0, scratch = 0;
+  for (const plan::Function* function : model_->functions()) {
+    arena = std::max(arena, function->arena_bytes());
+    scratch += model_->device().ScratchTotal(function->scratch_bytes());
+  }
+  uint64_t pages = 0, tables = 0;
+  if (model_->cache()) {
+    shape_ = CacheShape::Of(*model_->cache());
+    max_blocks_ = shape_.BlocksFor(options_.session_tokens);
+    // Each session may leave a part of its last block unused.
+    const uint64_t blocks = std::min(
+        shape_.BlocksFor(options_.total_tokens) + options_.max_sessions - 1,
+        max_blocks_ * options_.max_sessions);
+    STELE_ASSIGN_OR_RETURN(pool_, PagePool::Create(shape_, blocks));
+    const auto bytes = CheckedMul(blocks, shape_.block_bytes());
+    if (!bytes)
+      return ResourceExhausted(
+          "the KV cache's size overflows; plan fewer "
+          "tokens");
+    pages = *bytes;
+    tables = shape_.pages_per_block() * sizeof(int32_t) *
+             (blocks + max_blocks_ * options_.max_sessions);
+  }
+  const uint64_t vocabulary = model_->info().vocab_size();
+  const uint64_t sessions = options_.max_sessions * vocabulary * sizeof(float) +
+                            options_.total_tokens * sizeof(int32_t);
+  memory_.items = {
+      {"weights", model_->mapped_weight_bytes(), true},
+      {"synthetic weights", model_->synthetic_weight_bytes(), false},
+      {"activations", arena, false},
+      {"kernel scratch", scratch, false},
+      {Format("KV pages, %llu tokens",
+              static_cast<unsigned long long>(options_.total_tokens)),
+       pages, false},
+      {"page tables", tables, false},
+      {"sessions, tokens and logits", sessions, false},
+  };
+  std::erase_if(memory_.items,
+                [](const auto& item) { return item.bytes == 0; });
+  return OkStatus();
+}
+
+Status Engine::CheckAvailable() const {
+  const uint64_t planned =
+      memory_.allocated() - model_->synthetic_weight_bytes();
+  const bool given = options_.host_memory != 0;
+  const uint64_t limit = given ? options_.host_memory : AvailableMemory();
+  if (limit == 0 || planned <= limit) return OkStatus();
+  return ResourceExhausted(
+      "the plan needs " + FormatBytes(planned) + ", " +
+      (given ? "--host-memory allows " : "the machine has ") +
+      FormatBytes(limit) + "; plan fewer sessions or tokens");
+}
+
+Status Engine::Allocate() {
+  uint64_t arena = 0;
+  uint32_t tokens = 0, sequences = 0;
+  for (const plan::Function* function : model_->functions()) {
+    arena = std::max(arena, function->arena_bytes());
+    tokens = std::max(tokens, function->max_tokens());
+    sequences = std::max(sequences, function->max_sequences());
+  }
+  Device& device = model_->device();
+  STELE_ASSIGN_OR_RETURN(arena_, device.Allocate(arena, "activations"));
+  if (pool_) {
+    STELE_ASSIGN_OR_RETURN(
+        pages_,
+        device.Allocate(pool_->blocks() * shape_.block_bytes(), "KV pages"));
+  }
+  arrays_.Allocate(tokens, sequences);
+  row_.resize(model_->info().vocab_size());
+  sessions_.reserve(options_.max_sessions);
+  parts_.reserve(sequences);
+  return OkStatus();
+}
+
+Status Engine::PrepareBuckets() {
+  for (const plan::Function* function : model_->functions()) {
+    STELE_ASSIGN_OR_RETURN(ProgramSpec spec, Resolve(*function));
+    STELE_ASSIGN_OR_RETURN(auto program,
+                           model_->device().Prepare(std::move(spec)));
+    const auto* logits = reinterpret_cast<const float*>(
+        arena_.data() + LogitsBuffer(*function).offset());
+    buckets_.push_back({function, std::move(program), logits});
+  }
+  return OkStatus();
+}
+
+Result<ProgramSpec> Engine::Resolve(const plan::Function& function) const {
+  ProgramSpec spec;
+  spec.name = function.name()->str();
+  spec.streams = function.streams();
+  spec.events = function.events();
+  spec.scratch_bytes = function.scratch_bytes();
+  const auto buffer = [&](uint32_t index) {
+    return arena_.data() + function.buffers()->Get(index)->offset();
+  };
+  for (const plan::Op* op : *function.ops()) {
+    if (const auto* launch = op->body_as_Launch()) {
+      STELE_ASSIGN_OR_RETURN(LaunchStep step, ResolveLaunch(function, *launch));
+      spec.steps.push_back(std::move(step));
+    } else if (const auto* copy = op->body_as_Copy()) {
+      spec.steps.push_back(CopyStep{buffer(copy->destination()),
+                                    buffer(copy->source()), copy->length(),
+                                    copy->stream()});
+    } else if (const auto* signal = op->body_as_Signal()) {
+      spec.steps.push_back(SignalStep{signal->event(), signal->stream()});
+    } else if (const auto* wait = op->body_as_Wait()) {
+      spec.steps.push_back(WaitStep{wait->event(), wait->stream()});
+    } else {
+      // Verification lets no other op through.
+      return Internal(Format("op %s was verified but cannot run",
+                             plan::EnumNameOpBody(op->body_type())));
+    }
+  }
+  return spec;
+}
+
+Result<LaunchStep> Engine::ResolveLaunch(const plan::Function& function,
+                                         const plan::Launch& launch) const {
+  LaunchStep step;
+  step.code = model_->code(launch.executable());
+  step.entry = launch.entry();
+  step.label = launch.label()->str();
+  step.stream = launch.stream();
+  for (const plan::Binding* binding : *launch.bindings())
+    step.bindings.push_back(Address(function, *binding));
+  if (launch.immediates())
+    step.immediates.assign(launch.immediates()->begin(),
+                           launch.immediates()->end());
+  return step;
+}
+
+void* Engine::Address(const plan::Function& function,
+                      const plan::Binding& binding) const {
+  switch (binding.kind()) {
+    case plan::BindingKind::Buffer:
+      return arena_.data() + function.buffers()->Get(binding.index())->offset();
+    case plan::BindingKind::Tensor:
+      // Verified: no kernel writes through a Tensor parameter.
+      return const_cast<std::byte*>(model_->tensor(binding.index()));
+    case plan::BindingKind::KvCache:
+      return pages_.data();
+  }
+  std::abort();
+}
+
+Result<std::unique_ptr<Session>> Engine::NewSession(uint64_t max_tokens) try {
+  if (max_tokens == 0) max_tokens = options_.session_tokens;
+  if (max_tokens > options_.session_tokens)
+    return InvalidArgument("a session of " + std::to_string(max_tokens) +
+                           " tokens, but the engine plans for at most " +
+                           std::to_string(options_.session_tokens) + " each");
+  if (sessions_.size() == options_.max_sessions)
+    return ResourceExhausted("all " + std::to_string(options_.max_sessions) +
+                             " planned sessions are taken; end one first");
+  std::unique_ptr<PageTable> pages;
+  if (pool_) {
+    const uint64_t blocks = shape_.BlocksFor(max_tokens);
+    if (pool_->free_blocks() < blocks)
+      return ResourceExhausted(Format(
+          "a session of %llu tokens needs %llu KV blocks, %llu of %llu are "
+          "free; end a session or plan more tokens",
+          static_cast<unsigned long long>(max_tokens),
+          static_cast<unsigned long long>(blocks),
+          static_cast<unsigned long long>(pool_->free_blocks()),
+          static_cast<unsigned long long>(pool_->blocks())));
+    pages = std::make_unique<PageTable>(&*pool_, max_blocks_, blocks);
+  }
+  std::unique_ptr<Session> session(new Session(
+      this, max_tokens, std::move(pages), model_->info().vocab_size()));
+  sessions_.push_back(session.get());
+  return session;
+} catch (const std::bad_alloc&) {
+  return ResourceExhausted("out of memory for a session");
+}
+
+void Engine::Remove(Session* session) { std::erase(sessions_, session); }
+
+Result<StepReport> Engine::Step() {
+  std::lock_guard lock(model_->device_mutex());
+  Gather();
+  if (parts_.empty()) return StepReport();
+  FillBatch();
+  const Bucket& bucket = ChooseBucket();
+  STELE_RETURN_IF_ERROR(bucket.program->Run(batch_));
+  STELE_RETURN_IF_ERROR(Deliver(bucket));
+  ++first_;
+  return StepReport{static_cast<uint32_t>(batch_.tokens),
+                    static_cast<uint32_t>(batch_.sequences),
+                    bucket.function->name()->c_str()};
+}
+
+// Decodes first: a waiting reader notices a late token more than a late first
+// one. Then prompts fill what is left, the first of them in turn.
+void Engine::Gather() {
+  parts_.clear();
+  uint32_t tokens = 0, rows = 0;
+  const size_t count = sessions_.size();
+  for (const bool prompts : {false, true})
+    for (size_t i = 0; i < count; ++i) {
+      Session* session = sessions_[(first_ + i) % count];
+      if ((session->pending() > 1) == prompts)
+        GatherFrom(session, prompts ? options_.chunk : 1, &tokens, &rows);
+    }
+}
+
+void Engine::GatherFrom(Session* session, uint32_t most, uint32_t* tokens,
+                        uint32_t* rows) {
+  const plan::Function& largest = *buckets_.back().function;
+  if (session->cancelled() || session->pending() == 0 ||
+      parts_.size() == largest.max_sequences())
+    return;
+  uint64_t count =
+      std::min<uint64_t>({session->pending(), most, options_.chunk - *tokens});
+  const uint32_t free_rows = largest.max_logit_rows() - *rows;
+  if (session->every_logits_) count = std::min<uint64_t>(count, free_rows);
+  // Without room for its last token's logits the session leaves that token.
+  else if (count == session->pending() && free_rows == 0)
+    --count;
+  if (count == 0) return;
+  *tokens += static_cast<uint32_t>(count);
+  if (session->every_logits_)
+    *rows += static_cast<uint32_t>(count);
+  else if (count == session->pending())
+    ++*rows;
+  parts_.push_back({session, static_cast<uint32_t>(count)});
+}
+
+void Engine::BatchArrays::Allocate(uint32_t tokens, uint32_t sequences) {
+  for (auto* array : {&token_ids, &positions, &sequence, &logit_rows})
+    array->reserve(tokens);
+  q_offsets.reserve(sequences + 1);
+  kv_lengths.reserve(sequences);
+  page_tables.reserve(sequences);
+}
+
+void Engine::BatchArrays::Clear() {
+  for (auto* array : {&token_ids, &positions, &sequence, &q_offsets,
+                      &kv_lengths, &logit_rows})
+    array->clear();
+  page_tables.clear();
+}
+
+void Engine::FillBatch() {
+  arrays_.Clear();
+  arrays_.q_offsets.push_back(0);
+  for (size_t i = 0; i < parts_.size(); ++i)
+    FillPart(static_cast<int32_t>(i), parts_[i]);
+  batch_.tokens = static_cast<int32_t>(arrays_.token_ids.size());
+  batch_.sequences = static_cast<int32_t>(parts_.size());
+  batch_.logit_count = static_cast<int32_t>(arrays_.logit_rows.size());
+  batch_.page_table_blocks = static_cast<int32_t>(max_blocks_);
+  batch_.token_ids = arrays_.token_ids.data();
+  batch_.positions = arrays_.positions.data();
+  batch_.sequence = arrays_.sequence.data();
+  batch_.q_offsets = arrays_.q_offsets.data();
+  batch_.kv_lengths = arrays_.kv_lengths.data();
+  batch_.logit_rows = arrays_.logit_rows.data();
+  batch_.page_tables = arrays_.page_tables.data();
+}
+
+void Engine::FillPart(int32_t index, const Part& part) {
+  Session& session = *part.session;
+  const uint64_t end = session.position_ + part.tokens;
+  const bool finishes = end == session.tokens_.size();
+  if (session.pages_) session.pages_->Grow(end);
+  for (uint64_t position = session.position_; position < end; ++position) {
+    if (session.every_logits_ || (finishes && position + 1 == end))
+      arrays_.logit_rows.push_back(
+          static_cast<int32_t>(arrays_.token_ids.size()));
+    arrays_.token_ids.push_back(session.tokens_[position]);
+    arrays_.positions.push_back(static_cast<int32_t>(position));
+    arrays_.sequence.push_back(index);
+  }
+  arrays_.q_offsets.push_back(static_cast<int32_t>(arrays_.token_ids.size()));
+  arrays_.kv_lengths.push_back(static_cast<int32_t>(end));
+  arrays_.page_tables.push_back(session.pages_ ? session.pages_->data()
+                                               : nullptr);
+}
+
+const Engine::Bucket& Engine::ChooseBucket() const {
+  const auto fits = [&](const Bucket& bucket) {
+    const auto below = [](int32_t n, uint32_t limit) {
+      return static_cast<uint32_t>(n) <= limit;
+    };
+    return below(batch_.tokens, bucket.function->max_tokens()) &&
+           below(batch_.sequences, bucket.function->max_sequences()) &&
+           below(batch_.logit_count, bucket.function->max_logit_rows());
+  };
+  // Gather stays within the largest one.
+  const auto found = std::find_if(buckets_.begin(), buckets_.end(), fits);
+  return found == buckets_.end() ? buckets_.back() : *found;
+}
+
+Status Engine::Deliver(const Bucket& bucket) {
+  uint32_t row = 0;
+  for (const Part& part : parts_) {
+    Session& session = *part.session;
+    const uint64_t end = session.position_ + part.tokens;
+    const bool finishes = end == session.tokens_.size();
+    const uint64_t first_row = session.every_logits_ ? session.position_
+                               : finishes            ? end - 1
+                                                     : end;
+    for (uint64_t position = first_row; position < end; ++position)
+      STELE_RETURN_IF_ERROR(DeliverRow(bucket, row++, &session, position));
+  }
+  for (const Part& part : parts_) {
+    part.session->position_ += part.tokens;
+    part.session->has_logits_ = part.session->pending() == 0;
+  }
+  return OkStatus();
+}
+
+Status Engine::DeliverRow(const Bucket& bucket, uint32_t row, Session* session,
+                          uint64_t position) {
+  const float* source = bucket.logits + uint64_t{row} * row_.size();
+  const auto copy_to = [&](std::vector<float>& to) {
+    return model_->device().CopyToHost(
+        std::as_writable_bytes(std::span(to)),
+        reinterpret_cast<const std::byte*>(source));
+  };
+  if (position + 1 == session->tokens_.size())
+    STELE_RETURN_IF_ERROR(copy_to(session->logits_));
+  if (!session->every_logits_) return OkStatus();
+  STELE_RETURN_IF_ERROR(copy_to(row_));
+  session->every_logits_(position, row_);
+  return OkStatus();
+}
+
+}  // namespace stele

@@ -1,0 +1,125 @@
+// Runs many sessions through one model, one batched step at a time.
+//
+// Place on the road: the last layer before programs (tools/, stele.h). Create
+// plans and allocates everything: nothing behind it can run out of memory. A
+// Step gathers pending tokens of all sessions, decodes before prompts, into
+// one ragged batch without padding, runs the smallest function that takes it,
+// and hands every session its logits.
+#ifndef STELE_RUNTIME_ENGINE_ENGINE_H_
+#define STELE_RUNTIME_ENGINE_ENGINE_H_
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "stele/runtime/base/status.h"
+#include "stele/runtime/context/page_pool.h"
+#include "stele/runtime/device/device.h"
+#include "stele/runtime/engine/memory_plan.h"
+#include "stele/runtime/engine/model.h"
+#include "stele/runtime/engine/session.h"
+
+namespace stele {
+
+struct EngineOptions {
+  uint32_t max_sessions = 1;    // at the same time
+  uint64_t session_tokens = 0;  // longest session; 0: the model's context
+  uint64_t total_tokens = 0;    // of all sessions; 0: every one at its longest
+  uint32_t chunk = 0;           // most tokens in a step; 0: what the plan takes
+  uint64_t host_memory = 0;     // refuse to plan more; 0: what is available
+};
+
+// What one step did.
+struct StepReport {
+  uint32_t tokens = 0;  // 0: no session had anything pending
+  uint32_t sequences = 0;
+  const char* function = "";
+};
+
+// Not thread safe, but for Session::Cancel.
+class Engine {
+ public:
+  static Result<std::unique_ptr<Engine>> Create(std::shared_ptr<Model> model,
+                                                const EngineOptions& options);
+  ~Engine();
+
+  const Model& model() const { return *model_; }
+  const MemoryPlan& memory_plan() const { return memory_; }
+
+  // Admits a session of at most `max_tokens` tokens (0: session_tokens), or
+  // says that the planned memory is taken.
+  Result<std::unique_ptr<Session>> NewSession(uint64_t max_tokens = 0);
+
+  // One batched step. After an error the sessions are as they were before.
+  Result<StepReport> Step();
+
+ private:
+  friend class Session;
+
+  // A session's share of the step being built.
+  struct Part {
+    Session* session;
+    uint32_t tokens;
+  };
+
+  // A function of the plan, ready to run on this engine's memory.
+  struct Bucket {
+    const plan::Function* function;
+    std::unique_ptr<Program> program;
+    const float* logits;  // device address, [max_logit_rows, vocabulary]
+  };
+
+  // The arrays that SteleBatch points to, sized for the largest batch.
+  struct BatchArrays {
+    std::vector<int32_t> token_ids, positions, sequence;
+    std::vector<int32_t> q_offsets, kv_lengths, logit_rows;
+    std::vector<const int32_t*> page_tables;
+    void Allocate(uint32_t tokens, uint32_t sequences);
+    void Clear();
+  };
+
+  Engine(std::shared_ptr<Model> model, const EngineOptions& options);
+  Status CheckOptions();
+  Status PlanMemory();
+  Status CheckAvailable() const;
+  Status Allocate();
+  Status PrepareBuckets();
+  Result<ProgramSpec> Resolve(const plan::Function& function) const;
+  Result<LaunchStep> ResolveLaunch(const plan::Function& function,
+                                   const plan::Launch& launch) const;
+  void* Address(const plan::Function& function,
+                const plan::Binding& binding) const;
+  void Remove(Session* session);
+
+  void Gather();
+  void GatherFrom(Session* session, uint32_t most, uint32_t* tokens,
+                  uint32_t* rows);
+  void FillBatch();
+  void FillPart(int32_t index, const Part& part);
+  const Bucket& ChooseBucket() const;
+  Status Deliver(const Bucket& bucket);
+  Status DeliverRow(const Bucket& bucket, uint32_t row, Session* session,
+                    uint64_t position);
+
+  std::shared_ptr<Model> model_;
+  EngineOptions options_;
+  MemoryPlan memory_;
+  CacheShape shape_;
+  uint64_t max_blocks_ = 0;  // of one session
+  std::optional<PagePool> pool_;
+  DeviceMemory arena_;
+  DeviceMemory pages_;
+  std::vector<Bucket> buckets_;  // ascending by max_tokens
+  std::vector<Session*> sessions_;
+  size_t first_ = 0;  // whose turn it is to be gathered first
+  std::vector<Part> parts_;
+  BatchArrays arrays_;
+  SteleBatch batch_ = {};
+  std::vector<float> row_;  // where a row of logits is handed out from
+};
+
+}  // namespace stele
+
+#endif  // STELE_RUNTIME_ENGINE_ENGINE_H_

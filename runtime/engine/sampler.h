@@ -1,0 +1,69 @@
+// Chooses the next token from logits.
+//
+// Place on the road: behind Session::logits(). Deterministic: the same
+// options, history and logits give the same token on every machine with the
+// same C library; without temperature it is the first largest logit.
+#ifndef STELE_RUNTIME_ENGINE_SAMPLER_H_
+#define STELE_RUNTIME_ENGINE_SAMPLER_H_
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "stele/runtime/base/status.h"
+#include "stele/runtime/engine/random.h"
+#include "stele/schema/plan_generated.h"
+
+namespace stele {
+
+// In the order in which they are applied, which is transformers'.
+struct SamplingOptions {
+  float repetition_penalty = 1;  // > 0; 1: off
+  float temperature = 0;         // >= 0; 0: greedy
+  uint32_t top_k = 0;            // 0: off
+  float top_p = 1;               // (0, 1]; 1: off
+  float min_p = 0;               // [0, 1]; 0: off
+  uint64_t seed = 0;
+
+  // What the checkpoint's generation_config.json asks for.
+  static SamplingOptions Defaults(const plan::ModelInfo& model);
+  Status Validate() const;
+};
+
+// Not thread safe. One per sequence: it carries the random state.
+class Sampler {
+ public:
+  // `options` are valid.
+  Sampler(const SamplingOptions& options, uint32_t vocabulary);
+
+  // `history`: all tokens so far, for the repetition penalty. A NaN logit is
+  // never chosen.
+  int32_t Sample(std::span<const float> logits,
+                 std::span<const int32_t> history);
+
+ private:
+  struct Candidate {
+    float logit;
+    int32_t token;
+  };
+
+  void Penalise(std::span<const int32_t> history);
+  int32_t Draw();
+  void KeepTopK();
+  void KeepTopP();
+  void KeepMinP();
+
+  SamplingOptions options_;
+  Random random_;
+  std::vector<float> scores_;
+  std::vector<uint32_t> penalised_;  // call number that last penalised a token
+  uint32_t call_ = 0;
+  std::vector<Candidate> candidates_;
+};
+
+// Index of the first largest logit, NaN ignored; 0 when all are NaN.
+int32_t ArgMax(std::span<const float> logits);
+
+}  // namespace stele
+
+#endif  // STELE_RUNTIME_ENGINE_SAMPLER_H_

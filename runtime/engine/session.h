@@ -1,0 +1,77 @@
+// One sequence of tokens inside an Engine.
+//
+// Place on the road: a program feeds a Session tokens; Engine::Step takes some
+// of them from every session into one batch; when a session has none left,
+// logits() are those behind its last token.
+#ifndef STELE_RUNTIME_ENGINE_SESSION_H_
+#define STELE_RUNTIME_ENGINE_SESSION_H_
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "stele/runtime/base/status.h"
+#include "stele/runtime/context/page_pool.h"
+
+namespace stele {
+
+class Engine;
+
+// Not thread safe, and used by the thread that uses its Engine, but for
+// Cancel. Gives its memory back to the Engine, which must outlive it, when
+// destroyed.
+class Session {
+ public:
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  // Appends tokens to be processed by coming steps. Refuses ids outside the
+  // vocabulary and more tokens than the session was admitted for.
+  Status Feed(std::span<const int32_t> tokens);
+
+  // All tokens so far: the first position() are processed, the rest pending.
+  const std::vector<int32_t>& tokens() const { return tokens_; }
+  uint64_t position() const { return position_; }
+  uint64_t pending() const { return tokens_.size() - position_; }
+  uint64_t max_tokens() const { return max_tokens_; }
+
+  // Logits behind the last token; empty while tokens are pending.
+  std::span<const float> logits() const;
+
+  // Calls `row` with the logits behind every token that is processed from now
+  // on, in order; an empty function stops that.
+  using LogitsRow =
+      std::function<void(uint64_t position, std::span<const float> logits)>;
+  void OnEveryLogits(LogitsRow row) { every_logits_ = std::move(row); }
+
+  // Makes coming steps leave this session out. From any thread.
+  void Cancel() { cancelled_ = true; }
+  bool cancelled() const { return cancelled_; }
+
+  // Forgets the tokens behind the first `tokens`, processed or not.
+  Status Truncate(uint64_t tokens);
+
+ private:
+  friend class Engine;
+  Session(Engine* engine, uint64_t max_tokens, std::unique_ptr<PageTable> pages,
+          uint32_t vocabulary);
+
+  Engine* engine_;
+  uint64_t max_tokens_;
+  uint32_t vocabulary_;
+  std::unique_ptr<PageTable> pages_;  // null for a model without a cache
+  std::vector<int32_t> tokens_;
+  uint64_t position_ = 0;
+  std::vector<float> logits_;
+  bool has_logits_ = false;
+  LogitsRow every_logits_;
+  std::atomic<bool> cancelled_{false};
+};
+
+}  // namespace stele
+
+#endif  // STELE_RUNTIME_ENGINE_SESSION_H_
