@@ -28,6 +28,21 @@ void stele::lm::printReal(AsmPrinter &printer, Real value) {
   printer.printFloat(APFloat(static_cast<double>(value)));
 }
 
+static ParseResult parseReals(AsmParser &parser, SmallVector<Real> &values) {
+  return parser.parseCommaSeparatedList([&]() -> ParseResult {
+    FailureOr<Real> value = parseReal(parser);
+    if (failed(value))
+      return failure();
+    values.push_back(*value);
+    return success();
+  });
+}
+
+static void printReals(AsmPrinter &printer, ArrayRef<Real> values) {
+  llvm::interleaveComma(values, printer.getStream(),
+                        [&](Real value) { printReal(printer, value); });
+}
+
 /// `none`, `top_k(k)` or `top_p(p)`.
 static ParseResult parseBlockSelect(AsmParser &parser, BlockSelect &select,
                                     int64_t &topK, Real &topP) {
@@ -135,6 +150,15 @@ LogicalResult YarnScalingAttr::verify(EmitError emitError, Real factor,
   return success();
 }
 
+LogicalResult FactorScalingAttr::verify(EmitError emitError,
+                                        ArrayRef<Real> values) {
+  for (Real value : values)
+    if (!(value > 0 && std::isfinite(value)))
+      return emitError() << "factors must be finite and positive, got "
+                         << double(value) << " (C1)";
+  return success();
+}
+
 LogicalResult DualChunkAttr::verify(EmitError emitError, int64_t chunk,
                                     int64_t local, int64_t original) {
   if (!(local > 0 && local < chunk))
@@ -151,11 +175,16 @@ LogicalResult RopeAttr::verify(EmitError emitError, Real theta, int64_t dims,
   if (dims <= 0 || dims % 2 != 0)
     return emitError() << "dims must be positive and even, got " << dims
                        << " (C2)";
-  if (scaling &&
-      !isa<LinearScalingAttr, Llama3ScalingAttr, YarnScalingAttr>(scaling))
-    return emitError() << "scaling must be #lm.linear, #lm.llama3 or #lm.yarn, "
-                          "got "
+  if (scaling && !isa<LinearScalingAttr, Llama3ScalingAttr, YarnScalingAttr,
+                      FactorScalingAttr>(scaling))
+    return emitError() << "scaling must be #lm.linear, #lm.llama3, #lm.yarn or "
+                          "#lm.factors, got "
                        << scaling << " (C3)";
+  auto factors = dyn_cast_or_null<FactorScalingAttr>(scaling);
+  if (factors && int64_t(factors.getValues().size()) != dims / 2)
+    return emitError() << "factors must be dims / 2 = " << dims / 2
+                       << " values, got " << factors.getValues().size()
+                       << " (C4)";
   return success();
 }
 
@@ -218,6 +247,10 @@ SmallVector<float> stele::lm::inverseFrequencies(RopeAttr rope) {
       frequency = scaleLlama3(llama3, frequency);
   if (auto yarn = dyn_cast_or_null<YarnScalingAttr>(rope.getScaling()))
     scaleYarn(rope, yarn, frequencies);
+  if (auto factors = dyn_cast_or_null<FactorScalingAttr>(rope.getScaling()))
+    for (auto [frequency, factor] :
+         llvm::zip_equal(frequencies, factors.getValues()))
+      frequency /= static_cast<float>(factor);
   return frequencies;
 }
 

@@ -98,6 +98,22 @@ def Lm_YarnScalingAttr : Lm_Attr<"YarnScaling", "yarn"> {
   let genVerifyDecl = 1;
 }
 
+def Lm_FactorScalingAttr : Lm_Attr<"FactorScaling", "factors"> {
+  let summary = "RoPE frequencies divided by one factor each";
+  let description = [{
+    The i-th inverse frequency is divided by the i-th of `values` (what a GGUF
+    file stores as `rope_freqs.weight`).
+
+    Constraints:
+    * (C1) every value is finite and positive.
+
+    Example: `#lm.factors<1.000000e+00, 8.000000e+00>`
+  }];
+  let parameters = (ins ArrayRefParameter<"::stele::lm::Real", "divisors">:$values);
+  let assemblyFormat = "`<` custom<Reals>($values) `>`";
+  let genVerifyDecl = 1;
+}
+
 def Lm_DualChunkAttr : Lm_Attr<"DualChunk", "dual_chunk"> {
   let summary = "positions of dual chunk attention";
   let description = [{
@@ -143,7 +159,9 @@ def Lm_RopeAttr : Lm_Attr<"Rope", "rope"> {
     Constraints:
     * (C1) `theta` is at least 1.
     * (C2) `dims` is positive and even.
-    * (C3) `scaling` is absent, `#lm.linear`, `#lm.llama3` or `#lm.yarn`.
+    * (C3) `scaling` is absent, `#lm.linear`, `#lm.llama3`, `#lm.yarn` or
+      `#lm.factors`.
+    * (C4) `#lm.factors` has dims / 2 values.
 
     Example: `#lm.rope<theta = 1.000000e+05, dims = 64>`,
     `#lm.rope<theta = 5.000000e+05, dims = 128, scaling = #lm.llama3<...>>`

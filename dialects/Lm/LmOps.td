@@ -333,7 +333,7 @@ def Lm_RotaryTableOp : Lm_WeightedOp<"rotary_table", (ins
 def Lm_RopeOp : Lm_KernelOp<"rope", (ins
     Lm_Rows:$input, Lm_Batch:$batch, Optional<Lm_Rows>:$rotary,
     Lm_Int:$heads, Lm_RopeAttr:$rope), [
-    AllTypesMatch<["input", "output"]>]> {
+    Lm_RotaryOpInterface, AllTypesMatch<["input", "output"]>]> {
   let summary = "rotates keys for the cache";
   let description = [{
     Rotates every head of every row at the token's position (p mod c with dual
@@ -367,7 +367,7 @@ def Lm_KvAppendOp : Lm_WeightedOp<"kv_append", (ins
     DefaultValuedAttr<Lm_Int, "0">:$value_offset,
     OptionalAttr<FlatSymbolRefAttr>:$norm_weight, OptionalAttr<F64Attr>:$norm_eps,
     OptionalAttr<Lm_RopeAttr>:$rope), [
-    AllTypesMatch<["cache", "output"]>]> {
+    Lm_RotaryOpInterface, AllTypesMatch<["cache", "output"]>]> {
   let summary = "writes this step's keys and values into the cache";
   let description = [{
     Takes heads * head_dim columns of `key` from `key_offset` on and of `value`
@@ -418,7 +418,8 @@ class Lm_AttentionLikeOp<string mnemonic, dag operands, dag attributes,
              OptionalAttr<FlatSymbolRefAttr>:$norm_weight,
              OptionalAttr<F64Attr>:$norm_eps,
              OptionalAttr<Lm_RopeAttr>:$rope),
-        attributes), traits>;
+        attributes), !listconcat([
+            Lm_AttentionOpInterface, Lm_RotaryOpInterface], traits)>;
 
 def Lm_AttentionOp : Lm_AttentionLikeOp<"attention", (ins), (ins
     OptionalAttr<Lm_Int>:$window)> {

@@ -5,12 +5,14 @@
 #include "mlir/IR/DialectRegistry.h"
 #include "mlir/Tools/mlir-opt/MlirOptMain.h"
 #include "mlir/Transforms/Passes.h"
+#include "stele/compiler/Transforms/Passes.h"
 #include "stele/dialects/Lm/LmDialect.h"
 
 int main(int argc, char **argv) {
   mlir::DialectRegistry registry;
   registry.insert<mlir::func::FuncDialect, stele::lm::LmDialect>();
   mlir::registerTransformsPasses();
+  stele::compiler::registerLmPasses();
   return mlir::asMainReturnCode(mlir::MlirOptMain(
       argc, argv, "Stele's modular optimizer driver\n", registry));
 }

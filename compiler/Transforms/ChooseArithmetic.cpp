@@ -1,0 +1,83 @@
+// stele-choose-arithmetic: from here on the types of matrices and cache say how
+// products are computed; the choice itself is kept on the module.
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "stele/compiler/Transforms/Passes.h"
+#include "stele/dialects/Lm/LmOps.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+namespace stele::compiler {
+#define GEN_PASS_DEF_CHOOSEARITHMETIC
+#include "stele/compiler/Transforms/Passes.h.inc"
+} // namespace stele::compiler
+
+using namespace mlir;
+using namespace stele;
+
+/// The matrix that an operation multiplies by or gathers from.
+static FlatSymbolRefAttr getMatrix(Operation *op) {
+  return llvm::TypeSwitch<Operation *, FlatSymbolRefAttr>(op)
+      .Case<lm::LinearOp, lm::LogitsOp>(
+          [](auto product) { return product.getWeightAttr(); })
+      .Case([](lm::EmbedOp embed) { return embed.getTableAttr(); })
+      .Default(FlatSymbolRefAttr());
+}
+
+/// Gives every cache of a function the element type.
+static void setCacheType(func::FuncOp function, Type elementType) {
+  auto convert = [&](Value value) {
+    auto cache = dyn_cast<lm::KvCacheType>(value.getType());
+    if (cache)
+      value.setType(lm::KvCacheType::get(cache.getContext(), cache.getLayers(),
+                                         cache.getHeads(), cache.getHeadDim(),
+                                         cache.getBlock(), elementType));
+  };
+  llvm::for_each(function.getArguments(), convert);
+  function.walk(
+      [&](Operation *op) { llvm::for_each(op->getResults(), convert); });
+  function.setType(FunctionType::get(function.getContext(),
+                                     function.getBody().getArgumentTypes(),
+                                     function.getResultTypes()));
+}
+
+namespace {
+
+struct ChooseArithmetic
+    : compiler::impl::ChooseArithmeticBase<ChooseArithmetic> {
+  using ChooseArithmeticBase::ChooseArithmeticBase;
+
+  void runOnOperation() override {
+    ModuleOp module = getOperation();
+    std::optional<lm::Arithmetic> kind = lm::symbolizeArithmetic(arithmetic);
+    if (!kind) {
+      module.emitError("unknown arithmetic '")
+          << arithmetic << "', expected f32 or bf16";
+      return signalPassFailure();
+    }
+    MLIRContext *context = &getContext();
+    Type elementType = *kind == lm::Arithmetic::F32
+                           ? Type(Float32Type::get(context))
+                           : Type(BFloat16Type::get(context));
+    module->setAttr(lm::LmDialect::arithmeticAttrName,
+                    lm::ArithmeticAttr::get(context, *kind));
+    SymbolTable symbols(module);
+    for (auto function : module.getOps<func::FuncOp>()) {
+      setCacheType(function, elementType);
+      function.walk([&](Operation *op) {
+        if (FlatSymbolRefAttr matrix = getMatrix(op))
+          setWeightType(symbols.lookup<lm::WeightOp>(matrix.getAttr()),
+                        elementType);
+      });
+    }
+  }
+
+  void setWeightType(lm::WeightOp weight, Type elementType) {
+    RankedTensorType type = weight.getTensorType();
+    if (weight.getQuantAttr() || type.getElementType() == elementType)
+      return;
+    weight.setType(type.clone(elementType));
+    ++numWeights;
+  }
+};
+
+} // namespace

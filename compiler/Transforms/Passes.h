@@ -1,0 +1,47 @@
+// The passes lm -> lm and the pipeline that runs them, shared by stele-compile,
+// stele-opt and the tests.
+
+#ifndef STELE_COMPILER_TRANSFORMS_PASSES_H
+#define STELE_COMPILER_TRANSFORMS_PASSES_H
+
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/Pass/Pass.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Pass/PassOptions.h"
+#include "stele/dialects/Lm/LmDialect.h"
+
+namespace stele::compiler {
+
+#define GEN_PASS_DECL
+#define GEN_PASS_REGISTRATION
+#include "stele/compiler/Transforms/Passes.h.inc"
+
+/// What a compile may ask of the lm passes.
+struct LmPipelineOptions : mlir::PassPipelineOptions<LmPipelineOptions> {
+  Option<std::string> arithmetic{*this, "arithmetic",
+                                 llvm::cl::desc("f32 or bf16"),
+                                 llvm::cl::init("f32")};
+  Option<std::string> attention{*this, "attention",
+                                llvm::cl::desc("dense, sparse or kernelized"),
+                                llvm::cl::init("dense")};
+  Option<bool> fuse{*this, "fuse",
+                    llvm::cl::desc("join operations (off: one kernel for every "
+                                   "operation of the input)"),
+                    llvm::cl::init(true)};
+  Option<std::string> isa{*this, "isa",
+                          llvm::cl::desc("the target's ISA level"),
+                          llvm::cl::init("x86-64-v3")};
+  ListOption<std::string> features{
+      *this, "features", llvm::cl::desc("CPU features beyond the ISA level")};
+};
+
+/// From an imported module to one whose operations carry their kernels.
+void buildLmPipeline(mlir::OpPassManager &manager,
+                     const LmPipelineOptions &options);
+
+/// Registers the passes and `stele-lm-pipeline`.
+void registerLmPasses();
+
+} // namespace stele::compiler
+
+#endif // STELE_COMPILER_TRANSFORMS_PASSES_H

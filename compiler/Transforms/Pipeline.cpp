@@ -1,0 +1,38 @@
+// The order of the lm passes. Fusion runs from the leaves of a layer inwards:
+// rotations and head norms have to be inside cache append and attention before
+// the projections can join, and these have to be one before a norm has a single
+// reader.
+
+#include "mlir/Transforms/Passes.h"
+#include "stele/compiler/Transforms/Passes.h"
+
+using namespace mlir;
+using namespace stele;
+
+void compiler::buildLmPipeline(OpPassManager &manager,
+                               const LmPipelineOptions &options) {
+  manager.addPass(createVerifyInput());
+  manager.addPass(createChooseArithmetic({options.arithmetic}));
+  ChooseAttentionOptions attention;
+  attention.kind = options.attention;
+  manager.addPass(createChooseAttention(attention));
+  manager.addPass(createCanonicalizerPass());
+  if (options.fuse) {
+    manager.addPass(createFuseRopeAppend());
+    manager.addPass(createFuseLinears());
+    manager.addPass(createFuseNorms());
+    manager.addPass(createFuseResiduals());
+  }
+  manager.addPass(createPreparePositions());
+  SelectKernelsOptions kernels;
+  kernels.isa = options.isa;
+  llvm::append_range(kernels.features, options.features);
+  manager.addPass(createSelectKernels(kernels));
+}
+
+void compiler::registerLmPasses() {
+  registerSteleTransformsPasses();
+  PassPipelineRegistration<LmPipelineOptions>(
+      "stele-lm-pipeline", "from an imported module to chosen kernels",
+      buildLmPipeline);
+}

@@ -1,0 +1,68 @@
+// stele-prepare-positions: cosines and sines depend on the step's positions and
+// on nothing else, so that one small kernel computes them for all layers.
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "stele/compiler/Transforms/Passes.h"
+#include "stele/compiler/Transforms/Weights.h"
+#include "stele/dialects/Lm/LmOps.h"
+#include "llvm/ADT/MapVector.h"
+
+namespace stele::compiler {
+#define GEN_PASS_DEF_PREPAREPOSITIONS
+#include "stele/compiler/Transforms/Passes.h.inc"
+} // namespace stele::compiler
+
+using namespace mlir;
+using namespace stele;
+
+namespace {
+
+struct PreparePositions
+    : compiler::impl::PreparePositionsBase<PreparePositions> {
+  void runOnOperation() override {
+    for (auto function : getOperation().getOps<func::FuncOp>())
+      prepare(function);
+  }
+
+  /// One table for each pair of rotation and batch, before their first reader.
+  void prepare(func::FuncOp function) {
+    llvm::MapVector<std::pair<Attribute, Value>, Value> tables;
+    function.walk([&](lm::RotaryOpInterface op) {
+      if (!op.getRopeAttr() || op.getRotary())
+        return;
+      Value &table = tables[{op.getRopeAttr(), op.getBatch()}];
+      if (!table)
+        table = makeTable(op);
+      op.getRotaryMutable().assign(table);
+    });
+  }
+
+  Value makeTable(lm::RotaryOpInterface op) {
+    OpBuilder builder(&getContext());
+    builder.setInsertionPointAfterValue(op.getBatch());
+    lm::RopeAttr rope = op.getRopeAttr();
+    auto type = RankedTensorType::get(
+        {ShapedType::kDynamic, rope.getDims() * rope.getParts()},
+        builder.getF32Type());
+    ++numTables;
+    return lm::RotaryTableOp::create(
+        builder, op->getLoc(), type, op.getBatch(),
+        FlatSymbolRefAttr::get(makeFrequencies(op)), rope, lm::KernelAttr());
+  }
+
+  /// The frequencies as a weight in front of the function.
+  lm::WeightOp makeFrequencies(lm::RotaryOpInterface op) {
+    SmallVector<float> values = lm::inverseFrequencies(op.getRopeAttr());
+    auto function = op->getParentOfType<func::FuncOp>();
+    OpBuilder builder(function);
+    auto type =
+        RankedTensorType::get({int64_t(values.size())}, builder.getF32Type());
+    auto weight = lm::WeightOp::create(
+        builder, op->getLoc(),
+        compiler::uniqueSymbol(getOperation(), "rope.frequencies"), type);
+    weight.setValueAttr(DenseElementsAttr::get(type, ArrayRef(values)));
+    return weight;
+  }
+};
+
+} // namespace
