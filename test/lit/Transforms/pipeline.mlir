@@ -4,6 +4,30 @@
 // RUN: stele-opt --stele-lm-pipeline='isa=x86-64-v4' %s | FileCheck %s
 // RUN: stele-opt --stele-lm-pipeline='fuse=false arithmetic=bf16' %s | FileCheck %s --check-prefix=UNFUSED
 
+// CHECK-DAG: lm.weight @model.embed_tokens.weight layout "panel_f32" : tensor<100x48xf32>
+// CHECK-DAG: lm.weight @"model.layers.0.self_attn.q_proj+k_proj+v_proj.weight" segments [#lm.segment<name = "q_proj", source = "model.layers.0.self_attn.q_proj.weight", rows = 64>, #lm.segment<name = "k_proj", source = "model.layers.0.self_attn.k_proj.weight", rows = 32>, #lm.segment<name = "v_proj", source = "model.layers.0.self_attn.v_proj.weight", rows = 32>] layout "panel_f32" : tensor<128x48xf32>
+// CHECK-DAG: lm.weight @"model.layers.0.mlp.gate_proj+up_proj.weight" {{.*}} layout "panel_f32_glu" : tensor<160x48xf32>
+// CHECK-DAG: lm.weight @rope.frequencies value({{.*}}) layout "rows" : tensor<8xf32>
+// CHECK-NOT: lm.weight @model.layers.0.mlp.up_proj.weight
+// CHECK-LABEL: func.func @forward
+// CHECK: %[[R:.+]] = lm.rotary_table {{.*}}<"rotary_table", target = "x86-64-v4">
+// CHECK-NEXT: %[[H0:.+]] = lm.embed
+// CHECK-NEXT: %[[QKV:.+]] = lm.linear %[[H0]], @"model.layers.0.self_attn.q_proj+k_proj+v_proj.weight" norm(@model.layers.0.input_layernorm.weight, {{.*}}) bias(@"model.layers.0.self_attn.q_proj+k_proj+v_proj.bias") {kernel = #lm.kernel<"linear_f32"
+// CHECK-NEXT: %[[C:.+]] = lm.kv_append %[[QKV]], %[[QKV]], %{{.+}}, %{{.+}} layer 0 key_offset 64 value_offset 96 norm(@model.layers.0.self_attn.k_norm.weight, {{.*}}) rope(#rope) rotary(%[[R]] :
+// CHECK-NEXT: %[[A:.+]] = lm.attention %[[QKV]], %[[C]], %{{.+}} layer 0 heads 4 scale 2.500000e-01 norm(@model.layers.0.self_attn.q_norm.weight, {{.*}}) rope(#rope) rotary(%[[R]] :
+// CHECK-NEXT: %[[H1:.+]] = lm.linear %[[A]], @model.layers.0.self_attn.o_proj.weight residual(%[[H0]] :
+// CHECK-NEXT: %[[M:.+]] = lm.linear %[[H1]], @"model.layers.0.mlp.gate_proj+up_proj.weight" norm(@model.layers.0.post_attention_layernorm.weight, {{.*}}) glu <silu>
+// CHECK-NEXT: %[[H2:.+]] = lm.linear %[[M]], @model.layers.0.mlp.down_proj.weight residual(%[[H1]] :
+// CHECK-NEXT: %[[L:.+]] = lm.logits %[[H2]], %{{.+}}, @model.embed_tokens.weight norm(@model.norm.weight,
+// CHECK-NEXT: return %[[L]]
+
+// UNFUSED: !lm.kv_cache<layers = 1, heads = 2, head_dim = 16, block = 128, bf16>
+// UNFUSED: lm.weight @model.layers.0.self_attn.q_proj.weight layout "panel_bf16" : tensor<64x48xbf16>
+// UNFUSED-LABEL: func.func @forward
+// UNFUSED-COUNT-21: kernel = #lm.kernel<
+// UNFUSED-NOT: kernel =
+// UNFUSED: return
+
 #rope = #lm.rope<theta = 1.0e+06, dims = 16>
 !cache = !lm.kv_cache<layers = 1, heads = 2, head_dim = 16, block = 128, f32>
 

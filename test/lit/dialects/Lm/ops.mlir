@@ -3,9 +3,9 @@
 // RUN: stele-opt %s | stele-opt | FileCheck %s
 // RUN: stele-opt -mlir-print-op-generic %s | stele-opt | FileCheck %s
 
-// CHECK-DAG: #[[ROPE:.+]] = #lm.rope<theta = 1.000000e+05, dims = 64>
-// CHECK-DAG: #[[YARN:.+]] = #lm.rope<theta = 1.000000e+06, dims = 64, scaling = #lm.yarn<factor = 4.000000e+00, original = 32768, attention_factor = 1.1386294361119891>, dual_chunk = #lm.dual_chunk<chunk = 1024, local = 256, original = 1024>>
-// CHECK-DAG: #[[MODEL:.+]] = #lm.model<architecture = "llama", name = "tiny", vocab = 100, hidden = 576, layers = 2, heads = 9, kv_heads = 3, head_dim = 64, context_length = 8192, trained_context = 8192, parameters = 1000, eos = [2, 7], bos = 1, sliding_window = 512, sampling = #lm.sampling<sample = true, temperature = 0.69999999999999996>>
+// CHECK-DAG: #[[ROPE:[a-z0-9]+]] = #lm.rope<theta = 1.000000e+05, dims = 64>
+// CHECK-DAG: #[[YARN:[a-z0-9]+]] = #lm.rope<theta = 1.000000e+06, dims = 64, scaling = #lm.yarn<factor = 4.000000e+00, original = 32768, attention_factor = 1.1386294361119891>, dual_chunk = <chunk = 1024, local = 256, original = 1024>>
+// CHECK-DAG: #[[MODEL:[a-z0-9]+]] = #lm.model<architecture = "llama", name = "tiny", vocab = 100, hidden = 576, layers = 2, heads = 9, kv_heads = 3, head_dim = 64, context_length = 8192, trained_context = 8192, parameters = 1000, eos = [2, 7], bos = 1, sliding_window = 512, sampling = <sample = true, temperature = 0.69999999999999996>>
 // CHECK-DAG: !cache = !lm.kv_cache<layers = 2, heads = 3, head_dim = 64, block = 128, f32>
 // CHECK-DAG: !state = !lm.kernel_state<layers = 2, heads = 3, head_dim = 64, features = 256>
 
@@ -53,7 +53,7 @@ module attributes {
     %h = lm.embed %tokens, @table : tensor<?xi32> -> tensor<?x576xf32>
     // CHECK: lm.rms_norm %[[H]], @norm eps 1.000000e-05 : tensor<?x576xf32>
     %n = lm.rms_norm %h, @norm eps 1.0e-05 : tensor<?x576xf32>
-    // CHECK: lm.rms_norm %{{.+}}, @head_norm eps 1.000000e-06 groups 9 : tensor<?x576xf32>
+    // CHECK: lm.rms_norm %{{.+}}, @head_norm eps 9.9999999999999995E-7 groups 9 : tensor<?x576xf32>
     %n9 = lm.rms_norm %n, @head_norm eps 1.0e-06 groups 9 : tensor<?x576xf32>
     // CHECK: lm.linear %{{.+}}, @o : tensor<?x576xf32> -> tensor<?x576xf32>
     %q = lm.linear %n9, @o : tensor<?x576xf32> -> tensor<?x576xf32>
@@ -69,11 +69,11 @@ module attributes {
     %k1 = lm.rope %k0, %batch heads 9 rope(#rope) rotary(%r : tensor<?x64xf32>) : tensor<?x576xf32>
     // CHECK: lm.kv_append %{{.+}}, %{{.+}}, %{{.+}}, %{{.+}} layer 0 : tensor<?x576xf32>, tensor<?x576xf32>, !cache
     %c0 = lm.kv_append %k1, %n, %cache, %batch layer 0 : tensor<?x576xf32>, tensor<?x576xf32>, !cache
-    // CHECK: lm.kv_append %[[QKV]], %[[QKV]], %{{.+}}, %{{.+}} layer 1 key_offset 576 value_offset 768 norm(@head_norm, 1.000000e-06) rope(#[[ROPE]]) rotary(%{{.+}} : tensor<?x64xf32>) : tensor<?x960xf32>, tensor<?x960xf32>, !cache
+    // CHECK: lm.kv_append %[[QKV]], %[[QKV]], %{{.+}}, %{{.+}} layer 1 key_offset 576 value_offset 768 norm(@head_norm, 9.9999999999999995E-7) rope(#[[ROPE]]) rotary(%{{.+}} : tensor<?x64xf32>) : tensor<?x960xf32>, tensor<?x960xf32>, !cache
     %c1 = lm.kv_append %qkv, %qkv, %c0, %batch layer 1 key_offset 576 value_offset 768 norm(@head_norm, 1.0e-06) rope(#rope) rotary(%r : tensor<?x64xf32>) : tensor<?x960xf32>, tensor<?x960xf32>, !cache
     // CHECK: lm.attention %{{.+}}, %{{.+}}, %{{.+}} layer 0 heads 9 scale 1.250000e-01 : tensor<?x576xf32>, !cache -> tensor<?x576xf32>
     %a0 = lm.attention %q, %c1, %batch layer 0 heads 9 scale 0.125 : tensor<?x576xf32>, !cache -> tensor<?x576xf32>
-    // CHECK: lm.attention %[[QKV]], %{{.+}}, %{{.+}} layer 1 heads 3 scale 1.250000e-01 window 512 query_offset 64 norm(@head_norm, 1.000000e-06) rope(#[[ROPE]]) rotary(%{{.+}} : tensor<?x64xf32>) : tensor<?x960xf32>, !cache -> tensor<?x192xf32>, tensor<?x3xf32>
+    // CHECK: lm.attention %[[QKV]], %{{.+}}, %{{.+}} layer 1 heads 3 scale 1.250000e-01 window 512 query_offset 64 norm(@head_norm, 9.9999999999999995E-7) rope(#[[ROPE]]) rotary(%{{.+}} : tensor<?x64xf32>) : tensor<?x960xf32>, !cache -> tensor<?x192xf32>, tensor<?x3xf32>
     %a1, %lse1 = lm.attention %qkv, %c1, %batch layer 1 heads 3 scale 0.125 window 512 query_offset 64 norm(@head_norm, 1.0e-06) rope(#rope) rotary(%r : tensor<?x64xf32>) : tensor<?x960xf32>, !cache -> tensor<?x192xf32>, tensor<?x3xf32>
     // CHECK: lm.select_blocks %{{.+}}, %{{.+}}, %{{.+}} layer 0 heads 9 scale 1.250000e-01 <block = 128, local = 1, adjacent = 1, sink = 1, select = top_k(32), estimate = antidiagonal> rope(#[[YARN]]) rotary(%{{.+}} : tensor<?x192xf32>) : tensor<?x576xf32>, !cache -> !lm.selection<heads = 3, block = 128>
     %s = lm.select_blocks %q, %c1, %batch layer 0 heads 9 scale 0.125 <block = 128, local = 1, adjacent = 1, sink = 1, select = top_k(32), estimate = antidiagonal> rope(#dca) rotary(%r3 : tensor<?x192xf32>) : tensor<?x576xf32>, !cache -> !lm.selection<heads = 3, block = 128>
@@ -81,7 +81,7 @@ module attributes {
     %b0, %blse0 = lm.block_sparse_attention %q, %c1, %batch layer 0 heads 9 scale 0.125 <block = 512, local = 8, adjacent = 0, sink = 1, select = none, estimate = mean_key> : tensor<?x576xf32>, !cache -> tensor<?x576xf32>, tensor<?x9xf32>
     // CHECK: lm.weight_ref @relative : tensor<9x128xf32>
     %bias = lm.weight_ref @relative : tensor<9x128xf32>
-    // CHECK: lm.block_sparse_attention %{{.+}}, %{{.+}}, %{{.+}} layer 0 heads 9 scale 1.250000e-01 <block = 128, local = 1, adjacent = 1, sink = 1, select = top_p(0.94999999999999996), estimate = vertical_slash> selection(%{{.+}} : !lm.selection<heads = 3, block = 128>) bias(%{{.+}} : tensor<9x128xf32>) norm(@head_norm, 1.000000e-06) rope(#[[YARN]]) rotary(%{{.+}} : tensor<?x192xf32>) : tensor<?x576xf32>, !cache -> tensor<?x576xf32>, tensor<?x9xf32>
+    // CHECK: lm.block_sparse_attention %{{.+}}, %{{.+}}, %{{.+}} layer 0 heads 9 scale 1.250000e-01 <block = 128, local = 1, adjacent = 1, sink = 1, select = top_p(0.94999999999999996), estimate = vertical_slash> selection(%{{.+}} : !lm.selection<heads = 3, block = 128>) bias(%{{.+}} : tensor<9x128xf32>) norm(@head_norm, 9.9999999999999995E-7) rope(#[[YARN]]) rotary(%{{.+}} : tensor<?x192xf32>) : tensor<?x576xf32>, !cache -> tensor<?x576xf32>, tensor<?x9xf32>
     %b1, %blse1 = lm.block_sparse_attention %q, %c1, %batch layer 0 heads 9 scale 0.125 <block = 128, local = 1, adjacent = 1, sink = 1, select = top_p(0.95), estimate = vertical_slash> selection(%s : !lm.selection<heads = 3, block = 128>) bias(%bias : tensor<9x128xf32>) norm(@head_norm, 1.0e-06) rope(#dca) rotary(%r3 : tensor<?x192xf32>) : tensor<?x576xf32>, !cache -> tensor<?x576xf32>, tensor<?x9xf32>
     // CHECK: lm.kernelized_attention %{{.+}}, %{{.+}}, %{{.+}}, %{{.+}} layer 0 heads 9 scale 1.250000e-01 <favor_plus, features = 256, orthogonal = true, seed = 0> features(@random_features) selection(%{{.+}} : !lm.selection<heads = 3, block = 128>) rope(#[[ROPE]]) : tensor<?x576xf32>, !cache, !state -> tensor<?x576xf32>, tensor<?x9xf32>
     %k, %klse, %state1 = lm.kernelized_attention %q, %c1, %batch, %state layer 0 heads 9 scale 0.125 <favor_plus, features = 256, orthogonal = true, seed = 0> features(@random_features) selection(%s : !lm.selection<heads = 3, block = 128>) rope(#rope) : tensor<?x576xf32>, !cache, !state -> tensor<?x576xf32>, tensor<?x9xf32>
