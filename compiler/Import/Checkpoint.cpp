@@ -36,6 +36,7 @@ Checkpoint::open(llvm::StringRef path) {
 }
 
 llvm::Error Checkpoint::openAny(llvm::StringRef path) {
+  openedPath = path.str();
   if (fs::is_directory(path))
     return openFolder(path);
   if (path.ends_with(".json"))

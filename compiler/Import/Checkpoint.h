@@ -23,6 +23,8 @@ public:
   static llvm::Expected<std::unique_ptr<Checkpoint>> open(llvm::StringRef path);
   ~Checkpoint();
 
+  // The path it was opened by, for messages.
+  llvm::StringRef path() const { return openedPath; }
   const ModelConfig &config() const { return modelConfig; }
   llvm::ArrayRef<TensorInfo> tensors() const { return tensorList; }
   // The tensor of that name, or null.
@@ -56,6 +58,7 @@ private:
   llvm::Error checkFinite(const TensorInfo &tensor, int64_t row,
                           llvm::ArrayRef<float> values) const;
 
+  std::string openedPath;
   ModelConfig modelConfig;
   std::string folderPath;
   std::vector<std::unique_ptr<InputFile>> files;
