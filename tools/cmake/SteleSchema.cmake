@@ -14,7 +14,7 @@ foreach(schema plan tokenizer)
   endif()
   add_custom_command(
     OUTPUT ${schema_out}/${schema}_generated.h
-    COMMAND ${FLATC} --cpp --scoped-enums -o ${schema_out} ${source}
+    COMMAND ${FLATC} --cpp --scoped-enums --gen-object-api -o ${schema_out} ${source}
     DEPENDS ${source})
   list(APPEND schema_headers ${schema_out}/${schema}_generated.h)
 endforeach()

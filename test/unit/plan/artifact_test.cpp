@@ -1,0 +1,370 @@
+// What an artifact must be: every rule of runtime/plan broken once, with the
+// message that a user sees.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cstring>
+
+#include "artifact_builder.h"
+#include "stele/runtime/base/hash.h"
+#include "stele/runtime/plan/artifact.h"
+#include "test_kernels.h"
+
+namespace stele::test {
+namespace {
+
+using testing::AllOf;
+using testing::HasSubstr;
+
+Status Open(std::span<const uint8_t> bytes,
+            const ArtifactOptions &options = {}) {
+  return Artifact::FromBytes(bytes, "toy.stele", options).status();
+}
+
+// The status of the toy after `edit` of its builder.
+template <typename Edit> Status OpenEdited(Edit edit) {
+  ArtifactBuilder builder = ArtifactBuilder::Toy();
+  edit(builder);
+  return Open(builder.Build());
+}
+
+plan::LaunchT &LaunchOf(ArtifactBuilder &builder, size_t op) {
+  return *builder.plan.functions[0]->ops[op]->body.AsLaunch();
+}
+
+template <typename Body>
+void Insert(plan::FunctionT &function, Body body, plan::OpBody type,
+            size_t at) {
+  auto op = std::make_unique<plan::OpT>();
+  op->body.type = type;
+  op->body.value = new Body(std::move(body));
+  function.ops.insert(function.ops.begin() + static_cast<long>(at),
+                      std::move(op));
+}
+
+TEST(Artifact, ToyOpens) {
+  ArtifactBuilder builder = ArtifactBuilder::Toy();
+  const std::string path = builder.Write("opens.stele");
+  ArtifactOptions options;
+  options.verify_weights = true;
+  auto artifact = Artifact::Open(path, options);
+  ASSERT_TRUE(artifact.ok()) << artifact.status().message();
+  EXPECT_EQ((*artifact)->plan().model()->vocab_size(), 17u);
+  EXPECT_EQ((*artifact)->segment(0).size(), builder.segments[0].size());
+  unlink(path.c_str());
+}
+
+TEST(Artifact, HeaderIsChecked) {
+  const AlignedBytes good = ArtifactBuilder::Toy().Build();
+  const auto with = [&](size_t offset, uint8_t value) {
+    AlignedBytes bytes(good);
+    bytes[offset] = value;
+    return Open(bytes).message();
+  };
+  EXPECT_THAT(with(0, 'X'), HasSubstr("'toy.stele': the magic bytes at offset "
+                                      "0 are not those of a .stele artifact; "
+                                      "make one with `stele compile"));
+  EXPECT_THAT(with(12, 1), HasSubstr("other byte order; compile it on this"));
+  EXPECT_THAT(with(16, 0), HasSubstr("header.total_size is "));
+  EXPECT_THAT(with(30, 1), HasSubstr("header.flatbuffer_size "));
+  EXPECT_THAT(with(40, good[40] ^ 1),
+              HasSubstr("SHA-256 is not header.sha256; the artifact is "
+                        "damaged or was edited"));
+}
+
+TEST(Artifact, OtherVersionsShowBothAndTheProducer) {
+  AlignedBytes bytes = ArtifactBuilder::Toy().Build();
+  bytes[8] = 2;
+  EXPECT_THAT(Open(bytes).message(),
+              HasSubstr("artifact format 2.0, written by artifact_builder 1; "
+                        "this runtime reads 1.0 to 1.0; update stele"));
+  bytes[8] = 0;
+  EXPECT_THAT(Open(bytes).message(), HasSubstr("compile the checkpoint again"));
+  bytes[8] = 1;
+  bytes[10] = 7;
+  EXPECT_THAT(Open(bytes).message(), HasSubstr("artifact format 1.7"));
+  EXPECT_EQ(Open(bytes).code(), StatusCode::kUnsupported);
+}
+
+TEST(Artifact, DigestPin) {
+  const AlignedBytes bytes = ArtifactBuilder::Toy().Build();
+  ArtifactOptions options;
+  options.sha256 = Sha256(bytes);
+  EXPECT_TRUE(Open(bytes, options).ok());
+  (*options.sha256)[0] ^= 1;
+  EXPECT_THAT(Open(bytes, options).message(), HasSubstr("another artifact"));
+}
+
+TEST(Artifact, WithoutExecutableSegmentItDoesNotLoad) {
+  const Status status = OpenEdited([](ArtifactBuilder &b) {
+    b.plan.segments.pop_back();
+    b.segments.pop_back();
+  });
+  EXPECT_THAT(status.message(),
+              HasSubstr("plan.segments: no executable segment; the runtime "
+                        "holds no kernels of its own"));
+}
+
+TEST(Artifact, ChecksumsOfCodeAlwaysOfWeightsOnRequest) {
+  ArtifactBuilder builder = ArtifactBuilder::Toy();
+  AlignedBytes bytes = builder.Build();
+  bytes[builder.plan.segments[0]->offset + 5] ^= 1;
+  EXPECT_TRUE(Open(bytes).ok());
+  ArtifactOptions options;
+  options.verify_weights = true;
+  EXPECT_THAT(Open(bytes, options).message(),
+              HasSubstr("segment \"weights\" has XXH3 "));
+  bytes[builder.plan.segments[1]->offset + 5] ^= 1;
+  EXPECT_THAT(Open(bytes).message(), HasSubstr("segment \"code\" has XXH3 "));
+}
+
+TEST(Artifact, PaddingIsZeroAndNothingIsLeftOver) {
+  ArtifactBuilder builder = ArtifactBuilder::Toy();
+  AlignedBytes bytes = builder.Build();
+  bytes[builder.plan.segments[1]->offset - 1] = 1;
+  EXPECT_THAT(Open(bytes).message(), HasSubstr("padding byte at offset "));
+  bytes[builder.plan.segments[1]->offset - 1] = 0;
+  AlignedBytes longer(bytes.size() + 4096);
+  std::memcpy(longer.data(), bytes.data(), bytes.size());
+  Reseal({longer.data(), longer.size()});
+  EXPECT_THAT(Open(longer).message(), HasSubstr("belong to no segment"));
+}
+
+TEST(Artifact, ExternalWeights) {
+  ArtifactBuilder builder = ArtifactBuilder::Toy();
+  const std::vector<uint8_t> weights = builder.segments[0];
+  plan::SegmentT &segment = *builder.plan.segments[0];
+  segment.storage = plan::Storage::External;
+  segment.external_path = std::to_string(getpid()) + "w.bin";
+  segment.length = weights.size();
+  segment.xxh3 = Xxh3(weights);
+  const std::string path = builder.Write("external.stele");
+  EXPECT_EQ(Artifact::Open(path).status().code(), StatusCode::kNotFound);
+  const std::string beside = testing::TempDir() + segment.external_path;
+  ASSERT_TRUE(WriteFile(beside, std::as_bytes(std::span(weights))).ok());
+  ArtifactOptions options;
+  options.verify_weights = true;
+  auto artifact = Artifact::Open(path, options);
+  EXPECT_TRUE(artifact.ok()) << artifact.status().message();
+  ASSERT_TRUE(
+      WriteFile(beside, std::as_bytes(std::span(weights).first(9))).ok());
+  EXPECT_THAT(Artifact::Open(path).status().message(),
+              HasSubstr("does not fit the 9 B of its external file"));
+  unlink(beside.c_str());
+  unlink(path.c_str());
+  segment.external_path = "../w.bin";
+  EXPECT_THAT(Open(builder.Build()).message(),
+              HasSubstr("\"../w.bin\" is not a plain file name"));
+}
+
+// One row for each rule of a plan: an edit that breaks it, and what is said.
+struct Rule {
+  const char *name;
+  void (*edit)(ArtifactBuilder &);
+  const char *message;
+};
+
+class PlanRule : public testing::TestWithParam<Rule> {};
+
+TEST_P(PlanRule, IsChecked) {
+  const Status status = OpenEdited(GetParam().edit);
+  EXPECT_THAT(status.message(), AllOf(HasSubstr("'toy.stele': plan."),
+                                      HasSubstr(GetParam().message)));
+  EXPECT_THAT(status.code(),
+              testing::AnyOf(StatusCode::kDataLoss, StatusCode::kUnsupported));
+}
+
+using B = ArtifactBuilder;
+const Rule kRules[] = {
+    {"Vocabulary", [](B &b) { b.plan.model->vocab_size = 0; },
+     "model.vocab_size: 0 is not in 1.."},
+    {"Context", [](B &b) { b.plan.model->context = 1ull << 40; },
+     "model.context: 1099511627776 is not in 1..2147483647"},
+    {"Eos", [](B &b) { b.plan.model->eos_ids = {17}; },
+     "model.eos_ids[0]: 17 is not below 17"},
+    {"Temperature", [](B &b) { b.plan.model->temperature = 0.0f / 0.0f; },
+     "model.temperature: "},
+    {"Targets", [](B &b) { b.plan.targets.clear(); }, "targets: is empty"},
+    {"SegmentTarget", [](B &b) { b.plan.segments[0]->targets = {1}; },
+     "segments[0] \"weights\".targets: 1 is not below 1"},
+    {"SyntheticCode",
+     [](B &b) { b.plan.segments[1]->storage = plan::Storage::Synthetic; },
+     "only weights may live outside the file"},
+    {"TwoTokenizers",
+     [](B &b) {
+       for (int i = 0; i < 2; ++i) {
+         auto segment = std::make_unique<plan::SegmentT>();
+         segment->name = "tokenizer";
+         segment->kind = plan::SegmentKind::Tokenizer;
+         b.plan.segments.push_back(std::move(segment));
+         b.segments.push_back({1});
+       }
+     },
+     "more than one tokenizer"},
+    {"TensorSegment", [](B &b) { b.plan.tensors[0]->segment = 9; },
+     "tensors[0] \"embedding\".segment: 9 is not below 2"},
+    {"TensorInCode", [](B &b) { b.plan.tensors[0]->segment = 1; },
+     "segment: 1 holds no weights"},
+    {"TensorOffset", [](B &b) { b.plan.tensors[0]->offset = 32; },
+     "offset: 32 is not a multiple of 64"},
+    {"TensorPastEnd", [](B &b) { b.plan.tensors[0]->offset = 1 << 20; },
+     "passes the segment's end"},
+    {"TensorLength", [](B &b) { b.plan.tensors[0]->length -= 4; },
+     "but shape, dtype and layout require 544"},
+    {"TensorOverflow",
+     [](B &b) { b.plan.tensors[0]->shape = {1ull << 40, 1ull << 40}; },
+     "the size that shape requires overflows"},
+    {"TensorRank", [](B &b) { b.plan.tensors[0]->shape.clear(); },
+     "shape: 0 dimensions"},
+    {"TensorLayout", [](B &b) { b.plan.tensors[0]->layout = "spiral"; },
+     "layout: \"spiral\" is not known to this runtime; update stele"},
+    {"TensorsOverlap", [](B &b) { b.plan.tensors[1]->offset = 64; },
+     "\"embedding\" and \"output\" overlap"},
+    {"PageBytes", [](B &b) { b.plan.kv_caches[0]->page_bytes = 64; },
+     "page_bytes: 64 but a page of K and V needs 128"},
+    {"CacheLayers", [](B &b) { b.plan.kv_caches[0]->layers = 0; },
+     "layers: 0 is not in 1.."},
+    {"CacheType", [](B &b) { b.plan.kv_caches[0]->dtype = plan::DType::I4; },
+     "I4 pages are not known to this runtime"},
+    {"CacheHeads", [](B &b) { b.plan.kv_caches[0]->kv_heads = 4; },
+     "the cache's kv_heads is 4, the kernel was compiled for 2"},
+    {"CacheBlock",
+     [](B &b) {
+       b.plan.kv_caches[0]->block_tokens = 2;
+       b.plan.kv_caches[0]->page_bytes = 64;
+     },
+     "the cache's block_tokens is 2, the kernel was compiled for 4"},
+    {"CodeSegment", [](B &b) { b.plan.executables[0]->segment = 0; },
+     "executables[0] \"kernels\".segment: 0 holds no code"},
+    {"SymbolTwice",
+     [](B &b) { b.plan.executables[0]->entries[1]->symbol = "test_embed"; },
+     "entries[1] \"test_embed\".symbol: is there twice"},
+    {"WritesWeights",
+     [](B &b) {
+       b.plan.executables[0]->entries[0]->parameters[0]->access =
+           plan::Access::ReadWrite;
+     },
+     "parameters[0].access: weights are never written"},
+    {"TokenLimit",
+     [](B &b) { b.plan.executables[0]->entries[0]->token_limit = 16; },
+     "token_limit: 16 is below the vocabulary of 17"},
+    {"NoFunctions", [](B &b) { b.plan.functions.clear(); },
+     "functions: is empty"},
+    {"Ranks", [](B &b) { b.plan.functions[0]->ranks = 2; },
+     "ranks: 2 ranks, this runtime runs one"},
+    {"Sequences", [](B &b) { b.plan.functions[0]->max_sequences = 5; },
+     "max_sequences: 5 is not in 1..4"},
+    {"BufferLength", [](B &b) { b.plan.functions[0]->buffers[0]->length = 4; },
+     "length: 4 is not max_rows * row_elements * size(dtype)"},
+    {"BufferPastArena",
+     [](B &b) { b.plan.functions[0]->buffers[0]->offset = 1 << 20; },
+     "passes the arena's end"},
+    {"BuffersOverlap",
+     [](B &b) { b.plan.functions[0]->buffers[1]->offset = 64; },
+     "\"x\" and \"y\" overlap while both are live"},
+    {"Lifetime", [](B &b) { b.plan.functions[0]->buffers[0]->last_op = 1; },
+     "buffer \"x\" is used by op 2 outside its lifetime 0..1"},
+    {"BufferDevice", [](B &b) { b.plan.functions[0]->buffers[0]->device = 1; },
+     "device: ordinal 1, this runtime drives one device"},
+    {"LaunchExecutable", [](B &b) { LaunchOf(b, 0).executable = 3; },
+     "executable: 3 is not below 1"},
+    {"LaunchEntry", [](B &b) { LaunchOf(b, 0).entry = 4; },
+     "entry: 4 is not below 4"},
+    {"LaunchArity", [](B &b) { LaunchOf(b, 0).bindings.pop_back(); },
+     "bindings: 1 bindings, kernel test_embed takes 2"},
+    {"BindingKind",
+     [](B &b) { LaunchOf(b, 0).bindings[1]->kind = plan::BindingKind::Tensor; },
+     "Tensor, but the kernel's parameter is a Buffer"},
+    {"BindingIndex", [](B &b) { LaunchOf(b, 0).bindings[1]->index = 3; },
+     "bindings[1].index: 3 is not below 3"},
+    {"TensorIndex", [](B &b) { LaunchOf(b, 0).bindings[0]->index = 2; },
+     "bindings[0].index: 2 is not below 2, the number of tensors"},
+    {"CacheIndex", [](B &b) { LaunchOf(b, 1).bindings[1]->index = 1; },
+     "bindings[1].index: 1 is not below 1, the number of kv_caches"},
+    {"ReadBeforeWrite",
+     [](B &b) {
+       b.plan.functions[0]->buffers[1]->first_op = 1;
+       LaunchOf(b, 1).bindings[0]->index = 1;
+     },
+     "buffer \"y\" is read before it is written"},
+    {"TooSmall",
+     [](B &b) {
+       b.plan.executables[0]->entries[0]->parameters[1]->bytes_per_token = 33;
+     },
+     "has 128 bytes, the kernel needs 132"},
+    {"SizeOverflow",
+     [](B &b) {
+       b.plan.executables[0]->entries[0]->parameters[1]->bytes_per_token =
+           UINT64_MAX;
+     },
+     "the bytes that the kernel needs overflow"},
+    {"InPlace",
+     [](B &b) {
+       b.plan.executables[0]->entries[2]->parameters[0]->in_place = false;
+     },
+     "is the buffer that bindings[2] writes, which this kernel does not allow"},
+    {"Scratch", [](B &b) { b.plan.functions[0]->scratch_bytes = 8; },
+     "scratch_bytes: 8 but kernel test_attend needs 32"},
+    {"ImmediateCount", [](B &b) { LaunchOf(b, 1).immediates.clear(); },
+     "immediates: 0 immediates, kernel test_append takes 1"},
+    {"LayerRange", [](B &b) { LaunchOf(b, 1).immediates = {2}; },
+     "immediates[0]: layer 2 is not below 2, the cache's layers"},
+    {"LayerNegative", [](B &b) { LaunchOf(b, 1).immediates = {-1}; },
+     "layer -1 is not below 2"},
+    {"CopyLength",
+     [](B &b) {
+       plan::CopyT copy;
+       copy.source = 0;
+       copy.destination = 1;
+       copy.length = 129;
+       Insert(*b.plan.functions[0], copy, plan::OpBody::Copy, 2);
+       for (auto &buffer : b.plan.functions[0]->buffers)
+         ++buffer->last_op;
+     },
+     "ops[2].length: 129 passes the end of buffer 0"},
+    {"Wait",
+     [](B &b) {
+       Insert(*b.plan.functions[0], plan::WaitT(), plan::OpBody::Wait, 0);
+       b.plan.functions[0]->events = 1;
+     },
+     "ops[0].event: 0 is waited for before it is signalled"},
+    {"WaitEvent",
+     [](B &b) {
+       Insert(*b.plan.functions[0], plan::WaitT(), plan::OpBody::Wait, 0);
+     },
+     "ops[0].event: 0 is not below 0, the number of events"},
+    {"SignalTwice",
+     [](B &b) {
+       b.plan.functions[0]->events = 1;
+       for (int i = 0; i < 2; ++i)
+         Insert(*b.plan.functions[0], plan::SignalT(), plan::OpBody::Signal, 0);
+     },
+     "ops[1].event: 0 is signalled twice"},
+    {"PageIn",
+     [](B &b) {
+       Insert(*b.plan.functions[0], plan::PageInT(), plan::OpBody::PageIn, 0);
+     },
+     "this runtime does not run PageIn; update stele"},
+    {"Stream", [](B &b) { LaunchOf(b, 0).stream = 1; },
+     "stream: 1 is not below 1"},
+    {"NoLogits", [](B &b) { b.plan.functions[0]->outputs.clear(); },
+     "no output is named \"logits\""},
+    {"OutputRole",
+     [](B &b) {
+       b.plan.functions[0]->buffers[2]->role = plan::BufferRole::Temporary;
+     },
+     "does not have the role Output"},
+    {"LogitsWidth",
+     [](B &b) {
+       b.plan.model->vocab_size = 16;
+       b.plan.model->eos_ids = {};
+     },
+     "17 logits in a row, the vocabulary has 16"},
+};
+
+INSTANTIATE_TEST_SUITE_P(All, PlanRule, testing::ValuesIn(kRules),
+                         [](const auto &info) { return info.param.name; });
+
+} // namespace
+} // namespace stele::test

@@ -1,0 +1,381 @@
+// The toy artifact; see artifact_builder.h.
+#include "artifact_builder.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <cstring>
+
+#include "stele/runtime/base/file.h"
+#include "stele/runtime/base/hash.h"
+#include "test_kernels.h"
+
+namespace stele::test {
+namespace {
+
+constexpr uint64_t kFloat = sizeof(float);
+constexpr uint64_t kRowBytes = kHidden * kFloat;
+constexpr uint64_t kTableBytes = kVocabulary * kRowBytes;
+
+uint64_t RoundUp(uint64_t n, uint64_t unit) {
+  return (n + unit - 1) / unit * unit;
+}
+
+std::unique_ptr<plan::ParameterT> Buffer(plan::Access access,
+                                         uint64_t bytes_per_token) {
+  auto parameter = std::make_unique<plan::ParameterT>();
+  parameter->kind = plan::BindingKind::Buffer;
+  parameter->access = access;
+  parameter->bytes_per_token = bytes_per_token;
+  return parameter;
+}
+
+std::unique_ptr<plan::ParameterT> Weight(uint64_t bytes) {
+  auto parameter = std::make_unique<plan::ParameterT>();
+  parameter->kind = plan::BindingKind::Tensor;
+  parameter->bytes = bytes;
+  return parameter;
+}
+
+std::unique_ptr<plan::ParameterT> Cache(plan::Access access) {
+  auto parameter = std::make_unique<plan::ParameterT>();
+  parameter->kind = plan::BindingKind::KvCache;
+  parameter->access = access;
+  parameter->kv_heads = kKvHeads;
+  parameter->head_dim = kHeadDim;
+  parameter->block_tokens = kBlock;
+  parameter->dtype = plan::DType::F32;
+  parameter->page_bytes = kPageBytes;
+  return parameter;
+}
+
+template <typename... Parameters>
+std::unique_ptr<plan::EntryT> Entry(const char *symbol,
+                                    Parameters... parameters) {
+  auto entry = std::make_unique<plan::EntryT>();
+  entry->symbol = symbol;
+  (entry->parameters.push_back(std::move(parameters)), ...);
+  return entry;
+}
+
+std::unique_ptr<plan::ExecutableT> Executable() {
+  using plan::Access;
+  auto executable = std::make_unique<plan::ExecutableT>();
+  executable->name = "kernels";
+  executable->segment = 1;
+  auto &entries = executable->entries;
+  entries.push_back(Entry("test_embed", Weight(kTableBytes),
+                          Buffer(Access::Write, kRowBytes)));
+  entries.back()->token_limit = kVocabulary;
+  entries.push_back(Entry("test_append", Buffer(Access::Read, kRowBytes),
+                          Cache(Access::Write)));
+  entries.back()->immediates = {plan::ImmediateKind::Layer};
+  entries.push_back(Entry("test_attend", Buffer(Access::Read, kRowBytes),
+                          Cache(Access::Read),
+                          Buffer(Access::Write, kRowBytes)));
+  entries.back()->immediates = {plan::ImmediateKind::Layer};
+  entries.back()->scratch_bytes = kRowBytes;
+  entries.back()->parameters[0]->in_place = true;
+  entries.push_back(Entry("test_logits", Buffer(Access::Read, kRowBytes),
+                          Weight(kTableBytes), Buffer(Access::Write, 0)));
+  entries.back()->parameters[2]->bytes_per_logit_row = kVocabulary * kFloat;
+  return executable;
+}
+
+std::unique_ptr<plan::BufferT> Activation(const char *name, uint64_t elements,
+                                          uint64_t rows, uint64_t offset,
+                                          uint32_t first, uint32_t last) {
+  auto buffer = std::make_unique<plan::BufferT>();
+  buffer->name = name;
+  buffer->row_elements = elements;
+  buffer->max_rows = rows;
+  buffer->offset = offset;
+  buffer->length = elements * rows * kFloat;
+  buffer->first_op = first;
+  buffer->last_op = last;
+  return buffer;
+}
+
+struct Use {
+  plan::BindingKind kind;
+  uint32_t index;
+};
+constexpr Use OfBuffer(uint32_t i) { return {plan::BindingKind::Buffer, i}; }
+constexpr Use OfTensor(uint32_t i) { return {plan::BindingKind::Tensor, i}; }
+constexpr Use OfCache() { return {plan::BindingKind::KvCache, 0}; }
+
+std::unique_ptr<plan::OpT> Launch(const char *label, uint32_t entry,
+                                  std::vector<Use> uses,
+                                  std::vector<int64_t> immediates = {}) {
+  auto launch = std::make_unique<plan::LaunchT>();
+  launch->label = label;
+  launch->entry = entry;
+  launch->immediates = std::move(immediates);
+  for (const Use &use : uses) {
+    auto binding = std::make_unique<plan::BindingT>();
+    binding->kind = use.kind;
+    binding->index = use.index;
+    launch->bindings.push_back(std::move(binding));
+  }
+  auto op = std::make_unique<plan::OpT>();
+  op->body.type = plan::OpBody::Launch;
+  op->body.value = launch.release();
+  return op;
+}
+
+std::unique_ptr<plan::FunctionT> Function(const char *name, uint32_t tokens) {
+  auto function = std::make_unique<plan::FunctionT>();
+  function->name = name;
+  function->max_tokens = tokens;
+  function->max_sequences = 4;
+  function->max_logit_rows = tokens;
+  function->scratch_bytes = kRowBytes;
+  const uint64_t rows = RoundUp(tokens * kRowBytes, 64);
+  auto &buffers = function->buffers;
+  buffers.push_back(Activation("x", kHidden, tokens, 0, 0, 4));
+  buffers.push_back(Activation("y", kHidden, tokens, rows, 2, 5));
+  // x is dead when the logits are written, but they need more than its room.
+  buffers.push_back(Activation("logits", kVocabulary, tokens, 2 * rows, 5, 5));
+  buffers.back()->role = plan::BufferRole::Output;
+  function->arena_bytes = 2 * rows + RoundUp(tokens * kVocabulary * kFloat, 64);
+  auto &ops = function->ops;
+  ops.push_back(Launch("embed", 0, {OfTensor(0), OfBuffer(0)}));
+  ops.push_back(Launch("append 0", 1, {OfBuffer(0), OfCache()}, {0}));
+  ops.push_back(
+      Launch("attend 0", 2, {OfBuffer(0), OfCache(), OfBuffer(1)}, {0}));
+  ops.push_back(Launch("append 1", 1, {OfBuffer(1), OfCache()}, {1}));
+  ops.push_back(
+      Launch("attend 1", 2, {OfBuffer(1), OfCache(), OfBuffer(1)}, {1}));
+  ops.push_back(Launch("logits", 3, {OfBuffer(1), OfTensor(1), OfBuffer(2)}));
+  auto output = std::make_unique<plan::OutputT>();
+  output->name = "logits";
+  output->buffer = 2;
+  function->outputs.push_back(std::move(output));
+  return function;
+}
+
+std::unique_ptr<plan::SegmentT> Segment(const char *name,
+                                        plan::SegmentKind kind) {
+  auto segment = std::make_unique<plan::SegmentT>();
+  segment->name = name;
+  segment->kind = kind;
+  segment->targets = {0};
+  return segment;
+}
+
+std::unique_ptr<plan::TensorT> Matrix(const char *name, uint64_t offset) {
+  auto tensor = std::make_unique<plan::TensorT>();
+  tensor->name = name;
+  tensor->shape = {kVocabulary, kHidden};
+  tensor->layout = "rows";
+  tensor->offset = offset;
+  tensor->length = kTableBytes;
+  return tensor;
+}
+
+std::unique_ptr<plan::ModelInfoT> Info() {
+  auto info = std::make_unique<plan::ModelInfoT>();
+  info->architecture = "toy";
+  info->name = "toy";
+  info->vocab_size = kVocabulary;
+  info->hidden_size = kHidden;
+  info->layers = kLayers;
+  info->heads = kKvHeads;
+  info->kv_heads = kKvHeads;
+  info->head_dim = kHeadDim;
+  info->context = 64;
+  info->trained_context = 64;
+  info->eos_ids = {0};
+  info->arithmetic = "f32";
+  return info;
+}
+
+// Weights without a pattern that could hide a swapped index.
+std::vector<uint8_t> ToyWeights(uint64_t bytes) {
+  std::vector<uint8_t> out(bytes);
+  uint32_t state = 1;
+  for (uint64_t i = 0; i < bytes; i += kFloat) {
+    state = state * 1664525u + 1013904223u;
+    const float value = static_cast<float>(state >> 8) / 16777216.0f - 0.5f;
+    std::memcpy(&out[i], &value, kFloat);
+  }
+  return out;
+}
+
+std::vector<uint8_t> ToyElf() {
+  Result<std::string> elf = ReadFile(STELE_TEST_KERNELS_ELF, 1 << 24);
+  EXPECT_TRUE(elf.ok()) << elf.status().message();
+  return {elf->begin(), elf->end()};
+}
+
+// The toy kernels linked into this program, found by symbol.
+class BuiltinCode : public HostCode {
+public:
+  static Result<std::unique_ptr<LoadedCode>>
+  Load(const plan::Executable &executable) {
+    auto code = std::make_unique<BuiltinCode>();
+    for (const plan::Entry *entry : *executable.entries()) {
+      SteleHostKernel kernel = Find(entry->symbol()->string_view());
+      if (!kernel)
+        return NotFound("no toy kernel of this name");
+      code->kernels_.push_back(kernel);
+    }
+    return std::unique_ptr<LoadedCode>(std::move(code));
+  }
+
+private:
+  static SteleHostKernel Find(std::string_view symbol) {
+    if (symbol == "test_embed")
+      return test_embed;
+    if (symbol == "test_append")
+      return test_append;
+    if (symbol == "test_attend")
+      return test_attend;
+    if (symbol == "test_logits")
+      return test_logits;
+    return nullptr;
+  }
+};
+
+class BuiltinDevice : public HostDevice {
+public:
+  explicit BuiltinDevice(std::unique_ptr<ThreadPool> pool)
+      : HostDevice(std::move(pool)) {}
+  Result<std::unique_ptr<LoadedCode>>
+  LoadCode(const plan::Executable &executable,
+           std::span<const uint8_t> bytes) override {
+    return BuiltinCode::Load(executable);
+  }
+};
+
+} // namespace
+
+AlignedBytes::AlignedBytes(size_t size)
+    : data_(static_cast<uint8_t *>(
+          aligned_alloc(4096, RoundUp(std::max<size_t>(size, 1), 4096)))),
+      size_(size) {
+  std::memset(data_.get(), 0, size);
+}
+
+AlignedBytes::AlignedBytes(std::span<const uint8_t> bytes)
+    : AlignedBytes(bytes.size()) {
+  std::memcpy(data_.get(), bytes.data(), bytes.size());
+}
+
+ArtifactBuilder ArtifactBuilder::Toy() {
+  ArtifactBuilder builder;
+  plan::PlanT &plan = builder.plan;
+  plan.producer = "artifact_builder 1";
+  plan.model = Info();
+  plan.targets.push_back(std::make_unique<plan::TargetT>());
+  plan.targets[0]->name = "x86-64-v2";
+  plan.targets[0]->isa = "x86-64-v2";
+  plan.segments.push_back(Segment("weights", plan::SegmentKind::Weights));
+  plan.segments.push_back(Segment("code", plan::SegmentKind::Executable));
+  const uint64_t second = RoundUp(kTableBytes, 64);
+  plan.tensors.push_back(Matrix("embedding", 0));
+  plan.tensors.push_back(Matrix("output", second));
+  builder.segments = {ToyWeights(second + kTableBytes), ToyElf()};
+  auto cache = std::make_unique<plan::KvCacheT>();
+  cache->name = "kv";
+  cache->layers = kLayers;
+  cache->kv_heads = kKvHeads;
+  cache->head_dim = kHeadDim;
+  cache->block_tokens = kBlock;
+  cache->page_bytes = kPageBytes;
+  plan.kv_caches.push_back(std::move(cache));
+  plan.executables.push_back(Executable());
+  plan.functions.push_back(Function("decode", 4));
+  plan.functions.push_back(Function("prefill", 8));
+  return builder;
+}
+
+AlignedBytes ArtifactBuilder::Build() {
+  // Offsets depend on the FlatBuffer's size, which does not depend on their
+  // values once no field has its default: so pack twice.
+  std::span<const uint8_t> flatbuffer;
+  flatbuffers::FlatBufferBuilder builder;
+  uint64_t begin = 1 << 20, end = 0;
+  for (int pass = 0; pass < 2; ++pass) {
+    end = begin;
+    for (size_t i = 0; i < plan.segments.size(); ++i) {
+      plan::SegmentT &segment = *plan.segments[i];
+      if (segment.storage != plan::Storage::Inline)
+        continue;
+      segment.offset = RoundUp(end, schema::kSegmentAlignment);
+      segment.length = segments[i].size();
+      segment.xxh3 = Xxh3(segments[i]);
+      end = segment.offset + segment.length;
+    }
+    builder.Clear();
+    plan::FinishPlanBuffer(builder, plan::Plan::Pack(builder, &plan));
+    flatbuffer = {builder.GetBufferPointer(), builder.GetSize()};
+    begin = sizeof(schema::ArtifactHeader) + flatbuffer.size();
+  }
+  AlignedBytes bytes(std::max<uint64_t>(end, begin));
+  schema::ArtifactHeader header = {};
+  std::memcpy(header.magic, schema::kMagic, sizeof header.magic);
+  header.major = schema::kFormatMajor;
+  header.minor = schema::kFormatMinor;
+  header.endian = schema::kEndianMark;
+  header.flatbuffer_size = flatbuffer.size();
+  std::memcpy(bytes.data(), &header, sizeof header);
+  std::memcpy(bytes.data() + sizeof header, flatbuffer.data(),
+              flatbuffer.size());
+  for (size_t i = 0; i < plan.segments.size(); ++i)
+    if (plan.segments[i]->storage == plan::Storage::Inline)
+      std::memcpy(bytes.data() + plan.segments[i]->offset, segments[i].data(),
+                  segments[i].size());
+  Reseal({bytes.data(), bytes.size()});
+  return bytes;
+}
+
+std::string ArtifactBuilder::Write(const std::string &name) {
+  const AlignedBytes bytes = Build();
+  const std::string path = testing::TempDir() + std::to_string(getpid()) + name;
+  const Status status =
+      WriteFile(path, std::as_bytes(std::span<const uint8_t>(bytes)));
+  EXPECT_TRUE(status.ok()) << status.message();
+  return path;
+}
+
+schema::ArtifactHeader HeaderOf(std::span<const uint8_t> artifact) {
+  schema::ArtifactHeader header;
+  std::memcpy(&header, artifact.data(), sizeof header);
+  return header;
+}
+
+void Reseal(std::span<uint8_t> artifact) {
+  if (artifact.size() < sizeof(schema::ArtifactHeader))
+    return;
+  schema::ArtifactHeader header = HeaderOf(artifact);
+  header.total_size = artifact.size();
+  const uint64_t room = artifact.size() - sizeof header;
+  header.flatbuffer_size = std::min(header.flatbuffer_size, room);
+  const Sha256Digest digest =
+      Sha256(artifact.subspan(sizeof header, header.flatbuffer_size));
+  std::memcpy(header.sha256, digest.data(), digest.size());
+  std::memcpy(artifact.data(), &header, sizeof header);
+}
+
+Result<std::unique_ptr<Device>> ToyDevice(uint32_t threads) {
+  STELE_ASSIGN_OR_RETURN(auto pool, ThreadPool::Create(threads));
+  return std::unique_ptr<Device>(
+      std::make_unique<BuiltinDevice>(std::move(pool)));
+}
+
+std::shared_ptr<Model> ToyModel(uint32_t threads) {
+  ArtifactBuilder builder = ArtifactBuilder::Toy();
+  const std::string path = builder.Write("toy.stele");
+  auto artifact = Artifact::Open(path);
+  unlink(path.c_str());
+  EXPECT_TRUE(artifact.ok()) << artifact.status().message();
+  auto device = ToyDevice(threads);
+  EXPECT_TRUE(device.ok()) << device.status().message();
+  auto model = Model::Load(*artifact, *std::move(device));
+  EXPECT_TRUE(model.ok()) << model.status().message();
+  return *model;
+}
+
+} // namespace stele::test

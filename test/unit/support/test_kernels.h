@@ -1,0 +1,36 @@
+// Kernels of a toy model, for tests of the runtime without the compiler.
+//
+// The model has one residual stream of kHidden floats, kLayers layers that
+// append the stream to the cache and add the mean over all cached rows to it,
+// and logits that are products with rows of a weight. So every logit depends
+// on the whole history, on positions in pages, and on nothing else: what
+// batching, chunking or paging gets wrong changes it. Sums run in a fixed
+// order, so results are equal bit for bit however the work is divided.
+//
+// Compiled twice: into the test programs, where sanitizers see every access,
+// and into an ELF image for the loader.
+#ifndef STELE_TEST_UNIT_SUPPORT_TEST_KERNELS_H_
+#define STELE_TEST_UNIT_SUPPORT_TEST_KERNELS_H_
+
+#include "stele/schema/host_abi.h"
+
+namespace stele::test {
+
+inline constexpr int kVocabulary = 17;
+inline constexpr int kHidden = 8;
+inline constexpr int kLayers = 2;
+inline constexpr int kKvHeads = 2;
+inline constexpr int kHeadDim = kHidden / kKvHeads;
+inline constexpr int kBlock = 4;
+inline constexpr int kPageBytes = 2 * kBlock * kHeadDim * 4;
+
+} // namespace stele::test
+
+extern "C" {
+void test_embed(const SteleHostArgs *args);  // table, out
+void test_append(const SteleHostArgs *args); // x, cache; layer
+void test_attend(const SteleHostArgs *args); // x, cache, out; layer
+void test_logits(const SteleHostArgs *args); // x, weight, out
+}
+
+#endif // STELE_TEST_UNIT_SUPPORT_TEST_KERNELS_H_
