@@ -99,6 +99,7 @@ public:
     return value && !value->is_null() ? value : nullptr;
   }
 
+  bool has(llvm::StringRef key) const { return findMember(object, key); }
   bool isNull(llvm::StringRef key) const {
     const Json *value = findMember(object, key);
     return value && value->is_null();
@@ -348,23 +349,21 @@ static void readSlidingWindow(Fields &fields, ModelConfig &config) {
   bool used = family == "mistral" ||
               (isQwen && fields.boolean("use_sliding_window", false));
   bool hasTypes = readLayerTypes(fields, config);
-  if (fields.get("sliding_window") || family == "mistral") {
-    // Mistral's class has a window of 4096 unless the file says null.
-    int64_t window = fields.integer("sliding_window", 1, maxContext, 4096);
-    if (used && !fields.isNull("sliding_window"))
-      config.slidingWindow = window;
-    if (!used && !isQwen)
-      fields.fail(
-          "sliding_window is {0}, which a {1} model does not have; remove "
-          "it from the file",
-          window, family);
-  }
-  bool anySliding = llvm::is_contained(config.slidingLayers, true);
+  // Absent is not null: the classes of these families have a window of 4096.
+  const Json *window = fields.get("sliding_window");
+  if (used && !fields.isNull("sliding_window"))
+    config.slidingWindow =
+        fields.integer("sliding_window", 1, maxContext, 4096);
+  else if (window && !isQwen)
+    return fields.fail(
+        "sliding_window is {0}, which a {1} model does not have; "
+        "remove it from the file",
+        window->dump(), family);
+
   if (!config.slidingWindow) {
-    if (anySliding)
-      fields.fail(
-          "layer_types has sliding_attention, but no sliding_window is in "
-          "use");
+    if (llvm::is_contained(config.slidingLayers, true))
+      fields.fail("layer_types has sliding_attention, but no sliding_window is "
+                  "in use");
     config.slidingLayers.clear();
     return;
   }
@@ -377,6 +376,10 @@ static void readSlidingWindow(Fields &fields, ModelConfig &config) {
              llvm::is_contained(config.slidingLayers, false)) {
     fields.fail("layer_types mixes windows, but every layer of a mistral model "
                 "has the same");
+  }
+  if (!llvm::is_contained(config.slidingLayers, true)) {
+    config.slidingWindow.reset();
+    config.slidingLayers.clear();
   }
 }
 
@@ -512,6 +515,16 @@ static llvm::SmallVector<uint32_t> readTokenIds(Fields &fields,
   return ids;
 }
 
+// The classes of llama and mistral name tokens where a file does not.
+static void setDefaultTokens(const Fields &fields, ModelConfig &config) {
+  if (config.architecture != "llama" && config.architecture != "mistral")
+    return;
+  if (!fields.has("bos_token_id"))
+    config.bosId = 1;
+  if (!fields.has("eos_token_id"))
+    config.eosIds = {2};
+}
+
 static void readTokens(Fields &fields, ModelConfig &config) {
   llvm::SmallVector<uint32_t> eos = readTokenIds(fields, "eos_token_id");
   llvm::SmallVector<uint32_t> bos = readTokenIds(fields, "bos_token_id");
@@ -572,6 +585,7 @@ stele::checkpoint::readHfConfig(const Json &json, llvm::StringRef file,
     readRope(fields, config);
     readDualChunk(fields, config);
     config.tiedEmbeddings = fields.boolean("tie_word_embeddings", false);
+    setDefaultTokens(fields, config);
     readTokens(fields, config);
     fields.refuseUnknown(config.architecture, harmlessFields());
   }

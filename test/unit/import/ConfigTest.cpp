@@ -71,7 +71,14 @@ TEST(Config, LlamaDefaults) {
   EXPECT_FALSE(config.qkNorm);
   EXPECT_EQ(config.activation, "silu");
   EXPECT_FALSE(config.slidingWindow);
-  EXPECT_TRUE(config.eosIds.empty());
+  // The class's tokens; null says that there are none.
+  EXPECT_EQ(config.eosIds, (llvm::SmallVector<uint32_t>{2}));
+  EXPECT_EQ(config.bosId, 1u);
+  ModelConfig none =
+      read(with(llama(), R"({"bos_token_id": null, "eos_token_id": null})"));
+  EXPECT_TRUE(none.eosIds.empty());
+  EXPECT_FALSE(none.bosId);
+  EXPECT_TRUE(read(qwen2()).eosIds.empty());
 
   Json mha = llama();
   mha.erase("num_key_value_heads");
@@ -106,6 +113,12 @@ TEST(Config, SlidingWindows) {
   ModelConfig top = read(with(qwen2(), R"({"use_sliding_window": true,
       "sliding_window": 12, "max_window_layers": 1})"));
   EXPECT_EQ(top.slidingLayers, (llvm::SmallVector<bool>{false, true, true}));
+  EXPECT_EQ(read(with(qwen2(), R"({"use_sliding_window": true,
+      "max_window_layers": 2})"))
+                .slidingWindow,
+            4096);
+  EXPECT_FALSE(read(with(qwen2(), R"({"use_sliding_window": true})"))
+                   .slidingWindow); // all 3 layers are below the default of 28
   ModelConfig listed = read(with(qwen3(), R"({"use_sliding_window": true,
       "sliding_window": 12, "layer_types":
       ["sliding_attention", "full_attention", "sliding_attention"]})"));
