@@ -1,0 +1,40 @@
+// What the compiler knows of the machines it compiles for. One JSON file per
+// target in this folder, embedded at build time; a user may pass a file of
+// their own. Kernel selection, buckets and schedules read nothing else of a
+// machine, so that a new one is a new file.
+#ifndef STELE_COMPILER_TARGETS_TARGETS_H
+#define STELE_COMPILER_TARGETS_TARGETS_H
+
+#include "llvm/ADT/StringRef.h"
+#include "llvm/Support/Error.h"
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace stele::compiler {
+
+/// A size class of steps: one plan function each.
+struct TokenBucket {
+  std::string name;
+  int64_t tokens = 0;    // most tokens of one step
+  int64_t sequences = 0; // most sequences that they belong to
+};
+
+struct Target {
+  std::string name;                  // "x86-64-v4-bf16"
+  std::string isa;                   // what the runtime checks: "x86-64-v4"
+  std::vector<std::string> features; // beyond the level: "avx512bf16"
+  std::string arithmetic;            // what `auto` means: "f32" or "bf16"
+  std::vector<TokenBucket> buckets;  // ascending by tokens
+};
+
+/// The target of that name, `host` for this machine, or the description in the
+/// file of that name (it has a '/' or ends in ".json").
+llvm::Expected<Target> findTarget(llvm::StringRef nameOrFile);
+
+/// The names of the embedded targets, for messages and --help.
+std::vector<llvm::StringRef> targetNames();
+
+} // namespace stele::compiler
+
+#endif // STELE_COMPILER_TARGETS_TARGETS_H
