@@ -1,0 +1,77 @@
+// Runs requests through one engine as one ragged batch.
+//
+// Place on the road: between the flags of run, chat and bench, and the engine.
+#ifndef STELE_TOOLS_STELE_BATCH_H_
+#define STELE_TOOLS_STELE_BATCH_H_
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "prompts.h"
+#include "stele/runtime/base/status.h"
+#include "stele/runtime/engine/engine.h"
+#include "stele/runtime/engine/generation.h"
+
+namespace stele::cli {
+
+// How answers are chosen. What is not given comes from the artifact, which has
+// it from generation_config.json.
+struct SamplingFlags {
+  SamplingOptions options;
+  std::vector<std::string> stop;
+  bool ignore_eos = false;
+
+  void AddTo(CLI::App& app);
+  // The flags that were given, over the model's defaults.
+  SamplingOptions Resolve(const CLI::App& app,
+                          const plan::ModelInfo& model) const;
+};
+
+// Seconds since the batch started.
+struct AnswerTimes {
+  double first_token = 0;
+  double done = 0;
+};
+
+struct BatchOptions {
+  uint64_t max_tokens = 0;
+  SamplingOptions sampling;
+  std::vector<std::string> stop;
+  bool ignore_eos = false;
+  uint32_t chunk = 0;
+  uint64_t host_memory = 0;
+};
+
+class Batch {
+ public:
+  // Plans memory for all requests together; nothing has run yet.
+  static Result<std::unique_ptr<Batch>> Create(
+      std::shared_ptr<Model> model, const text::Tokenizer* tokenizer,
+      const std::vector<Request>& requests, const BatchOptions& options);
+
+  const Engine& engine() const { return *engine_; }
+  Session& session(size_t i) { return *sessions_[i]; }
+  const Generation& generation(size_t i) const { return *generations_[i]; }
+  const AnswerTimes& times(size_t i) const { return times_[i]; }
+  size_t size() const { return generations_.size(); }
+  uint64_t steps() const { return steps_; }
+
+  // Steps until all are done, or Ctrl-C was pressed. Calls `progress` after
+  // every step.
+  Status Run(const std::function<void()>& progress);
+
+ private:
+  std::unique_ptr<Engine> engine_;
+  std::vector<std::unique_ptr<Session>> sessions_;
+  std::vector<std::unique_ptr<Generation>> generations_;
+  std::vector<AnswerTimes> times_;
+  uint64_t steps_ = 0;
+};
+
+}  // namespace stele::cli
+
+#endif  // STELE_TOOLS_STELE_BATCH_H_

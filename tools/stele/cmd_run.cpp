@@ -1,0 +1,257 @@
+// stele run: one batch of prompts, their answers, and what they cost.
+#include <sys/resource.h>
+
+#include <chrono>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "batch.h"
+#include "cli.h"
+#include "npy.h"
+#include "prompts.h"
+#include "stele/runtime/base/file.h"
+#include "stele/runtime/base/format.h"
+#include "verbs.h"
+
+namespace stele::cli {
+namespace {
+
+using nlohmann::json;
+using Clock = std::chrono::steady_clock;
+
+struct RunFlags {
+  ModelFlags model;
+  PromptFlags prompts;
+  SamplingFlags sampling;
+  uint64_t max_tokens = 256;
+  uint32_t chunk = 0;
+  uint64_t host_memory = 0;
+  std::string logits;
+  bool print_prompt = false;
+  bool stats = false;
+  bool json = false;
+
+  void AddTo(CLI::App& app) {
+    model.AddTo(app);
+    prompts.AddTo(app);
+    app.add_option("-n,--max-tokens", max_tokens, "Most tokens to generate")
+        ->transform(CountFlag())
+        ->capture_default_str();
+    sampling.AddTo(app);
+    app.add_option("--chunk", chunk, "Most tokens in one step")
+        ->transform(CountFlag());
+    app.add_option("--host-memory", host_memory,
+                   "Refuse to plan more memory than this")
+        ->transform(SizeFlag());
+    app.add_option("--logits", logits,
+                   "Write the prompt's logits to this .npy file");
+    app.add_flag("--print-prompt", print_prompt,
+                 "Print the prompt as the model sees it, and stop");
+    app.add_flag("--stats", stats, "Print times and memory");
+    app.add_flag("--json", json, "Print one JSON document");
+  }
+};
+
+double SecondsSince(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+uint64_t PeakRss() {
+  rusage usage;
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<uint64_t>(usage.ru_maxrss) * 1024;
+}
+
+// Memory that is not a mapped file.
+uint64_t AnonymousRss() {
+  const Result<std::string> status = ReadFile("/proc/self/status", 1 << 20);
+  if (!status.ok()) return 0;
+  const size_t at = status->find("RssAnon:");
+  if (at == std::string::npos) return 0;
+  return std::strtoull(status->c_str() + at + 8, nullptr, 10) * 1024;
+}
+
+class Runner {
+ public:
+  Runner(const CLI::App& app, const RunFlags& flags)
+      : app_(app), flags_(flags) {}
+
+  int Run() {
+    if (Status status = Prepare(); !status.ok()) return Fail(status);
+    if (flags_.print_prompt) return PrintPrompts();
+    CatchInterrupts();
+    if (Status status = Generate(); !status.ok()) return Fail(status);
+    return Interrupted() ? kInterrupted : kDone;
+  }
+
+ private:
+  Status Prepare() {
+    STELE_ASSIGN_OR_RETURN(model_, flags_.model.Load());
+    STELE_ASSIGN_OR_RETURN(tokenizer_, LoadTokenizer(*model_));
+    load_seconds_ = SecondsSince(start_);
+    STELE_ASSIGN_OR_RETURN(requests_,
+                           ReadRequests(flags_.prompts, tokenizer_.get()));
+    if (!flags_.logits.empty() && requests_.size() != 1)
+      return InvalidArgument("--logits takes one prompt, there are " +
+                             std::to_string(requests_.size()));
+    return OkStatus();
+  }
+
+  int PrintPrompts() const {
+    for (const Request& request : requests_)
+      std::fwrite(request.text.data(), 1, request.text.size(), stdout);
+    return kDone;
+  }
+
+  bool Lines() const { return !flags_.prompts.prompts.empty(); }
+  bool Streams() const { return !flags_.json && !Lines(); }
+
+  Status Generate() {
+    BatchOptions options;
+    options.max_tokens = flags_.max_tokens;
+    options.sampling = flags_.sampling.Resolve(app_, model_->info());
+    options.stop = flags_.sampling.stop;
+    options.ignore_eos = flags_.sampling.ignore_eos;
+    options.chunk = flags_.chunk;
+    options.host_memory = flags_.host_memory;
+    STELE_ASSIGN_OR_RETURN(
+        batch_, Batch::Create(model_, tokenizer_.get(), requests_, options));
+    std::fputs(batch_->engine().memory_plan().ToString().c_str(), stderr);
+    std::unique_ptr<NpyWriter> logits;
+    if (!flags_.logits.empty()) {
+      STELE_ASSIGN_OR_RETURN(logits, OpenLogits());
+    }
+    STELE_RETURN_IF_ERROR(batch_->Run([&] {
+      if (Streams())
+        Stream();
+      else if (Lines())
+        PrintDoneLines();
+    }));
+    if (logits && !Interrupted()) STELE_RETURN_IF_ERROR(logits->Finish());
+    if (Streams())
+      std::printf("\n");
+    else if (!Lines())
+      std::printf("%s\n", Answer(0).dump(-1, ' ', false, kReplace).c_str());
+    if (flags_.stats) PrintStats();
+    return OkStatus();
+  }
+
+  Result<std::unique_ptr<NpyWriter>> OpenLogits() {
+    const uint64_t rows = requests_[0].tokens.size();
+    STELE_ASSIGN_OR_RETURN(
+        auto writer,
+        NpyWriter::Create(flags_.logits, rows, model_->info().vocab_size()));
+    Session* session = &batch_->session(0);
+    session->OnEveryLogits([rows, writer = writer.get()](
+                               uint64_t position, std::span<const float> row) {
+      if (position < rows) writer->Append(row);
+    });
+    return writer;
+  }
+
+  // Text, or ids where there is no tokenizer, as it comes.
+  void Stream() {
+    const Generation& generation = batch_->generation(0);
+    if (tokenizer_) {
+      const std::string& text = generation.text();
+      std::fwrite(text.data() + shown_, 1, text.size() - shown_, stdout);
+      shown_ = text.size();
+    } else {
+      for (; shown_ < generation.tokens().size(); ++shown_)
+        std::printf(shown_ ? " %d" : "%d", generation.tokens()[shown_]);
+    }
+    std::fflush(stdout);
+  }
+
+  // Answers in the order of their prompts.
+  void PrintDoneLines() {
+    for (; shown_ < batch_->size() && batch_->generation(shown_).done();
+         ++shown_)
+      std::printf("%s\n",
+                  Answer(shown_).dump(-1, ' ', false, kReplace).c_str());
+    std::fflush(stdout);
+  }
+
+  json Answer(size_t i) const {
+    const Generation& generation = batch_->generation(i);
+    return {{"prompt_tokens", requests_[i].tokens.size()},
+            {"tokens", generation.tokens()},
+            {"text", generation.text()},
+            {"finish_reason", FinishReasonName(generation.finish_reason())},
+            {"stats", Stats(i)}};
+  }
+
+  json Stats(size_t i) const {
+    const AnswerTimes& times = batch_->times(i);
+    const uint64_t generated = batch_->generation(i).tokens().size();
+    const double decoding = times.done - times.first_token;
+    return {{"load_s", load_seconds_},
+            {"time_to_first_token_s", times.first_token},
+            {"prompt_tokens_per_s",
+             times.first_token > 0
+                 ? static_cast<double>(requests_[i].tokens.size()) /
+                       times.first_token
+                 : 0},
+            {"tokens_per_s", generated > 1 && decoding > 0
+                                 ? static_cast<double>(generated - 1) / decoding
+                                 : 0},
+            {"planned_bytes", batch_->engine().memory_plan().allocated()},
+            {"mapped_bytes", batch_->engine().memory_plan().mapped()},
+            {"anonymous_bytes", AnonymousRss()},
+            {"peak_bytes", PeakRss()},
+            {"steps", batch_->steps()}};
+  }
+
+  void PrintStats() const {
+    for (size_t i = 0; i < batch_->size(); ++i) {
+      const json stats = Stats(i);
+      std::fprintf(
+          stderr,
+          "%zu prompt tokens, first token after %s (%.1f tokens/s); %zu "
+          "generated, %.1f tokens/s\n",
+          requests_[i].tokens.size(),
+          FormatSeconds(stats["time_to_first_token_s"]).c_str(),
+          stats["prompt_tokens_per_s"].get<double>(),
+          batch_->generation(i).tokens().size(),
+          stats["tokens_per_s"].get<double>());
+    }
+    std::fprintf(stderr,
+                 "loaded in %s; %llu steps; memory %s anonymous, %s at peak "
+                 "with mapped files\n",
+                 FormatSeconds(load_seconds_).c_str(),
+                 static_cast<unsigned long long>(batch_->steps()),
+                 FormatBytes(AnonymousRss()).c_str(),
+                 FormatBytes(PeakRss()).c_str());
+  }
+
+  static constexpr auto kReplace = json::error_handler_t::replace;
+
+  const CLI::App& app_;
+  const RunFlags& flags_;
+  const Clock::time_point start_ = Clock::now();
+  double load_seconds_ = 0;
+  std::shared_ptr<Model> model_;
+  std::unique_ptr<text::Tokenizer> tokenizer_;
+  std::vector<Request> requests_;
+  std::unique_ptr<Batch> batch_;
+  size_t shown_ = 0;  // bytes, ids or lines that are already printed
+};
+
+}  // namespace
+
+int RunRun(int argc, char** argv) {
+  CLI::App app("Generate text from a prompt");
+  RunFlags flags;
+  flags.AddTo(app);
+  if (auto code = Parse(app, argc, argv,
+                        "OUT.stele [-p TEXT | -f FILE | --tokens IDS|@FILE | "
+                        "--prompts FILE.jsonl | -] [-n N] [flags]",
+                        "stele run smollm2.stele -p \"Who carved the Rosetta "
+                        "Stone?\" -n 64"))
+    return *code;
+  if (std::string wrong = flags.prompts.Check(app); !wrong.empty())
+    return WrongUsage(app, wrong);
+  return Runner(app, flags).Run();
+}
+
+}  // namespace stele::cli

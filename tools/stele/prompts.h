@@ -1,0 +1,49 @@
+// From the flags that name a prompt to token ids.
+//
+// Place on the road: `run` reads every source that cli.md lists; each becomes
+// one or more requests, rendered by the chat template where that applies, and
+// tokenised.
+#ifndef STELE_TOOLS_STELE_PROMPTS_H_
+#define STELE_TOOLS_STELE_PROMPTS_H_
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "stele/runtime/base/status.h"
+#include "stele/runtime/engine/model.h"
+#include "stele/runtime/text/tokenizer.h"
+
+namespace stele::cli {
+
+struct Request {
+  std::string text;  // as given to the tokenizer; empty for token ids
+  std::vector<int32_t> tokens;
+};
+
+// Where prompts come from. At least one source is given; -f and -p together
+// are one prompt, the file before the question.
+struct PromptFlags {
+  std::string prompt;
+  std::string file;
+  std::string tokens;
+  std::string prompts;
+  std::string source;  // "-": standard input
+
+  void AddTo(CLI::App& app);
+  // What is wrong with the combination; empty when nothing is.
+  std::string Check(const CLI::App& app) const;
+};
+
+// The artifact's tokenizer; null when it has none.
+Result<std::unique_ptr<text::Tokenizer>> LoadTokenizer(const Model& model);
+
+// `tokenizer` may be null: then only token ids can be read.
+Result<std::vector<Request>> ReadRequests(const PromptFlags& flags,
+                                          const text::Tokenizer* tokenizer);
+
+}  // namespace stele::cli
+
+#endif  // STELE_TOOLS_STELE_PROMPTS_H_

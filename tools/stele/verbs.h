@@ -1,0 +1,12 @@
+// The verbs, one cmd_NAME.cpp each; main.cpp lists them.
+#ifndef STELE_TOOLS_STELE_VERBS_H_
+#define STELE_TOOLS_STELE_VERBS_H_
+
+namespace stele::cli {
+
+int RunCompile(int argc, char** argv);
+int RunRun(int argc, char** argv);
+
+}  // namespace stele::cli
+
+#endif  // STELE_TOOLS_STELE_VERBS_H_
