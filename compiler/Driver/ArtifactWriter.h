@@ -1,0 +1,46 @@
+// The end of the compiler's road: segments and FlatBuffer become one file.
+//
+// Header (64 bytes), FlatBuffer, then segments at multiples of 4096. Segment
+// bytes are streamed, so that memory use does not grow with the model, and
+// nothing is left at or beside the output path when anything fails or the
+// process is interrupted.
+#ifndef STELE_COMPILER_DRIVER_ARTIFACTWRITER_H
+#define STELE_COMPILER_DRIVER_ARTIFACTWRITER_H
+
+#include "llvm/ADT/ArrayRef.h"
+#include "llvm/ADT/STLFunctionalExtras.h"
+#include "llvm/ADT/StringRef.h"
+#include "llvm/Support/Error.h"
+#include "llvm/Support/raw_ostream.h"
+#include <cstdint>
+#include <functional>
+#include <string>
+
+namespace stele::compiler {
+
+/// Bytes that follow the FlatBuffer.
+struct SegmentBytes {
+  uint64_t length; // what `write` will write
+  std::function<llvm::Error(llvm::raw_ostream &)> write;
+};
+
+/// Where a segment is, known before (offset) and after (xxh3) it is written.
+struct PlacedSegment {
+  uint64_t offset = 0; // from the start of the file
+  uint64_t xxh3 = 0;   // XXH3-64 of its bytes
+};
+
+/// Makes the FlatBuffer for these placements, one per segment. Its size must
+/// not depend on their values.
+using PlanSerialiser =
+    llvm::function_ref<std::string(llvm::ArrayRef<PlacedSegment>)>;
+
+/// Writes the artifact to a temporary file beside `path`, flushes it to disk
+/// and renames it over `path`. Returns the file's size.
+llvm::Expected<uint64_t> writeArtifact(llvm::StringRef path,
+                                       llvm::ArrayRef<SegmentBytes> segments,
+                                       PlanSerialiser serialise);
+
+} // namespace stele::compiler
+
+#endif // STELE_COMPILER_DRIVER_ARTIFACTWRITER_H
