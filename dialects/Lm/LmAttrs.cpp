@@ -43,6 +43,19 @@ static void printReals(AsmPrinter &printer, ArrayRef<Real> values) {
                         [&](Real value) { printReal(printer, value); });
 }
 
+/// `[2, 7]`, maybe empty.
+static ParseResult parseTokenIds(AsmParser &parser, SmallVector<int64_t> &ids) {
+  return parser.parseCommaSeparatedList(
+      AsmParser::Delimiter::Square,
+      [&] { return parser.parseInteger(ids.emplace_back()); });
+}
+
+static void printTokenIds(AsmPrinter &printer, ArrayRef<int64_t> ids) {
+  printer << '[';
+  llvm::interleaveComma(ids, printer.getStream());
+  printer << ']';
+}
+
 /// `none`, `top_k(k)` or `top_p(p)`.
 static ParseResult parseBlockSelect(AsmParser &parser, BlockSelect &select,
                                     int64_t &topK, Real &topP) {

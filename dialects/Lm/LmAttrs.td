@@ -400,10 +400,8 @@ def Lm_ModelAttr : Lm_Attr<"Model", "model"> {
     OptionalParameter<"::stele::lm::SamplingAttr", "defaults of generation">:$sampling);
   let assemblyFormat = [{
     `<` struct($architecture, $name, $vocab, $hidden, $layers, $heads, $kv_heads,
-               $head_dim, $context_length, $trained_context, $parameters) `,`
-    `eos` `=` `[` (`]`) : ($eos^ `]`)?
-    (`,` `bos` `=` $bos^)? (`,` `sliding_window` `=` $sliding_window^)?
-    (`,` `sampling` `=` $sampling^)? `>`
+               $head_dim, $context_length, $trained_context, $parameters,
+               custom<TokenIds>($eos), $bos, $sliding_window, $sampling) `>`
   }];
   let genVerifyDecl = 1;
 }

@@ -251,8 +251,9 @@ LogicalResult LinearOp::verify() {
 LogicalResult LinearOp::verifySymbolUses(SymbolTableCollection &symbols) {
   int64_t rows = columns(getOutput()) * (getGlu() ? 2 : 1);
   int64_t width = columns(getInput());
-  // The weight's width is C1, its rows C2; one check names both.
-  if (failed(verifyWeight(*this, symbols, getWeightAttr(), "weight", "C1, C2",
+  if (failed(verifyWeight(*this, symbols, getWeightAttr(), "weight", "C1",
+                          {-1, width})) ||
+      failed(verifyWeight(*this, symbols, getWeightAttr(), "weight", "C2",
                           {rows, width})) ||
       failed(verifyNormWeight(*this, symbols, "C3", width)))
     return failure();
