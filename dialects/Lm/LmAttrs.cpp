@@ -45,9 +45,9 @@ static void printReals(AsmPrinter &printer, ArrayRef<Real> values) {
 
 /// `[2, 7]`, maybe empty.
 static ParseResult parseTokenIds(AsmParser &parser, SmallVector<int64_t> &ids) {
-  return parser.parseCommaSeparatedList(
-      AsmParser::Delimiter::Square,
-      [&] { return parser.parseInteger(ids.emplace_back()); });
+  return parser.parseCommaSeparatedList(AsmParser::Delimiter::Square, [&] {
+    return parser.parseInteger(ids.emplace_back());
+  });
 }
 
 static void printTokenIds(AsmPrinter &printer, ArrayRef<int64_t> ids) {

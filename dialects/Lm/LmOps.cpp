@@ -479,6 +479,9 @@ LogicalResult KernelizedAttentionOp::verify() {
     return emitOpError() << "selection must have " << cache.getHeads()
                          << " heads, got "
                          << getSelection().getType().getHeads() << " (C10)";
+  if (getRopeAttr() && getRopeAttr().getDualChunk())
+    return emitOpError() << "rope must not have dual_chunk, got "
+                         << getRopeAttr() << " (C12)";
   return success();
 }
 

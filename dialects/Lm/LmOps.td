@@ -478,6 +478,16 @@ def Lm_SelectBlocksOp : Lm_AttentionLikeOp<"select_blocks", (ins), (ins
     and scaled as in `lm.attention`; under dual chunk attention the estimate uses
     unclamped query positions: successive (p mod c) + c, inter (p mod c) + S.
 
+    With scores s_j as in `lm.attention`, summed over the step's queries in the
+    block and the query heads of the group, the mass of key block B is
+
+    * `mean_key`: softmax over blocks of mean(s_j, j in B) + log |B|;
+    * `antidiagonal`: softmax over keys of s_j restricted to the pairs with
+      (p + j) mod 16 = 15, summed over B;
+    * `vertical_slash`: from the exact probabilities of the step's last 64 queries,
+      what they give to each key (vertical) plus to each distance (slash), summed
+      over the pairs of the query block with B.
+
     Constraints:
     * (C1) to (C7) of `lm.attention`, but for (C4).
     * (C8) the selection's heads are the cache's and its block is `sparsity`'s.
@@ -562,6 +572,8 @@ def Lm_KernelizedAttentionOp : Lm_AttentionLikeOp<"kernelized_attention", (ins
       features the feature map's.
     * (C10) the selection's heads are the cache's.
     * (C11) `features` names an `lm.weight` [features, head_dim].
+    * (C12) `rope` has no `dual_chunk`: one state cannot serve the three rotations
+      of a query.
 
     Example:
     ```mlir

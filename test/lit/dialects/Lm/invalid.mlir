@@ -913,6 +913,14 @@ func.func @f(%q: tensor<?x64xf32>, %b: !lm.batch, %c: !lm.kv_cache<layers = 2, h
 
 // -----
 
+func.func @f(%q: tensor<?x64xf32>, %b: !lm.batch, %c: !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32>, %s: !lm.kernel_state<layers = 2, heads = 2, head_dim = 16, features = 32>) {
+  // expected-error@+1 {{rope must not have dual_chunk, got #lm.rope<theta = 1.000000e+04, dims = 16, dual_chunk = <chunk = 256, local = 128, original = 256>> (C12)}}
+  %0, %1, %2 = lm.kernelized_attention %q, %c, %b, %s layer 0 heads 4 scale 0.25 <favor_plus, features = 32, orthogonal = true, seed = 0> rope(<theta = 1.0e+04, dims = 16, dual_chunk = <chunk = 256, local = 128, original = 256>>) : tensor<?x64xf32>, !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32>, !lm.kernel_state<layers = 2, heads = 2, head_dim = 16, features = 32> -> tensor<?x64xf32>, tensor<?x4xf32>
+  return
+}
+
+// -----
+
 //===--- lm.merge
 
 func.func @f() {
