@@ -1,0 +1,310 @@
+// Specialises bitcode templates, optimises and links them (HostCodegen.h).
+//
+// A template declares `extern "C" const int32_t stele_<constant>`; giving these
+// symbols a value is all that specialisation does, LLVM folds the rest.
+#include "stele/compiler/Codegen/Host/HostCodegen.h"
+#include "stele/compiler/Codegen/Host/Link.h"
+#include "stele/compiler/Codegen/Host/Templates.h"
+#include "llvm/ADT/StringMap.h"
+#include "llvm/Bitcode/BitcodeReader.h"
+#include "llvm/IR/Constants.h"
+#include "llvm/IR/LegacyPassManager.h"
+#include "llvm/IR/Module.h"
+#include "llvm/IR/Verifier.h"
+#include "llvm/MC/TargetRegistry.h"
+#include "llvm/Passes/PassBuilder.h"
+#include "llvm/Support/TargetSelect.h"
+#include "llvm/Target/TargetMachine.h"
+#include "llvm/Target/TargetOptions.h"
+#include "llvm/TargetParser/Host.h"
+#include "llvm/TargetParser/Triple.h"
+
+using namespace llvm;
+
+namespace stele::compiler {
+namespace {
+
+constexpr StringLiteral kTriple = "x86_64-unknown-linux-gnu";
+constexpr StringLiteral kConstantPrefix = "stele_";
+constexpr StringLiteral kEntry = "stele_kernel";
+constexpr StringLiteral kScratch = "stele_scratch_bytes";
+
+// What templates are compiled for, oldest to newest.
+struct Isa {
+  StringLiteral name;
+  StringLiteral level;
+  std::vector<StringLiteral> features;
+};
+
+const Isa kIsas[] = {
+    {"x86-64-v3", "x86-64-v3", {}},
+    {"x86-64-v4", "x86-64-v4", {}},
+    {"x86-64-v4-bf16", "x86-64-v4", {"avx512vnni", "avx512bf16"}},
+};
+
+Error failure(const Twine &message) {
+  return createStringError(inconvertibleErrorCode(), message);
+}
+
+// The newest that runs on a machine of that level with those features.
+const Isa *findIsa(StringRef level, ArrayRef<std::string> features) {
+  const Isa *found = nullptr;
+  for (const Isa &isa : kIsas)
+    if (isa.level == level && all_of(isa.features, [&](StringRef feature) {
+          return is_contained(features, feature);
+        }))
+      found = &isa;
+  return found;
+}
+
+// The given name that is closest to `wanted`, for error messages.
+std::string nearest(StringRef wanted, ArrayRef<std::string> known) {
+  if (known.empty())
+    return "none";
+  return *min_element(known, [&](StringRef a, StringRef b) {
+    return wanted.edit_distance(a) < wanted.edit_distance(b);
+  });
+}
+
+std::vector<std::string> constantsOf(const Module &module) {
+  std::vector<std::string> names;
+  for (const GlobalVariable &global : module.globals())
+    if (global.isDeclaration() && global.getName().starts_with(kConstantPrefix))
+      names.push_back(
+          global.getName().drop_front(kConstantPrefix.size()).str());
+  return names;
+}
+
+// Gives a declared constant its value, or says why it cannot have it.
+Error define(GlobalVariable &global, const KernelInstance &instance) {
+  std::string name = global.getName().drop_front(kConstantPrefix.size()).str();
+  Type *type = global.getValueType();
+  Constant *value = nullptr;
+  if (auto given = instance.ints.find(name);
+      type->isIntegerTy() && given != instance.ints.end()) {
+    if (!isIntN(type->getIntegerBitWidth() - 1, std::abs(given->second)))
+      return failure("kernel template " + instance.templateName +
+                     ": constant " + name + " = " + Twine(given->second) +
+                     " does not fit 32 bits");
+    value = ConstantInt::getSigned(type, given->second);
+  }
+  if (auto given = instance.floats.find(name);
+      type->isFloatTy() && given != instance.floats.end())
+    value = ConstantFP::get(type, given->second);
+  if (!value)
+    return failure("kernel template " + instance.templateName + " needs the " +
+                   (type->isFloatTy() ? "float" : "integer") + " constant " +
+                   name);
+  global.setInitializer(value);
+  global.setLinkage(GlobalValue::InternalLinkage);
+  return Error::success();
+}
+
+Error rejectUnknown(const KernelInstance &instance,
+                    ArrayRef<std::string> known) {
+  auto check = [&](StringRef name) -> Error {
+    if (is_contained(known, name))
+      return Error::success();
+    return failure("kernel template " + instance.templateName +
+                   " has no constant " + name + "; the nearest is " +
+                   nearest(name, known));
+  };
+  for (const auto &entry : instance.ints)
+    if (Error error = check(entry.first))
+      return error;
+  for (const auto &entry : instance.floats)
+    if (Error error = check(entry.first))
+      return error;
+  return Error::success();
+}
+
+// All but the entry and the scratch function become internal, so that what the
+// constants make unreachable goes away.
+void internalise(Module &module, StringRef entry) {
+  for (GlobalObject &object : module.global_objects())
+    if (!object.isDeclaration() && object.getName() != entry &&
+        object.getName() != kScratch)
+      object.setLinkage(GlobalValue::InternalLinkage);
+}
+
+void optimise(Module &module, TargetMachine &machine) {
+  PipelineTuningOptions tuning;
+  tuning.LoopVectorization = true;
+  PassBuilder builder(&machine, tuning);
+  LoopAnalysisManager loops;
+  FunctionAnalysisManager functions;
+  CGSCCAnalysisManager components;
+  ModuleAnalysisManager modules;
+  // No C library is there to call.
+  TargetLibraryInfoImpl library{Triple(kTriple)};
+  library.disableAllFunctions();
+  functions.registerPass([&] { return TargetLibraryAnalysis(library); });
+  builder.registerModuleAnalyses(modules);
+  builder.registerCGSCCAnalyses(components);
+  builder.registerFunctionAnalyses(functions);
+  builder.registerLoopAnalyses(loops);
+  builder.crossRegisterProxies(loops, functions, components, modules);
+  builder.buildPerModuleDefaultPipeline(OptimizationLevel::O3)
+      .run(module, modules);
+}
+
+// A template computes its scratch from its constants; optimised, that is one
+// returned number. Reads it and removes the function.
+Expected<uint64_t> takeScratchBytes(Module &module) {
+  Function *function = module.getFunction(kScratch);
+  if (!function)
+    return 0;
+  auto *ret = dyn_cast<ReturnInst>(function->getEntryBlock().getTerminator());
+  auto *bytes = ret ? dyn_cast<ConstantInt>(ret->getReturnValue()) : nullptr;
+  if (!bytes)
+    return failure(kScratch + " does not fold to a constant");
+  uint64_t result = bytes->getZExtValue();
+  function->eraseFromParent();
+  return result;
+}
+
+Expected<SmallVector<char, 0>> emitObject(Module &module,
+                                          TargetMachine &machine) {
+  SmallVector<char, 0> object;
+  raw_svector_ostream stream(object);
+  legacy::PassManager passes;
+  if (machine.addPassesToEmitFile(passes, stream, nullptr,
+                                  CodeGenFileType::ObjectFile))
+    return failure("this LLVM emits no x86-64 object files");
+  passes.run(module);
+  return object;
+}
+
+} // namespace
+
+std::string KernelInstance::symbol() const {
+  std::string name = templateName;
+  for (const auto &[key, value] : ints)
+    name += "__" + key + "_" + (value < 0 ? "m" : "") +
+            std::to_string(std::abs(value));
+  for (const auto &[key, value] : floats)
+    name +=
+        "__" + key + "_x" +
+        utohexstr(llvm::bit_cast<uint32_t>(static_cast<float>(value)), true);
+  return name;
+}
+
+struct HostCodegen::State {
+  const Isa *isa = nullptr;
+  std::unique_ptr<TargetMachine> machine;
+  struct Compiled {
+    SmallVector<char, 0> object;
+    uint64_t scratchBytes = 0;
+  };
+  std::map<std::string, Compiled> compiled; // by symbol, in a stable order
+
+  Expected<std::unique_ptr<Module>> load(const KernelInstance &instance,
+                                         LLVMContext &context) const;
+  Expected<Compiled> compile(const KernelInstance &instance) const;
+};
+
+Expected<std::unique_ptr<Module>>
+HostCodegen::State::load(const KernelInstance &instance,
+                         LLVMContext &context) const {
+  std::vector<std::string> known;
+  for (const TemplateBitcode &entry : hostTemplates()) {
+    if (entry.isa != isa->name)
+      continue;
+    if (entry.name == instance.templateName)
+      return parseBitcodeFile(
+          MemoryBufferRef(entry.bitcode, instance.templateName), context);
+    known.push_back(entry.name.str());
+  }
+  return failure("no kernel template " + instance.templateName + " for " +
+                 isa->name + "; the nearest is " +
+                 nearest(instance.templateName, known));
+}
+
+Expected<HostCodegen::State::Compiled>
+HostCodegen::State::compile(const KernelInstance &instance) const {
+  LLVMContext context;
+  Expected<std::unique_ptr<Module>> loaded = load(instance, context);
+  if (!loaded)
+    return loaded.takeError();
+  Module &module = **loaded;
+  if (Error error = rejectUnknown(instance, constantsOf(module)))
+    return error;
+  for (GlobalVariable &global : module.globals())
+    if (global.isDeclaration() && global.getName().starts_with(kConstantPrefix))
+      if (Error error = define(global, instance))
+        return error;
+  Function *entry = module.getFunction(kEntry);
+  if (!entry)
+    return failure("kernel template " + instance.templateName +
+                   " does not define " + kEntry);
+  entry->setName(instance.symbol());
+  entry->setVisibility(GlobalValue::DefaultVisibility);
+  internalise(module, instance.symbol());
+  module.setTargetTriple(Triple(kTriple));
+  module.setDataLayout(machine->createDataLayout());
+  optimise(module, *machine);
+  Compiled result;
+  Expected<uint64_t> scratch = takeScratchBytes(module);
+  if (!scratch)
+    return scratch.takeError();
+  result.scratchBytes = *scratch;
+  Expected<SmallVector<char, 0>> object = emitObject(module, *machine);
+  if (!object)
+    return object.takeError();
+  result.object = std::move(*object);
+  return result;
+}
+
+HostCodegen::HostCodegen() : state(std::make_unique<State>()) {}
+HostCodegen::~HostCodegen() = default;
+
+Expected<std::unique_ptr<HostCodegen>>
+HostCodegen::create(StringRef level, ArrayRef<std::string> wanted) {
+  const Isa *isa = findIsa(level, wanted);
+  if (!isa)
+    return failure("no host kernels for the ISA level " + level +
+                   "; there are x86-64-v3 and x86-64-v4");
+  LLVMInitializeX86TargetInfo();
+  LLVMInitializeX86Target();
+  LLVMInitializeX86TargetMC();
+  LLVMInitializeX86AsmPrinter();
+  std::string message;
+  const Target *target = TargetRegistry::lookupTarget(Triple(kTriple), message);
+  if (!target)
+    return failure(message);
+  std::string features;
+  for (StringRef feature : isa->features)
+    features += (features.empty() ? "+" : ",+") + feature.str();
+  std::unique_ptr<HostCodegen> codegen(new HostCodegen());
+  codegen->state->isa = isa;
+  codegen->state->machine.reset(target->createTargetMachine(
+      Triple(kTriple), isa->level, features, TargetOptions(), Reloc::PIC_,
+      CodeModel::Small, CodeGenOptLevel::Aggressive));
+  return codegen;
+}
+
+Error HostCodegen::add(const KernelInstance &instance) {
+  std::string symbol = instance.symbol();
+  if (state->compiled.count(symbol))
+    return Error::success();
+  Expected<State::Compiled> compiled = state->compile(instance);
+  if (!compiled)
+    return compiled.takeError();
+  state->compiled.emplace(symbol, std::move(*compiled));
+  return Error::success();
+}
+
+uint64_t HostCodegen::scratchBytes(const KernelInstance &instance) const {
+  auto found = state->compiled.find(instance.symbol());
+  return found == state->compiled.end() ? 0 : found->second.scratchBytes;
+}
+
+Expected<std::vector<char>> HostCodegen::link() {
+  std::vector<StringRef> objects;
+  for (const auto &entry : state->compiled)
+    objects.emplace_back(entry.second.object.data(),
+                         entry.second.object.size());
+  return linkSharedObject(objects);
+}
+
+} // namespace stele::compiler

@@ -1,0 +1,59 @@
+// Writes this step's keys and values into their pages; keys are normalised and
+// rotated on the way when the variant says so.
+#include "page.h"
+#include "rope.h"
+
+STELE_INT(kv_heads)
+STELE_INT(head_dim)
+STELE_INT(block)
+STELE_INT(key_offset)  // first column of the keys in a row of `key`
+STELE_INT(key_stride)  // columns of `key`
+STELE_INT(value_offset)
+STELE_INT(value_stride)
+STELE_INT(rotary)  // 0: keys come rotated
+STELE_INT(rotary_dims)
+STELE_INT(norm)
+STELE_FLOAT(eps)
+
+using namespace stele;
+
+STELE_SCRATCH { return RoundUp(stele_head_dim * sizeof(float), 64); }
+
+STELE_ENTRY {
+  Bindings bindings(args);
+  const float* keys = bindings.Next<const float>();    // [T, key_stride]
+  const float* values = bindings.Next<const float>();  // [T, value_stride]
+  const float* rotary =
+      bindings.NextIf<const float>(stele_rotary);  // [T, rotary_dims]
+  const float* norm_weight =
+      bindings.NextIf<const float>(stele_norm);  // [head_dim]
+  Element* cache = bindings.Next<Element>();
+  const SteleBatch* batch = args->batch;
+  const int64_t layer = args->immediates[0];
+  const PageShape shape(stele_block, stele_head_dim);
+  float* key = static_cast<float*>(args->scratch);  // [head_dim]
+  const Range range = Share(args, int64_t{batch->tokens} * stele_kv_heads, 1);
+  for (int64_t item = range.begin; item < range.end; ++item) {
+    const int64_t t = item / stele_kv_heads, head = item % stele_kv_heads;
+    const int64_t s = batch->sequence[t], position = batch->positions[t];
+    Element* page = PageOf(cache, shape, batch, s, layer, stele_kv_heads, head,
+                           position / stele_block);
+    const int64_t row = position % stele_block;
+    PrepareHead(
+        keys + t * stele_key_stride + stele_key_offset + head * stele_head_dim,
+        norm_weight, stele_eps,
+        stele_rotary ? rotary + t * stele_rotary_dims : nullptr,
+        stele_rotary_dims, stele_head_dim, key);
+    for (int64_t i = 0; i < stele_head_dim; ++i)
+      page[shape.KeyElement(row, i)] = ToElement(key[i]);
+    const float* value = values + t * stele_value_stride + stele_value_offset +
+                         head * stele_head_dim;
+    for (int64_t i = 0; i < stele_head_dim; ++i)
+      page[shape.ValueElement(row, i)] = ToElement(value[i]);
+    // The other half of the last unit; page.h says why.
+    const bool last = t + 1 == batch->q_offsets[s + 1];
+    if (kDepth == 2 && last && row % 2 == 0)
+      for (int64_t i = 0; i < stele_head_dim; ++i)
+        page[shape.ValueElement(row + 1, i)] = 0;
+  }
+}

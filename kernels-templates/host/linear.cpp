@@ -1,0 +1,179 @@
+// Matrix product with a packed weight: out = act(norm(x) weight^T + bias) +
+// residual, and the logits of the rows that the batch asks for.
+//
+// The weight is [panels][steps][16] units (arithmetic.h); a tile of rows times
+// two panels is summed over all of K in registers, in one chain per output, so
+// that every output is the same whatever rows, workers and chunks are around
+// it. Rows are packed (normalised, rounded) once per block that stays in L2.
+// Few rows: workers divide the panels, each reads its part of the weight as one
+// stream. Many rows: workers divide the rows. docs/kernels.md draws both.
+#include "arithmetic.h"
+#include "math.h"
+
+STELE_INT(k)
+STELE_INT(n)
+STELE_INT(norm)
+STELE_INT(bias)
+STELE_FLOAT(eps)
+#if STELE_LOGITS
+constexpr int32_t stele_residual = 0;
+constexpr int32_t stele_glu = stele::kNone;
+#else
+STELE_INT(residual)
+STELE_INT(glu)  // Activation; the panels of gate and up alternate
+#endif
+
+using namespace stele;
+
+namespace {
+
+#ifdef __AVX512F__
+constexpr int kRowTile = 12;
+#else
+constexpr int kRowTile = 3;
+#endif
+constexpr int kPanelTile = 2;
+constexpr int64_t kBlockRows = 96;
+constexpr int64_t kBlockBytes = 512 << 10;
+
+STELE_INLINE int64_t Steps() { return Units(stele_k); }
+
+// Units from one packed row to the next: an odd number of cache lines, since a
+// power of two would put a tile's rows into the same cache sets.
+STELE_INLINE int64_t RowStride() {
+  return ((Steps() + kLanes - 1) / kLanes | 1) * kLanes;
+}
+
+// Rows of a block: whole tiles, about half of L2 at most.
+STELE_INLINE int64_t BlockRows() {
+  const int64_t fit = kBlockBytes / (RowStride() * 4) / kRowTile * kRowTile;
+  return fit < kRowTile ? kRowTile : Min(fit, kBlockRows);
+}
+
+STELE_INLINE int64_t OutColumns() { return stele_glu ? stele_n / 2 : stele_n; }
+
+STELE_INLINE int64_t Panels() {
+  const int64_t panels = (OutColumns() + kLanes - 1) / kLanes;
+  return stele_glu ? 2 * panels : panels;
+}
+
+struct Operands {
+  const float* x;          // [T, k]
+  const uint32_t* weight;  // [panels, steps, 16] units
+  const float* norm;       // [k]
+  const float* bias;       // [n]
+  const float* residual;   // [T, n]
+  float* out;              // [rows, OutColumns()]
+  const int32_t* rows;     // logits: token of each row; otherwise null
+  uint32_t* packed;        // [BlockRows(), RowStride()] units
+};
+
+STELE_INLINE void PackRow(const Operands& op, int64_t row, uint32_t* to) {
+  const float* x = op.x + (op.rows ? op.rows[row] : row) * int64_t{stele_k};
+  const V16 inverse =
+      stele_norm ? Splat(InverseRms(x, stele_k, stele_eps)) : V16{};
+  for (int64_t i = 0; i < stele_k; i += kLanes) {
+    const int64_t n = Min(kLanes, stele_k - i);
+    V16 v = LoadUpTo(x + i, n);
+    if (stele_norm) v = v * inverse * LoadUpTo(op.norm + i, n);
+    StoreAsUnits(to + i / kDepth, v);
+  }
+}
+
+// Columns [column, column + 16) of one row, from one sum (two with glu).
+STELE_INLINE void Finish(const Operands& op, int64_t row, int64_t column,
+                         V16 sum, V16 up) {
+  const int64_t n = Min(kLanes, OutColumns() - column);
+  if (stele_bias) sum = sum + LoadUpTo(op.bias + column, n);
+  if (stele_glu) {
+    if (stele_bias) up = up + LoadUpTo(op.bias + OutColumns() + column, n);
+    sum = Activate(stele_glu, sum) * up;
+  }
+  const int64_t at = row * OutColumns() + column;
+  if (stele_residual) sum = sum + LoadUpTo(op.residual + at, n);
+  StoreFirst(op.out + at, sum, n);
+}
+
+// R rows from `row` on times P panels from `panel` on.
+template <int R, int P>
+STELE_INLINE void Tile(const Operands& op, const uint32_t* packed, int64_t row,
+                       int64_t panel) {
+  V16 sum[R][P] = {};
+  const int64_t steps = Steps(), stride = RowStride();
+  const uint32_t* b = op.weight + panel * steps * kLanes;
+  for (int64_t step = 0; step < steps; ++step) {
+    U16 weight[P];
+#pragma unroll
+    for (int p = 0; p < P; ++p)
+      weight[p] = LoadUnits(b + (p * steps + step) * kLanes);
+#pragma unroll
+    for (int r = 0; r < R; ++r) {
+      const U16 a = SplatUnit(packed[r * stride + step]);
+#pragma unroll
+      for (int p = 0; p < P; ++p) sum[r][p] = Madd(sum[r][p], a, weight[p]);
+    }
+  }
+#pragma unroll
+  for (int r = 0; r < R; ++r) {
+    if (stele_glu) {
+      Finish(op, row + r, panel / 2 * kLanes, sum[r][0], sum[r][P - 1]);
+      continue;
+    }
+#pragma unroll
+    for (int p = 0; p < P; ++p)
+      Finish(op, row + r, (panel + p) * kLanes, sum[r][p], V16{});
+  }
+}
+
+// The tile of exactly `rows` rows, at most R.
+template <int R, int P>
+STELE_INLINE void TileOf(int64_t rows, const Operands& op,
+                         const uint32_t* packed, int64_t row, int64_t panel) {
+  if constexpr (R > 1)
+    if (rows < R) return TileOf<R - 1, P>(rows, op, packed, row, panel);
+  Tile<R, P>(op, packed, row, panel);
+}
+
+template <int P>
+STELE_INLINE void Column(const Operands& op, Range rows, int64_t panel) {
+  for (int64_t row = rows.begin; row < rows.end; row += kRowTile)
+    TileOf<kRowTile, P>(Min(kRowTile, rows.end - row), op,
+                        op.packed + (row - rows.begin) * RowStride(), row,
+                        panel);
+}
+
+STELE_INLINE void Block(const Operands& op, Range rows, Range panels) {
+  for (int64_t row = rows.begin; row < rows.end; ++row)
+    PackRow(op, row, op.packed + (row - rows.begin) * RowStride());
+  int64_t panel = panels.begin;
+  for (; panel + kPanelTile <= panels.end; panel += kPanelTile)
+    Column<kPanelTile>(op, rows, panel);
+  if (!stele_glu && panel < panels.end) Column<1>(op, rows, panel);
+}
+
+}  // namespace
+
+STELE_SCRATCH { return BlockRows() * RowStride() * sizeof(uint32_t); }
+
+STELE_ENTRY {
+  Bindings bindings(args);
+  Operands op;
+  op.x = bindings.Next<const float>();
+  op.weight = bindings.Next<const uint32_t>();
+  op.norm = bindings.NextIf<const float>(stele_norm);
+  op.bias = bindings.NextIf<const float>(stele_bias);
+  op.residual = bindings.NextIf<const float>(stele_residual);
+  op.out = bindings.Next<float>();
+  op.rows = STELE_LOGITS ? args->batch->logit_rows : nullptr;
+  op.packed = static_cast<uint32_t*>(args->scratch);
+  const int64_t count =
+      STELE_LOGITS ? args->batch->logit_count : args->batch->tokens;
+  const int64_t block = BlockRows();
+  const bool few = count <= block;
+  const Range panels =
+      few ? Share(args, Panels(), kPanelTile) : Range{0, Panels()};
+  const Range rows = few ? Range{0, count} : Share(args, count, kRowTile);
+  if (panels.begin == panels.end) return;
+  for (int64_t row = rows.begin; row < rows.end; row += block)
+    Block(op, {row, Min(row + block, rows.end)}, panels);
+}

@@ -1,0 +1,70 @@
+// What every host kernel template starts from: the ABI, the constants that
+// compiler/Codegen/Host fills in, and the division of work among workers.
+//
+// A template defines STELE_ENTRY and, when it needs scratch, STELE_SCRATCH. No
+// C library is there: nothing may be called that is not inlined.
+#ifndef STELE_KERNELS_HOST_TEMPLATE_H_
+#define STELE_KERNELS_HOST_TEMPLATE_H_
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "stele/schema/host_abi.h"
+
+// A constant of the template; an instance gives it its value.
+#define STELE_INT(name) extern "C" const int32_t stele_##name;
+#define STELE_FLOAT(name) extern "C" const float stele_##name;
+
+// The kernel, run once by each worker.
+#define STELE_ENTRY extern "C" void stele_kernel(const SteleHostArgs* args)
+// Bytes of scratch per worker, from constants alone.
+#define STELE_SCRATCH extern "C" uint64_t stele_scratch_bytes()
+
+#define STELE_INLINE static inline __attribute__((always_inline))
+
+namespace stele {
+
+struct Range {
+  int64_t begin, end;
+};
+
+// The worker's share of [0, count), whole units of `unit` but for the last.
+STELE_INLINE Range Share(const SteleHostArgs* args, int64_t count,
+                         int64_t unit) {
+  const int64_t units = (count + unit - 1) / unit;
+  const int64_t begin = units * args->worker / args->workers * unit;
+  const int64_t end = units * (args->worker + 1) / args->workers * unit;
+  return {begin < count ? begin : count, end < count ? end : count};
+}
+
+STELE_INLINE int64_t NextItem(const SteleHostArgs* args) {
+  return __atomic_fetch_add(args->next_item, 1u, __ATOMIC_RELAXED);
+}
+
+STELE_INLINE int64_t RoundUp(int64_t value, int64_t unit) {
+  return (value + unit - 1) / unit * unit;
+}
+
+STELE_INLINE int64_t Min(int64_t a, int64_t b) { return a < b ? a : b; }
+
+// Hands out a launch's bindings in the order of the plan.
+class Bindings {
+ public:
+  explicit Bindings(const SteleHostArgs* args) : at_(args->bindings) {}
+  template <typename T>
+  T* Next() {
+    return static_cast<T*>(*at_++);
+  }
+  // The next one if the variant has it.
+  template <typename T>
+  T* NextIf(bool present) {
+    return present ? Next<T>() : nullptr;
+  }
+
+ private:
+  void* const* at_;
+};
+
+}  // namespace stele
+
+#endif  // STELE_KERNELS_HOST_TEMPLATE_H_

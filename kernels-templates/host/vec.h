@@ -1,0 +1,139 @@
+// Vectors of 16 floats and of 16 "units" of 4 bytes.
+//
+// A unit is what one step of a product reads of one row: an f32, or a pair of
+// bf16. Both arithmetics so share their memory layout, and differ in `Madd`
+// alone. With AVX2 the compiler splits every vector in two.
+#ifndef STELE_KERNELS_HOST_VEC_H_
+#define STELE_KERNELS_HOST_VEC_H_
+
+#include <immintrin.h>
+
+#include "template.h"
+
+namespace stele {
+
+constexpr int64_t kLanes = 16;
+
+typedef float V16 __attribute__((vector_size(64)));
+typedef int32_t I16 __attribute__((vector_size(64)));
+typedef uint32_t U16 __attribute__((vector_size(64)));
+typedef float V16Unaligned __attribute__((vector_size(64), aligned(4)));
+typedef uint32_t U16Unaligned __attribute__((vector_size(64), aligned(4)));
+
+STELE_INLINE V16 Splat(float x) { return V16{} + x; }
+STELE_INLINE V16 Load(const float* p) {
+  return *reinterpret_cast<const V16Unaligned*>(p);
+}
+STELE_INLINE U16 LoadUnits(const uint32_t* p) {
+  return *reinterpret_cast<const U16Unaligned*>(p);
+}
+STELE_INLINE void Store(float* p, V16 v) {
+  *reinterpret_cast<V16Unaligned*>(p) = v;
+}
+STELE_INLINE void StoreUnits(uint32_t* p, U16 v) {
+  *reinterpret_cast<U16Unaligned*>(p) = v;
+}
+
+STELE_INLINE V16 Fma(V16 a, V16 b, V16 c) {
+  return __builtin_elementwise_fma(a, b, c);
+}
+// The second operand where one is NaN.
+STELE_INLINE V16 Max(V16 a, V16 b) { return a > b ? a : b; }
+STELE_INLINE float Sqrt(float x) { return __builtin_elementwise_sqrt(x); }
+
+constexpr I16 kIota = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+
+// The first n (0..15) lanes at p, zero elsewhere; reads nothing beyond them.
+STELE_INLINE V16 LoadFirst(const float* p, int64_t n) {
+#ifdef __AVX512F__
+  const __mmask16 mask = static_cast<__mmask16>((1u << n) - 1);
+  return reinterpret_cast<V16>(_mm512_maskz_loadu_ps(mask, p));
+#else
+  V16 v{};
+#pragma clang loop unroll(disable) vectorize(disable)
+  for (int64_t i = 0; i < n; ++i) v[i] = p[i];
+  return v;
+#endif
+}
+
+STELE_INLINE V16 LoadUpTo(const float* p, int64_t n) {
+  return n >= kLanes ? Load(p) : LoadFirst(p, n);
+}
+
+STELE_INLINE void StoreFirst(float* p, V16 v, int64_t n) {
+  if (n >= kLanes) return Store(p, v);
+#ifdef __AVX512F__
+  const __mmask16 mask = static_cast<__mmask16>((1u << n) - 1);
+  _mm512_mask_storeu_ps(p, mask, reinterpret_cast<__m512>(v));
+#else
+#pragma clang loop unroll(disable) vectorize(disable)
+  for (int64_t i = 0; i < n; ++i) p[i] = v[i];
+#endif
+}
+
+STELE_INLINE U16 LoadFirstUnits(const uint32_t* p, int64_t n) {
+  return reinterpret_cast<U16>(LoadFirst(reinterpret_cast<const float*>(p), n));
+}
+
+// Sum and maximum of the lanes, in a fixed tree.
+STELE_INLINE float Sum(V16 v) {
+  float lanes[kLanes];
+  Store(lanes, v);
+  for (int width = 8; width > 0; width /= 2)
+    for (int i = 0; i < width; ++i) lanes[i] += lanes[i + width];
+  return lanes[0];
+}
+
+STELE_INLINE float MaxLane(V16 v) {
+#ifdef __AVX512F__
+  return _mm512_reduce_max_ps(reinterpret_cast<__m512>(v));
+#else
+  float lanes[kLanes];
+  Store(lanes, v);
+  for (int width = 8; width > 0; width /= 2)
+    for (int i = 0; i < width; ++i)
+      lanes[i] = lanes[i] > lanes[i + width] ? lanes[i] : lanes[i + width];
+  return lanes[0];
+#endif
+}
+
+// Sum of squares of n floats: lane j adds elements j, j + 16, ... in order.
+STELE_INLINE float SumOfSquares(const float* x, int64_t n) {
+  V16 sum{};
+  int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    const V16 v = Load(x + i);
+    sum = Fma(v, v, sum);
+  }
+  if (i < n) {
+    const V16 v = LoadFirst(x + i, n - i);
+    sum = Fma(v, v, sum);
+  }
+  return Sum(sum);
+}
+
+// 1 / sqrt(mean of squares + eps).
+STELE_INLINE float InverseRms(const float* x, int64_t n, float eps) {
+  return 1.0f / Sqrt(SumOfSquares(x, n) / static_cast<float>(n) + eps);
+}
+
+// To bf16, nearest even; a NaN stays one.
+STELE_INLINE uint16_t ToBf16(float x) {
+  const uint32_t bits = __builtin_bit_cast(uint32_t, x);
+  if (x != x) return static_cast<uint16_t>((bits >> 16) | 0x40);
+  return static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+
+STELE_INLINE float FromBf16(uint16_t x) {
+  return __builtin_bit_cast(float, static_cast<uint32_t>(x) << 16);
+}
+
+STELE_INLINE U16 ToBf16Bits(V16 x) {
+  const U16 bits = reinterpret_cast<U16>(x);
+  const U16 rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
+  return x != x ? ((bits >> 16) | 0x40u) : rounded;
+}
+
+}  // namespace stele
+
+#endif  // STELE_KERNELS_HOST_VEC_H_
