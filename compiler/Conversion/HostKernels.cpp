@@ -1,0 +1,309 @@
+// The argument order and constants of every host kernel template
+// (HostKernels.h). One function per operation; a template that gains a constant
+// or a binding changes here and nowhere else in the compiler.
+
+#include "stele/compiler/Conversion/HostKernels.h"
+#include "stele/schema/weight_layout.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace mlir;
+using namespace stele;
+using namespace stele::compiler;
+using Kind = KernelArgument::Kind;
+
+/// The templates' names for activations (enum Activation of their math.h).
+static int64_t activationOf(lm::GluKind kind) {
+  switch (kind) {
+  case lm::GluKind::Silu:
+    return 1;
+  case lm::GluKind::Gelu:
+    return 2;
+  case lm::GluKind::GeluTanh:
+    return 3;
+  }
+  llvm_unreachable("covered switch");
+}
+
+static int64_t columnsOf(Value value) {
+  return cast<RankedTensorType>(value.getType()).getDimSize(1);
+}
+
+uint64_t compiler::elementBytes(Type type) {
+  return llvm::divideCeil(type.getIntOrFloatBitWidth(), 8);
+}
+
+uint64_t compiler::pageBytes(lm::KvCacheType cache) {
+  return 2 * cache.getBlock() * cache.getHeadDim() *
+         elementBytes(cache.getElementType());
+}
+
+FailureOr<uint64_t> compiler::storedBytes(lm::WeightOp weight) {
+  RankedTensorType type = weight.getTensorType();
+  StringRef name = weight.getLayout().value_or("rows");
+  const schema::WeightLayout *layout = schema::FindWeightLayout(name);
+  if (!layout)
+    return weight.emitOpError("layout \"")
+           << name << "\" is not one of runtime/schema/weight_layout.h";
+  int64_t columns = type.getRank() == 2 ? type.getDimSize(1) : 1;
+  std::optional<uint64_t> elements =
+      schema::PackedElements(*layout, type.getDimSize(0), columns);
+  if (!elements)
+    return weight.emitOpError("shape does not fit layout \"") << name << '"';
+  return *elements * elementBytes(type.getElementType());
+}
+
+namespace {
+
+/// Collects a launch; the first thing that goes wrong stays.
+class LaunchBuilder {
+public:
+  explicit LaunchBuilder(Operation *op)
+      : op(op), symbols(op->getParentOfType<ModuleOp>()) {
+    auto kernel = cast<lm::KernelOpInterface>(op).getKernelAttr();
+    if (!kernel) {
+      op->emitOpError("has no kernel; run stele-select-kernels first");
+      failed = true;
+      return;
+    }
+    launch.instance.templateName = kernel.getTemplateName().str();
+    for (lm::TileAttr tile : kernel.getTile())
+      integer(tile.getName(), tile.getValue());
+  }
+
+  void integer(StringRef name, int64_t value) {
+    launch.instance.ints[name.str()] = value;
+  }
+  void real(StringRef name, double value) {
+    launch.instance.floats[name.str()] = value;
+  }
+
+  void read(Value rows, bool mayBeInPlace = false) {
+    launch.arguments.push_back({.kind = Kind::Buffer,
+                                .mayBeInPlace = mayBeInPlace,
+                                .bytesPerToken = rowBytes(rows),
+                                .value = rows});
+  }
+  void readIf(Value rows) {
+    if (rows)
+      read(rows);
+  }
+  void write(Value rows) {
+    launch.arguments.push_back({.kind = Kind::Buffer,
+                                .isWritten = true,
+                                .bytesPerToken = rowBytes(rows),
+                                .value = rows});
+  }
+  void writeLogits(Value rows) {
+    launch.arguments.push_back({.kind = Kind::Buffer,
+                                .isWritten = true,
+                                .bytesPerLogitRow = rowBytes(rows),
+                                .value = rows});
+  }
+  void weight(FlatSymbolRefAttr name) {
+    auto declared = symbols.lookup<lm::WeightOp>(name.getValue());
+    FailureOr<uint64_t> bytes = storedBytes(declared);
+    if (mlir::failed(bytes)) {
+      failed = true;
+      return;
+    }
+    launch.arguments.push_back(
+        {.kind = Kind::Tensor, .bytes = *bytes, .weight = name});
+  }
+  void weightIf(FlatSymbolRefAttr name) {
+    if (name)
+      weight(name);
+  }
+  void cache(Value value, int64_t layer, bool isWritten) {
+    launch.arguments.push_back(
+        {.kind = Kind::KvCache, .isWritten = isWritten, .value = value});
+    launch.layer = layer;
+  }
+
+  lm::WeightOp lookup(FlatSymbolRefAttr name) {
+    return symbols.lookup<lm::WeightOp>(name.getValue());
+  }
+
+  /// Constants that kv_append and attention have alike: the optional norm of
+  /// every head, and the rotation.
+  void headConstants(bool hasNorm, const APFloat *eps, lm::RopeAttr rope,
+                     Value rotary) {
+    integer("norm", hasNorm);
+    real("eps", hasNorm ? eps->convertToDouble() : 0);
+    integer("rotary", rope != nullptr);
+    integer("rotary_dims", rope ? rope.getDims() : 0);
+    if (rope && !rotary)
+      fail("rotates without a rotary table; run stele-prepare-positions first");
+    if (rope && rope.getDualChunk())
+      fail("has dual chunk positions, for which there is no host kernel yet");
+  }
+
+  void fail(StringRef why) {
+    if (!failed)
+      op->emitOpError(why);
+    failed = true;
+  }
+
+  FailureOr<KernelLaunch> finish() {
+    if (failed)
+      return failure();
+    return std::move(launch);
+  }
+
+  KernelLaunch launch;
+
+private:
+  static uint64_t rowBytes(Value rows) {
+    auto type = cast<RankedTensorType>(rows.getType());
+    return columnsOf(rows) * elementBytes(type.getElementType());
+  }
+
+  Operation *op;
+  SymbolTable symbols;
+  bool failed = false;
+};
+
+} // namespace
+
+static void describe(lm::EmbedOp op, LaunchBuilder &launch) {
+  launch.integer("hidden", columnsOf(op.getOutput()));
+  launch.weight(op.getTableAttr());
+  launch.write(op.getOutput());
+  launch.launch.tokenLimit =
+      launch.lookup(op.getTableAttr()).getTensorType().getDimSize(0);
+}
+
+static void describe(lm::RmsNormOp op, LaunchBuilder &launch) {
+  launch.integer("width", columnsOf(op.getInput()));
+  launch.integer("groups", op.getGroups());
+  launch.real("eps", op.getEps().convertToDouble());
+  launch.read(op.getInput());
+  launch.weight(op.getWeightAttr());
+  launch.write(op.getOutput());
+}
+
+/// What linear and logits share: x, the matrix, the norm before and the bias.
+template <typename ProductOp>
+static void describeProduct(ProductOp op, LaunchBuilder &launch) {
+  launch.integer("k", columnsOf(op.getInput()));
+  launch.integer(
+      "n", launch.lookup(op.getWeightAttr()).getTensorType().getDimSize(0));
+  launch.integer("norm", op.getNormWeight().has_value());
+  launch.real("eps", op.getNormEps() ? op.getNormEps()->convertToDouble() : 0);
+  launch.integer("bias", op.getBias().has_value());
+  launch.read(op.getInput());
+  launch.weight(op.getWeightAttr());
+  launch.weightIf(op.getNormWeightAttr());
+  launch.weightIf(op.getBiasAttr());
+}
+
+static void describe(lm::LinearOp op, LaunchBuilder &launch) {
+  describeProduct(op, launch);
+  launch.integer("residual", op.getResidual() != nullptr);
+  launch.integer("glu", op.getGlu() ? activationOf(*op.getGlu()) : 0);
+  if (op.getResidual())
+    launch.read(op.getResidual(), /*mayBeInPlace=*/true);
+  launch.write(op.getOutput());
+}
+
+static void describe(lm::LogitsOp op, LaunchBuilder &launch) {
+  describeProduct(op, launch);
+  launch.writeLogits(op.getOutput());
+}
+
+static void describe(lm::GluOp op, LaunchBuilder &launch) {
+  launch.integer("width", columnsOf(op.getOutput()));
+  launch.integer("glu", activationOf(op.getKind()));
+  launch.read(op.getGate(), /*mayBeInPlace=*/true);
+  launch.read(op.getUp(), /*mayBeInPlace=*/true);
+  launch.write(op.getOutput());
+}
+
+static void describe(lm::AddOp op, LaunchBuilder &launch) {
+  launch.integer("width", columnsOf(op.getOutput()));
+  launch.read(op.getLhs(), /*mayBeInPlace=*/true);
+  launch.read(op.getRhs(), /*mayBeInPlace=*/true);
+  launch.write(op.getOutput());
+}
+
+static void describe(lm::RotaryTableOp op, LaunchBuilder &launch) {
+  if (op.getRope().getDualChunk())
+    launch.fail("has dual chunk positions, for which there is no host kernel "
+                "yet");
+  auto yarn = dyn_cast_or_null<lm::YarnScalingAttr>(op.getRope().getScaling());
+  launch.integer("rotary_dims", op.getRope().getDims());
+  launch.real("factor", yarn ? double(yarn.getAttentionFactor()) : 1);
+  launch.weight(op.getFrequenciesAttr());
+  launch.write(op.getOutput());
+}
+
+static void describe(lm::RopeOp op, LaunchBuilder &launch) {
+  if (!op.getRotary())
+    return launch.fail(
+        "rotates without a rotary table; run stele-prepare-positions first");
+  if (op.getRope().getDualChunk())
+    launch.fail("has dual chunk positions, for which there is no host kernel "
+                "yet");
+  launch.integer("heads", op.getHeads());
+  launch.integer("head_dim", columnsOf(op.getInput()) / op.getHeads());
+  launch.integer("rotary_dims", op.getRope().getDims());
+  launch.read(op.getInput());
+  launch.read(op.getRotary());
+  launch.write(op.getOutput());
+}
+
+static void describe(lm::KvAppendOp op, LaunchBuilder &launch) {
+  lm::KvCacheType cache = op.getCache().getType();
+  launch.integer("kv_heads", cache.getHeads());
+  launch.integer("head_dim", cache.getHeadDim());
+  launch.integer("block", cache.getBlock());
+  launch.integer("key_offset", op.getKeyOffset());
+  launch.integer("key_stride", columnsOf(op.getKey()));
+  launch.integer("value_offset", op.getValueOffset());
+  launch.integer("value_stride", columnsOf(op.getValue()));
+  std::optional<APFloat> eps = op.getNormEps();
+  launch.headConstants(op.getNormWeight().has_value(), eps ? &*eps : nullptr,
+                       op.getRopeAttr(), op.getRotary());
+  launch.read(op.getKey());
+  launch.read(op.getValue());
+  launch.readIf(op.getRotary());
+  launch.weightIf(op.getNormWeightAttr());
+  launch.cache(op.getCache(), op.getLayer(), /*isWritten=*/true);
+}
+
+static void describe(lm::AttentionOp op, LaunchBuilder &launch) {
+  lm::KvCacheType cache = op.getCache().getType();
+  launch.integer("heads", op.getHeads());
+  launch.integer("kv_heads", cache.getHeads());
+  launch.integer("head_dim", cache.getHeadDim());
+  launch.integer("block", cache.getBlock());
+  launch.integer("window", op.getWindow().value_or(0));
+  launch.integer("q_offset", op.getQueryOffset());
+  launch.integer("q_stride", columnsOf(op.getQuery()));
+  launch.integer("lse", op.getLse() != nullptr);
+  launch.real("scale", op.getScale().convertToDouble());
+  std::optional<APFloat> eps = op.getNormEps();
+  launch.headConstants(op.getNormWeight().has_value(), eps ? &*eps : nullptr,
+                       op.getRopeAttr(), op.getRotary());
+  launch.read(op.getQuery());
+  launch.readIf(op.getRotary());
+  launch.weightIf(op.getNormWeightAttr());
+  launch.cache(op.getCache(), op.getLayer(), /*isWritten=*/false);
+  launch.write(op.getOutput());
+  if (op.getLse())
+    launch.write(op.getLse());
+}
+
+FailureOr<KernelLaunch> compiler::describeHostLaunch(Operation *op) {
+  if (!isa<lm::EmbedOp, lm::RmsNormOp, lm::LinearOp, lm::LogitsOp, lm::GluOp,
+           lm::AddOp, lm::RotaryTableOp, lm::RopeOp, lm::KvAppendOp,
+           lm::AttentionOp>(op))
+    return op->emitOpError("has no host kernel yet; compile with --attention "
+                           "dense");
+  LaunchBuilder launch(op);
+  if (cast<lm::KernelOpInterface>(op).getKernelAttr())
+    llvm::TypeSwitch<Operation *>(op)
+        .Case<lm::EmbedOp, lm::RmsNormOp, lm::LinearOp, lm::LogitsOp, lm::GluOp,
+              lm::AddOp, lm::RotaryTableOp, lm::RopeOp, lm::KvAppendOp,
+              lm::AttentionOp>([&](auto known) { describe(known, launch); });
+  return launch.finish();
+}
