@@ -21,6 +21,7 @@
 namespace stele {
 
 using plan_check::Bad;
+using plan_check::CheckAligned;
 using plan_check::CheckEnum;
 using plan_check::CheckIndex;
 using plan_check::CheckPositive;
@@ -161,6 +162,7 @@ Status VerifyTensor(const plan::Plan& plan, uint32_t index) {
   STELE_RETURN_IF_ERROR(
       CheckEnum(where + ".dtype", tensor.dtype(), plan::DType::MAX));
   const auto& shape = *tensor.shape();
+  STELE_RETURN_IF_ERROR(CheckAligned(where + ".shape", &shape));
   if (shape.size() == 0 || shape.size() > 4)
     return Bad(where + ".shape", shape.size(), "dimensions; 1 to 4 allowed");
   for (uint32_t i = 0; i < shape.size(); ++i)

@@ -16,6 +16,7 @@ namespace stele {
 namespace {
 
 using plan_check::Bad;
+using plan_check::CheckAligned;
 using plan_check::CheckEnum;
 using plan_check::CheckIndex;
 using plan_check::CheckPositive;
@@ -382,6 +383,8 @@ Status FunctionVerifier::CheckAliases(const std::string& where,
 Status FunctionVerifier::CheckImmediates(const std::string& where,
                                          const plan::Launch& launch,
                                          const plan::Entry& entry) const {
+  STELE_RETURN_IF_ERROR(
+      CheckAligned(where + ".immediates", launch.immediates()));
   const uint32_t count = LengthOf(launch.immediates());
   if (count != LengthOf(entry.immediates()))
     return Bad(where + ".immediates", count,

@@ -53,6 +53,17 @@ inline Status CheckPositive(const std::string& where, uint64_t value,
       Format("is not in 1..%llu", static_cast<unsigned long long>(limit)));
 }
 
+// FlatBuffers' verifier aligns the length of a vector, not its elements; those
+// of 8 bytes would be read misaligned. The FlatBuffer itself is aligned.
+template <typename T>
+Status CheckAligned(const std::string& where,
+                    const flatbuffers::Vector<T>* vector) {
+  if (!vector || vector->size() == 0 ||
+      reinterpret_cast<uintptr_t>(vector->data()) % sizeof(T) == 0)
+    return OkStatus();
+  return Bad(where, "is misaligned");
+}
+
 template <typename Enum>
 Status CheckEnum(const std::string& where, Enum value, Enum max) {
   if (value <= max) return OkStatus();
