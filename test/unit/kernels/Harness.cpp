@@ -46,8 +46,10 @@ void *Map(const std::vector<char> &image) {
 
 } // namespace
 
-Kernel::Kernel(const KernelInstance &instance, llvm::StringRef isa) {
-  auto codegen = Require(compiler::HostCodegen::create(isa));
+Kernel::Kernel(const KernelInstance &instance, const std::string &name) {
+  compiler::Target target = Require(compiler::findTarget(name));
+  auto codegen =
+      Require(compiler::HostCodegen::create(target.isa, target.features));
   Require(codegen->add(instance));
   scratch_bytes_ = codegen->scratchBytes(instance);
   library_ = Map(Require(codegen->link()));

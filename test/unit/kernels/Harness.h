@@ -20,7 +20,7 @@ using compiler::KernelInstance;
 // A kernel instance in this process.
 class Kernel {
 public:
-  Kernel(const KernelInstance &instance, llvm::StringRef isa);
+  Kernel(const KernelInstance &instance, const std::string &target);
   ~Kernel();
   Kernel(const Kernel &) = delete;
 

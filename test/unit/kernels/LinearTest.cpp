@@ -117,7 +117,7 @@ double Difference(const std::vector<float> &a, const std::vector<float> &b) {
   return difference / largest;
 }
 
-void Check(const Case &c, bool bf16, const std::string &isa) {
+void Check(const Case &c, bool bf16, const std::string &target) {
   SCOPED_TRACE(target + (bf16 ? " bf16" : " f32") + " k " +
                std::to_string(c.k) + " n " + std::to_string(c.n) + " rows " +
                std::to_string(c.rows));
@@ -149,7 +149,7 @@ TEST(Linear, AgreesWithTheReferenceOnEveryShape) {
       {.k = 64, .n = 2 * 40, .rows = 3, .bias = true, .glu = 2},
       {.k = 64, .n = 2 * 16, .rows = 101, .glu = 3},
   };
-  for (const std::string &isa : RunnableTargets())
+  for (const std::string &target : RunnableTargets())
     for (const Case &c : cases)
       for (bool bf16 : {false, true})
         Check(c, bf16, target);
@@ -170,7 +170,7 @@ TEST(Linear, WritesOverItsResidual) {
 
 TEST(Logits, ComputesTheRowsAskedFor) {
   Case c{.k = 50, .n = 77, .rows = 9, .norm = true};
-  for (const std::string &isa : RunnableTargets()) {
+  for (const std::string &target : RunnableTargets()) {
     Data d(c, false);
     std::vector<float> whole = Reference(c, d, false);
     Kernel kernel(Instance(c, false, true), target);
