@@ -337,6 +337,28 @@ TEST_F(PatchedGguf, Case31_ThetaAndContext) {
       "1073741824 is needed");
 }
 
+TEST_F(PatchedGguf, Case33_ZeroAndNotFiniteScales) {
+  std::string bytes = readAll(tiny + "gguf/llama-q8_0/model.gguf");
+  const std::string name = "model.layers.0.mlp.down_proj.weight";
+  TensorInfo tensor = *open(tiny + "gguf/llama-q8_0/model.gguf")->find(name);
+  ASSERT_EQ(tensor.type, ElementType::Q8_0);
+  std::vector<float> row(tensor.rowWidth());
+  auto readWithScale = [&](uint16_t half) {
+    std::string scale = raw(half);
+    bytes.replace(tensor.offset, scale.size(), scale);
+    std::unique_ptr<Checkpoint> checkpoint =
+        open(folder.write("m.gguf", bytes));
+    return errorOf(
+        checkpoint->readRows(*checkpoint->find(name), 0, 1, row.data()));
+  };
+  EXPECT_EQ(readWithScale(0x0000), "none");
+  for (int i = 0; i < 32; ++i)
+    EXPECT_EQ(row[i], 0);
+  EXPECT_EQ(readWithScale(0x7e00),
+            folder.path("m.gguf") + ": tensor '" + name +
+                "' has a NaN in row 0, column 0; the checkpoint is damaged");
+}
+
 // llama.cpp's converter interleaves the halves of every head's rows of q and k.
 TEST(Checkpoint, UndoesTheRowOrderOfLlamaGguf) {
   std::unique_ptr<Checkpoint> checkpoint =
