@@ -165,15 +165,17 @@ private:
 } // namespace
 
 static void describe(lm::EmbedOp op, LaunchBuilder &launch) {
+  lm::WeightOp table = launch.lookup(op.getTableAttr());
   launch.integer("hidden", columnsOf(op.getOutput()));
+  launch.integer("packed", table.getLayout().value_or("rows") != "rows");
+  launch.integer("bf16", table.getTensorType().getElementType().isBF16());
   launch.weight(op.getTableAttr());
   launch.write(op.getOutput());
-  launch.launch.tokenLimit =
-      launch.lookup(op.getTableAttr()).getTensorType().getDimSize(0);
+  launch.launch.tokenLimit = table.getTensorType().getDimSize(0);
 }
 
 static void describe(lm::RmsNormOp op, LaunchBuilder &launch) {
-  launch.integer("width", columnsOf(op.getInput()));
+  launch.integer("width", columnsOf(op.getInput()) / op.getGroups());
   launch.integer("groups", op.getGroups());
   launch.real("eps", op.getEps().convertToDouble());
   launch.read(op.getInput());
