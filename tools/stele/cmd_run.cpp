@@ -245,6 +245,7 @@ int RunRun(int argc, char** argv) {
   flags.AddTo(app);
   if (auto code = Parse(app, argc, argv,
                         "OUT.stele [-p TEXT | -f FILE | --tokens IDS|@FILE | "
+                        "--messages FILE.json | "
                         "--prompts FILE.jsonl | -] [-n N] [flags]",
                         "stele run smollm2.stele -p \"Who carved the Rosetta "
                         "Stone?\" -n 64"))

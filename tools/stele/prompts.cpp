@@ -1,8 +1,11 @@
-// Reading and tokenising prompts; see prompts.h.
+// Reading, rendering and tokenising prompts; see prompts.h.
 #include "prompts.h"
 
+#include <algorithm>
 #include <charconv>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <sstream>
 #include <utility>
 
@@ -12,7 +15,7 @@
 namespace stele::cli {
 namespace {
 
-using nlohmann::json;
+using json = nlohmann::ordered_json;
 
 constexpr uint64_t kMaxPromptBytes = 1ull << 30;
 
@@ -38,12 +41,28 @@ Result<std::vector<int32_t>> ParseIds(std::string_view text,
   return ids;
 }
 
+Result<json> ReadJson(const std::string& path) {
+  STELE_ASSIGN_OR_RETURN(const std::string content,
+                         ReadFile(path, kMaxPromptBytes));
+  json value = json::parse(content, nullptr, false);
+  if (value.is_discarded())
+    return InvalidArgument("'" + path + "' is not valid JSON");
+  return value;
+}
+
+Result<Request> Checked(Request request, const std::string& source) {
+  if (request.tokens.empty())
+    return InvalidArgument(source +
+                           " is empty: there is no token to start from");
+  return request;
+}
+
 class RequestReader {
  public:
   RequestReader(const PromptFlags& flags, const text::Tokenizer* tokenizer)
       : flags_(flags), tokenizer_(tokenizer) {}
 
-  Result<std::vector<Request>> Read() const {
+  Result<std::vector<Request>> Read() {
     if (!flags_.prompts.empty()) return FromLines();
     std::vector<Request> requests(1);
     STELE_ASSIGN_OR_RETURN(requests[0], One());
@@ -51,19 +70,19 @@ class RequestReader {
   }
 
  private:
-  Result<Request> One() const {
+  Result<Request> One() {
     if (!flags_.tokens.empty()) return FromIds();
+    if (!flags_.messages.empty()) return FromMessagesFile();
     std::string text;
     if (!flags_.source.empty() || !flags_.file.empty()) {
       STELE_ASSIGN_OR_RETURN(
           text,
           ReadFile(flags_.source.empty() ? flags_.file : "-", kMaxPromptBytes));
     }
-    if (!flags_.prompt.empty()) {
-      if (!text.empty()) text += "\n\n";
-      text += flags_.prompt;
-    }
-    return FromText(std::move(text), "prompt");
+    if (flags_.prompt.empty()) return FromText(std::move(text), "the prompt");
+    if (!text.empty()) text += "\n\n";
+    text += flags_.prompt;
+    return FromQuestion(std::move(text));
   }
 
   Result<Request> FromIds() const {
@@ -76,25 +95,64 @@ class RequestReader {
     return Checked(std::move(request), "--tokens");
   }
 
-  Result<Request> FromText(std::string text, const std::string& source) const {
-    if (!tokenizer_)
-      return FailedPrecondition(
-          source + ": this artifact has no tokenizer; use --tokens");
+  // Text that a user typed: a chat where the model is made for chats.
+  Result<Request> FromQuestion(std::string text) {
+    const bool chat = flags_.chat || (!flags_.raw && tokenizer_ &&
+                                      !tokenizer_->chat_templates().empty());
+    return chat ? FromMessages(Conversation(std::move(text)), "the prompt")
+                : FromRawText(std::move(text), "the prompt");
+  }
+
+  Result<Request> FromText(std::string text, const std::string& source) {
+    return flags_.chat ? FromMessages(Conversation(std::move(text)), source)
+                       : FromRawText(std::move(text), source);
+  }
+
+  Result<Request> FromRawText(std::string text,
+                              const std::string& source) const {
+    STELE_RETURN_IF_ERROR(NeedTokenizer(source));
     Request request;
     request.text = std::move(text);
     STELE_ASSIGN_OR_RETURN(request.tokens, tokenizer_->Encode(request.text));
     return Checked(std::move(request), source);
   }
 
-  static Result<Request> Checked(Request request, const std::string& source) {
-    if (request.tokens.empty())
-      return InvalidArgument(source +
-                             " is empty: there is no token to start "
-                             "from");
-    return request;
+  Status NeedTokenizer(const std::string& source) const {
+    if (tokenizer_) return OkStatus();
+    return FailedPrecondition(
+        source + " is text, but this artifact has no tokenizer; use --tokens");
   }
 
-  Result<std::vector<Request>> FromLines() const {
+  json Conversation(std::string text) const {
+    json messages = json::array();
+    if (!flags_.system.empty())
+      messages.push_back({{"role", "system"}, {"content", flags_.system}});
+    messages.push_back({{"role", "user"}, {"content", std::move(text)}});
+    return messages;
+  }
+
+  Result<Request> FromMessagesFile() {
+    STELE_ASSIGN_OR_RETURN(json messages, ReadJson(flags_.messages));
+    return FromMessages(std::move(messages), "'" + flags_.messages + "'");
+  }
+
+  Result<Request> FromMessages(json messages, const std::string& source) {
+    STELE_RETURN_IF_ERROR(NeedTokenizer(source));
+    if (!messages.is_array() || messages.empty())
+      return InvalidArgument(source + " is not an array of messages");
+    text::ChatRequest chat;
+    chat.messages = std::move(messages);
+    if (!flags_.tools.empty()) {
+      STELE_ASSIGN_OR_RETURN(chat.tools, ReadJson(flags_.tools));
+    }
+    if (!template_) {
+      STELE_ASSIGN_OR_RETURN(
+          template_, LoadChatTemplate(*tokenizer_, !chat.tools.is_null()));
+    }
+    return RenderChat(*tokenizer_, *template_, chat);
+  }
+
+  Result<std::vector<Request>> FromLines() {
     STELE_ASSIGN_OR_RETURN(const std::string content,
                            ReadFile(flags_.prompts, kMaxPromptBytes));
     std::vector<Request> requests;
@@ -112,32 +170,38 @@ class RequestReader {
     return requests;
   }
 
-  Result<Request> FromLine(const std::string& line,
-                           const std::string& where) const {
-    const json value = json::parse(line, nullptr, false);
+  Result<Request> FromLine(const std::string& line, const std::string& where) {
+    json value = json::parse(line, nullptr, false);
     if (!value.is_object() || value.size() != 1)
       return InvalidArgument(where +
                              ": expected one of {\"prompt\": TEXT}, "
-                             "{\"tokens\": [IDS]}");
-    const auto& [key, content] = *value.items().begin();
+                             "{\"messages\": [...]}, {\"tokens\": [IDS]}");
+    const std::string key = value.begin().key();
+    json& content = value.begin().value();
     if (key == "prompt" && content.is_string())
       return FromText(content.get<std::string>(), where);
-    if (key == "tokens" && content.is_array()) {
-      Request request;
-      for (const json& id : content) {
-        if (!id.is_number_integer())
-          return InvalidArgument(where + ": " + id.dump() +
-                                 " is not a token id");
-        request.tokens.push_back(id.get<int32_t>());
-      }
-      return Checked(std::move(request), where);
-    }
+    if (key == "messages") return FromMessages(std::move(content), where);
+    if (key == "tokens" && content.is_array())
+      return FromIdArray(content, where);
     return InvalidArgument(where + ": \"" + Printable(key) +
                            "\" is not a request");
   }
 
+  static Result<Request> FromIdArray(const json& ids,
+                                     const std::string& where) {
+    Request request;
+    for (const json& id : ids) {
+      if (!id.is_number_integer() || id < INT32_MIN || id > INT32_MAX)
+        return InvalidArgument(where + ": " + Printable(id.dump()) +
+                               " is not a token id");
+      request.tokens.push_back(id.get<int32_t>());
+    }
+    return Checked(std::move(request), where);
+  }
+
   const PromptFlags& flags_;
   const text::Tokenizer* tokenizer_;
+  std::optional<text::ChatTemplate> template_;  // parsed when first needed
 };
 
 }  // namespace
@@ -146,18 +210,34 @@ void PromptFlags::AddTo(CLI::App& app) {
   app.add_option("source", source, "-: the prompt is on standard input")
       ->check(CLI::IsMember({"-"}));
   app.add_option("-p,--prompt", prompt, "The prompt");
-  app.add_option("-f,--file", file, "A file with the prompt");
+  app.add_option("-f,--file", file,
+                 "A file with the prompt; with -p: before it");
   app.add_option("--tokens", tokens, "Token ids, or @FILE with token ids");
+  CLI::Option* conversation = app.add_option(
+      "--messages", messages,
+      "A JSON file with a conversation: [{\"role\": ..., \"content\": ...}]");
+  app.add_option("--tools", tools, "A JSON file with function schemas")
+      ->needs(conversation);
   app.add_option("--prompts", prompts,
                  "A file of requests, one JSON object a line: {\"prompt\": "
-                 "TEXT} or {\"tokens\": [IDS]}; all run in one batch");
+                 "TEXT}, {\"messages\": [...]} or {\"tokens\": [IDS]}; all run "
+                 "in one batch");
+  CLI::Option* raw_flag =
+      app.add_flag("--raw", raw, "Do not use the chat template");
+  app.add_flag("--chat", chat,
+               "Use the chat template (default for -p, where there is one)")
+      ->excludes(raw_flag);
+  app.add_option("--system", system, "The system message of the chat")
+      ->excludes(raw_flag);
 }
 
 std::string PromptFlags::Check(const CLI::App& app) const {
   const bool text = app.count("--prompt") || app.count("--file");
   const int sources = text + (app.count("--tokens") > 0) +
+                      (app.count("--messages") > 0) +
                       (app.count("--prompts") > 0) + !source.empty();
-  if (sources == 0) return "no prompt; give -p, -f, --tokens, --prompts or -";
+  if (sources == 0)
+    return "no prompt; give -p, -f, --tokens, --messages, --prompts or -";
   if (sources > 1) return "more than one source of prompts";
   return "";
 }
@@ -167,6 +247,36 @@ Result<std::unique_ptr<text::Tokenizer>> LoadTokenizer(const Model& model) {
   STELE_ASSIGN_OR_RETURN(auto tokenizer,
                          text::Tokenizer::Load(model.tokenizer()));
   return tokenizer;
+}
+
+Result<text::ChatTemplate> LoadChatTemplate(const text::Tokenizer& tokenizer,
+                                            bool with_tools) {
+  const auto templates = tokenizer.chat_templates();
+  if (templates.empty())
+    return FailedPrecondition(
+        "this artifact has no chat template; use --raw, or a checkpoint with "
+        "chat_template.jinja");
+  const text::NamedTemplate* chosen = &templates[0];
+  for (const text::NamedTemplate& named : templates)
+    if (with_tools && named.name == "tool_use") chosen = &named;
+  std::map<std::string, std::string> special;
+  for (const text::NamedToken& token : tokenizer.named_tokens())
+    special.emplace(token.name, token.content);
+  return text::ChatTemplate::Parse(chosen->text, std::move(special));
+}
+
+Result<Request> RenderChat(const text::Tokenizer& tokenizer,
+                           const text::ChatTemplate& chat_template,
+                           const text::ChatRequest& chat) {
+  STELE_ASSIGN_OR_RETURN(text::Prompt prompt, chat_template.Render(chat));
+  text::EncodeOptions options;
+  options.add_special_tokens = false;  // the template spells them
+  options.literal = prompt.user;
+  Request request;
+  STELE_ASSIGN_OR_RETURN(request.tokens,
+                         tokenizer.Encode(prompt.text, options));
+  request.text = std::move(prompt.text);
+  return Checked(std::move(request), "the rendered conversation");
 }
 
 Result<std::vector<Request>> ReadRequests(const PromptFlags& flags,

@@ -14,6 +14,7 @@
 
 #include "stele/runtime/base/status.h"
 #include "stele/runtime/engine/model.h"
+#include "stele/runtime/text/chat_template.h"
 #include "stele/runtime/text/tokenizer.h"
 
 namespace stele::cli {
@@ -23,14 +24,19 @@ struct Request {
   std::vector<int32_t> tokens;
 };
 
-// Where prompts come from. At least one source is given; -f and -p together
-// are one prompt, the file before the question.
+// Where prompts come from. One source is given; -f and -p together are one
+// prompt, the file before the question.
 struct PromptFlags {
   std::string prompt;
   std::string file;
   std::string tokens;
+  std::string messages;
+  std::string tools;
   std::string prompts;
   std::string source;  // "-": standard input
+  std::string system;
+  bool chat = false;
+  bool raw = false;
 
   void AddTo(CLI::App& app);
   // What is wrong with the combination; empty when nothing is.
@@ -39,6 +45,16 @@ struct PromptFlags {
 
 // The artifact's tokenizer; null when it has none.
 Result<std::unique_ptr<text::Tokenizer>> LoadTokenizer(const Model& model);
+
+// The tokenizer's chat template; for a request with tools the one named
+// "tool_use", where there is one.
+Result<text::ChatTemplate> LoadChatTemplate(const text::Tokenizer& tokenizer,
+                                            bool with_tools);
+
+// A conversation as the model sees it, in tokens.
+Result<Request> RenderChat(const text::Tokenizer& tokenizer,
+                           const text::ChatTemplate& chat_template,
+                           const text::ChatRequest& chat);
 
 // `tokenizer` may be null: then only token ids can be read.
 Result<std::vector<Request>> ReadRequests(const PromptFlags& flags,
