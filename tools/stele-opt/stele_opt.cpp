@@ -7,10 +7,12 @@
 #include "mlir/Transforms/Passes.h"
 #include "stele/compiler/Transforms/Passes.h"
 #include "stele/dialects/Lm/LmDialect.h"
+#include "stele/dialects/Plan/PlanDialect.h"
 
 int main(int argc, char **argv) {
   mlir::DialectRegistry registry;
-  registry.insert<mlir::func::FuncDialect, stele::lm::LmDialect>();
+  registry.insert<mlir::func::FuncDialect, stele::lm::LmDialect,
+                  stele::plan_ir::PlanDialect>();
   mlir::registerTransformsPasses();
   stele::compiler::registerLmPasses();
   return mlir::asMainReturnCode(mlir::MlirOptMain(

@@ -1,0 +1,144 @@
+// Verifiers and assembly of the plan dialect's attributes.
+
+#include "stele/dialects/Plan/PlanAttrs.h"
+
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/DialectImplementation.h"
+#include "stele/dialects/Lm/LmTypes.h"
+#include "stele/dialects/Plan/PlanDialect.h"
+#include "llvm/ADT/StringSet.h"
+#include "llvm/ADT/TypeSwitch.h"
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+using namespace stele;
+using namespace stele::plan_ir;
+
+/// The constants of a kernel: `, name = value` each.
+static ParseResult parseConstants(AsmParser &parser,
+                                  SmallVector<NamedAttribute> &constants) {
+  while (succeeded(parser.parseOptionalComma())) {
+    std::string name;
+    Attribute value;
+    if (parser.parseKeywordOrString(&name) || parser.parseEqual() ||
+        parser.parseAttribute(value))
+      return failure();
+    constants.emplace_back(StringAttr::get(parser.getContext(), name), value);
+  }
+  return success();
+}
+
+static void printConstants(AsmPrinter &printer,
+                           ArrayRef<NamedAttribute> constants) {
+  for (NamedAttribute constant : constants) {
+    printer << ", ";
+    printer.printKeywordOrString(constant.getName());
+    printer << " = ";
+    printer.printAttributeWithoutType(constant.getValue());
+  }
+}
+
+#include "stele/dialects/Plan/PlanEnums.cpp.inc"
+#define GET_ATTRDEF_CLASSES
+#include "stele/dialects/Plan/PlanAttrs.cpp.inc"
+
+void PlanDialect::registerAttributes() {
+  addAttributes<
+#define GET_ATTRDEF_LIST
+#include "stele/dialects/Plan/PlanAttrs.cpp.inc"
+      >();
+}
+
+static constexpr int64_t maxBytes = int64_t(1) << 48;
+
+std::optional<int64_t> plan_ir::storedBytes(Type type, int64_t elements) {
+  if (!type.isIntOrFloat())
+    return std::nullopt;
+  unsigned bits = type.getIntOrFloatBitWidth();
+  if (!llvm::is_contained({4u, 8u, 16u, 32u, 64u}, bits) || elements < 0 ||
+      elements > maxBytes / 8)
+    return std::nullopt;
+  int64_t bytes = llvm::divideCeil(elements * bits, 8);
+  return bytes <= maxBytes ? std::optional(bytes) : std::nullopt;
+}
+
+static bool isConstantValue(Attribute value) {
+  if (auto integer = dyn_cast<IntegerAttr>(value))
+    return integer.getType().isSignlessInteger(64);
+  auto number = dyn_cast<FloatAttr>(value);
+  return number && number.getType().isF64() && number.getValue().isFinite();
+}
+
+LogicalResult InstanceAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                                   StringRef templateName,
+                                   ArrayRef<NamedAttribute> constants) {
+  if (templateName.empty())
+    return emitError() << "template must not be empty (C1)";
+  llvm::StringSet<> names;
+  for (NamedAttribute constant : constants) {
+    if (!names.insert(constant.getName()).second)
+      return emitError() << "constant " << constant.getName()
+                         << " is named twice (C2)";
+    if (!isConstantValue(constant.getValue()))
+      return emitError() << "constant " << constant.getName()
+                         << " must be an i64 or a finite f64, got "
+                         << constant.getValue() << " (C3)";
+  }
+  return success();
+}
+
+LogicalResult
+ParameterAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                      BindingKind kind, Access access, bool inPlace,
+                      int64_t bytes, int64_t perToken, int64_t perLogitRow,
+                      PageShapeAttr cache) {
+  if (kind == BindingKind::Tensor && access != Access::Read)
+    return emitError() << "a tensor is only read, got access "
+                       << stringifyAccess(access) << " (C1)";
+  if (inPlace && (kind != BindingKind::Buffer || access != Access::Read))
+    return emitError() << "in_place is for buffers that are read, got "
+                       << stringifyBindingKind(kind) << " with access "
+                       << stringifyAccess(access) << " (C2)";
+  for (int64_t size : {bytes, perToken, perLogitRow})
+    if (size < 0 || (size > 0 && kind == BindingKind::KvCache))
+      return emitError() << "sizes must not be negative and belong to buffers "
+                            "and tensors, got "
+                         << size << " (C3)";
+  if ((kind == BindingKind::KvCache) != bool(cache))
+    return emitError() << stringifyBindingKind(kind)
+                       << (cache ? " takes no cache shape (C4)"
+                                 : " needs a cache shape (C4)");
+  return success();
+}
+
+LogicalResult
+PageShapeAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                      int64_t heads, int64_t headDim, int64_t block,
+                      Type type) {
+  if (heads <= 0 || headDim <= 0 || !lm::isBlockSize(block))
+    return emitError() << "heads and head_dim must be positive, block a power "
+                          "of two in 16..1024, got "
+                       << heads << ", " << headDim << " and " << block
+                       << " (C1)";
+  if (!isa<Float32Type, Float16Type, BFloat16Type>(type))
+    return emitError() << "element type must be f32, f16 or bf16, got " << type
+                       << " (C2)";
+  return success();
+}
+
+int64_t PageShapeAttr::getPageBytes() const {
+  return llvm::alignTo(*storedBytes(getType(), 2 * getBlock() * getHeadDim()),
+                       64);
+}
+
+LogicalResult
+PlacementAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                      int64_t offset, int64_t first, int64_t last) {
+  if (offset < 0 || offset % 64 != 0)
+    return emitError() << "offset must be a multiple of 64, got " << offset
+                       << " (C1)";
+  if (first < 0 || first > last)
+    return emitError() << "lifetime must not end before it begins, got "
+                       << first << " to " << last << " (C2)";
+  return success();
+}

@@ -1,0 +1,87 @@
+// Every operation of the plan dialect, printed and read back.
+// RUN: stele-opt %s | stele-opt | FileCheck %s
+// RUN: stele-opt %s --mlir-print-op-generic | stele-opt | FileCheck %s
+
+// CHECK: plan.target @cpu isa "x86-64-v4" features ["avx512vnni", "avx512bf16"]
+plan.target @cpu isa "x86-64-v4" features ["avx512vnni", "avx512bf16"]
+// CHECK: plan.target @old isa "x86-64-v3"{{$}}
+plan.target @old isa "x86-64-v3"
+
+// CHECK: plan.segment @code executable inline for [@cpu]
+plan.segment @code executable inline for [@cpu]
+// CHECK: plan.segment @weights weights inline for [@cpu, @old] length 1024 offset 8192 xxh3 18446744073709551615
+plan.segment @weights weights inline for [@cpu, @old] length 1024 offset 8192 xxh3 18446744073709551615
+// CHECK: plan.segment @beside weights external file "tiny.weights" for [@cpu] device 1
+plan.segment @beside weights external file "tiny.weights" for [@cpu] device 1
+// CHECK: plan.segment @made weights synthetic seed 7 for [@cpu]
+plan.segment @made weights synthetic seed 7 for [@cpu]
+
+// CHECK: plan.tensor @table in @weights offset 0 length 512 layout "panel_f32" segments [#lm.segment<name = "table", source = "embed.weight", rows = 8>] : tensor<8x8xf32>
+plan.tensor @table in @weights offset 0 length 512 layout "panel_f32"
+  segments [#lm.segment<name = "table", source = "embed.weight", rows = 8>] : tensor<8x8xf32>
+// CHECK: plan.tensor @norm in @weights offset 512 length 32 layout "rows" value(dense<1.000000e+00> : tensor<8xf32>) : tensor<8xf32>
+plan.tensor @norm in @weights offset 512 length 32 layout "rows" value(dense<1.0> : tensor<8xf32>) : tensor<8xf32>
+
+// CHECK: plan.kv_cache @cache target @cpu layers 2 <heads = 1, head_dim = 8, block = 16, type = f32>
+plan.kv_cache @cache target @cpu layers 2 <heads = 1, head_dim = 8, block = 16, type = f32>
+
+// CHECK: plan.executable @kernels elf in @code target @cpu {
+plan.executable @kernels elf in @code target @cpu {
+  // CHECK: plan.entry @embed from <"embed_f32", hidden = 8> params [#plan.param<tensor, bytes = 512>, #plan.param<buffer, access = write, per_token = 32>] token_limit 8
+  plan.entry @embed from <"embed_f32", hidden = 8> params [
+    #plan.param<tensor, bytes = 512>,
+    #plan.param<buffer, access = write, per_token = 32>] token_limit 8
+  // CHECK: plan.entry @norm from <"rms_norm", eps = 1.000000e-05, groups = 1, width = 8> params [#plan.param<buffer, in_place = true, per_token = 32>, #plan.param<tensor, bytes = 32>, #plan.param<buffer, access = write, per_token = 32>] scratch 64
+  plan.entry @norm from <"rms_norm", eps = 1.0e-05, groups = 1, width = 8> params [
+    #plan.param<buffer, in_place = true, per_token = 32>,
+    #plan.param<tensor, bytes = 32>,
+    #plan.param<buffer, access = write, per_token = 32>] scratch 64
+  // CHECK: plan.entry @attention params [#plan.param<buffer, per_token = 32>, #plan.param<kv_cache, cache = <heads = 1, head_dim = 8, block = 16, type = f32>>, #plan.param<buffer, access = write, per_token = 32>] immediates [#plan.immediate<layer>]
+  plan.entry @attention params [
+    #plan.param<buffer, per_token = 32>,
+    #plan.param<kv_cache, cache = <heads = 1, head_dim = 8, block = 16, type = f32>>,
+    #plan.param<buffer, access = write, per_token = 32>] immediates [#plan.immediate<layer>]
+}
+
+// CHECK: plan.function @decode target @cpu tokens 4 sequences 4 logit_rows 2 streams 2 events 1 arena 512 scratch 64 {
+plan.function @decode target @cpu tokens 4 sequences 4 logit_rows 2 streams 2 events 1 arena 512 scratch 64 {
+  // CHECK: %[[H:.+]] = plan.buffer "h" temporary rows 4 of 8 at <offset = 0, first = 0, last = 2> : f32
+  %h = plan.buffer "h" temporary rows 4 of 8 at <offset = 0, first = 0, last = 2> : f32
+  // CHECK: %[[S:.+]] = plan.buffer "selection" temporary rows 4 of 8 at <offset = 128, first = 1, last = 8> : f32
+  %s = plan.buffer "selection" temporary rows 4 of 8 at <offset = 128, first = 1, last = 8> : f32
+  // CHECK: %[[O:.+]] = plan.buffer "o" output rows 4 of 8 at <offset = 256, first = 6, last = 9> target @cpu : f32
+  %o = plan.buffer "o" output rows 4 of 8 at <offset = 256, first = 6, last = 9> target @cpu : f32
+  // CHECK: plan.launch "lm.embed" @kernels::@embed(@table, %[[H]])
+  plan.launch "lm.embed" @kernels::@embed(@table, %h)
+  // CHECK: plan.copy %[[H]] to %[[S]] bytes 128
+  plan.copy %h to %s bytes 128
+  // CHECK: plan.select_pages @cache layer 1 by %[[S]] slots 4
+  plan.select_pages @cache layer 1 by %s slots 4
+  // CHECK: plan.page_in @cache layer 1 slot 0 slots 4 stream 1
+  plan.page_in @cache layer 1 slot 0 slots 4 stream 1
+  // CHECK: plan.signal 0 stream 1
+  plan.signal 0 stream 1
+  // CHECK: plan.wait 0{{$}}
+  plan.wait 0
+  // CHECK: plan.launch "lm.attention" @kernels::@attention(%[[S]], @cache, %[[O]]) immediates [1]
+  plan.launch "lm.attention" @kernels::@attention(%s, @cache, %o) immediates [1]
+  // CHECK: plan.collective all_reduce %[[O]]
+  plan.collective all_reduce %o
+  // CHECK: plan.page_out @cache layer 0 pages 2 stream 1
+  plan.page_out @cache layer 0 pages 2 stream 1
+  // CHECK: plan.launch "lm.rms_norm" @kernels::@norm(%[[O]], @norm, %[[O]]) grid [4, 1] block [128] shared_bytes 1024
+  plan.launch "lm.rms_norm" @kernels::@norm(%o, @norm, %o) grid [4, 1] block [128] shared_bytes 1024
+  // CHECK: plan.return ["logits"](%[[O]])
+  plan.return ["logits"](%o)
+}
+
+// Before placement.
+// CHECK: plan.function @prefill target @cpu tokens 8 sequences 4 logit_rows 8 ranks 2 {
+plan.function @prefill target @cpu tokens 8 sequences 4 logit_rows 8 ranks 2 {
+  // CHECK: plan.buffer "h" output rows 8 of 8 device 1 : bf16
+  %h = plan.buffer "h" output rows 8 of 8 device 1 : bf16
+  %f = plan.buffer "f" output rows 8 of 8 : f32
+  plan.launch "lm.embed" @kernels::@embed(@table, %f)
+  plan.copy %f to %h bytes 128
+  plan.return ["h", "f"](%h, %f)
+}
