@@ -1,9 +1,5 @@
-// The kernel tests' harness (Harness.h). Images are mapped by dlopen here: the
-// runtime's own loader has its tests, and a second one checks the image.
+// The kernel tests' harness (Harness.h).
 #include "Harness.h"
-
-#include <dlfcn.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -30,17 +26,12 @@ template <typename T> T Require(llvm::Expected<T> value) {
   return std::move(*value);
 }
 
-void *Map(const std::vector<char> &image) {
-  std::string path = "/tmp/stele-kernel-XXXXXX";
-  int file = mkstemp(path.data());
-  bool written = file >= 0 && write(file, image.data(), image.size()) ==
-                                  static_cast<ssize_t>(image.size());
-  close(file);
-  void *library = written ? dlopen(path.c_str(), RTLD_NOW) : nullptr;
-  unlink(path.c_str());
-  if (library)
-    return library;
-  llvm::errs() << "cannot map the kernel image: " << dlerror() << "\n";
+std::unique_ptr<ElfImage> load(const std::vector<char> &image) {
+  Result<std::unique_ptr<ElfImage>> loaded = ElfImage::Load(
+      {reinterpret_cast<const uint8_t *>(image.data()), image.size()});
+  if (loaded.ok())
+    return std::move(*loaded);
+  llvm::errs() << loaded.status().message() << "\n";
   std::abort();
 }
 
@@ -52,16 +43,13 @@ Kernel::Kernel(const KernelInstance &instance, const std::string &name) {
       Require(compiler::HostCodegen::create(target.isa, target.features));
   Require(codegen->add(instance));
   scratch_bytes_ = codegen->scratchBytes(instance);
-  library_ = Map(Require(codegen->link()));
-  entry_ = reinterpret_cast<SteleHostKernel>(
-      dlsym(library_, instance.symbol().c_str()));
-  if (entry_)
-    return;
-  llvm::errs() << dlerror() << "\n";
-  std::abort();
+  image_ = load(Require(codegen->link()));
+  entry_ = reinterpret_cast<SteleHostKernel>(image_->Find(instance.symbol()));
+  if (!entry_)
+    std::abort();
 }
 
-Kernel::~Kernel() { dlclose(library_); }
+Kernel::~Kernel() = default;
 
 void Kernel::Run(const std::vector<void *> &bindings,
                  const std::vector<int64_t> &immediates,

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "stele/compiler/Codegen/Host/HostCodegen.h"
+#include "stele/runtime/device/host/elf_loader.h"
 #include "stele/schema/host_abi.h"
 
 namespace stele::test {
@@ -32,7 +33,7 @@ public:
   uint64_t scratch_bytes() const { return scratch_bytes_; }
 
 private:
-  void *library_ = nullptr;
+  std::unique_ptr<ElfImage> image_;
   SteleHostKernel entry_ = nullptr;
   uint64_t scratch_bytes_ = 0;
 };

@@ -1,0 +1,244 @@
+// kv_append and attention over shuffled pages against the plain reference, and
+// bit for bit against themselves under other workers, chunks and company.
+#include <cmath>
+#include <cstring>
+
+#include "Harness.h"
+#include "stele/dialects/Lm/reference/Reference.h"
+#include "gmock/gmock.h"
+
+namespace stele::test {
+namespace {
+
+namespace ref = lm::reference;
+
+struct Case {
+  int heads, kvHeads, headDim, block;
+  int window = 0;
+  int rotaryDims = 0; // 0: none
+  bool norm = false;
+};
+
+constexpr int kLayers = 2, kLayer = 1;
+constexpr double kEps = 1e-6;
+
+std::string name(const Case &c) {
+  return std::to_string(c.heads) + "/" + std::to_string(c.kvHeads) +
+         " heads of " + std::to_string(c.headDim) + ", block " +
+         std::to_string(c.block) + ", window " + std::to_string(c.window);
+}
+
+ref::Matrix toMatrix(const std::vector<float> &values, int64_t columns) {
+  ref::Matrix matrix(values.size() / columns, columns);
+  matrix.values.assign(values.begin(), values.end());
+  return matrix;
+}
+
+// A model's attention: kernels, weights and a cache.
+class Attention {
+public:
+  Attention(const Case &c, bool bf16, const std::string &target)
+      : c(c), bf16(bf16), qNorm(Random(c.headDim, 11)),
+        kNorm(Random(c.headDim, 12)),
+        frequencies(ref::ropeFrequencies(1e4, std::max(c.rotaryDims, 2))),
+        rotary({"rotary_table",
+                {{"rotary_dims", c.rotaryDims}},
+                {{"factor", 1.0}}},
+               target),
+        append(appendInstance(), target), attend(attendInstance(), target) {}
+
+  int columns() const { return (c.heads + 2 * c.kvHeads) * c.headDim; }
+  int outColumns() const { return c.heads * c.headDim; }
+
+  // An empty cache for the batch's pages: full of NaNs, as memory may be.
+  void reset(const Batch &batch) {
+    size_t elements = 2 * size_t(c.block) * c.headDim * (bf16 ? 2 : 4);
+    cache.assign(batch.pages() * elements, char(0xff));
+  }
+
+  // One step over rows of q, k and v side by side.
+  std::vector<float> step(const std::vector<float> &qkv, const Batch &batch,
+                          int workers, std::vector<float> *lse = nullptr) {
+    std::vector<float> x = qkv, table(batch.tokens() * c.rotaryDims + 1);
+    if (c.rotaryDims)
+      rotary.Run({frequencies.data(), table.data()}, {}, batch.view(), workers);
+    append.Run(bind({x.data(), x.data()}, table, kNorm, {cache.data()}),
+               {kLayer}, batch.view(), workers);
+    std::vector<float> out(size_t(batch.tokens()) * outColumns(), NAN);
+    std::vector<float> sums(size_t(batch.tokens()) * c.heads, NAN);
+    attend.Run(
+        bind({x.data()}, table, qNorm, {cache.data(), out.data(), sums.data()}),
+        {kLayer}, batch.view(), workers);
+    if (lse)
+      *lse = sums;
+    return out;
+  }
+
+  const Case c;
+  const bool bf16;
+  std::vector<float> qNorm, kNorm, frequencies;
+
+private:
+  std::vector<void *> bind(std::vector<void *> first, std::vector<float> &table,
+                           std::vector<float> &norm,
+                           const std::vector<void *> &last) {
+    if (c.rotaryDims)
+      first.push_back(table.data());
+    if (c.norm)
+      first.push_back(norm.data());
+    first.insert(first.end(), last.begin(), last.end());
+    return first;
+  }
+
+  KernelInstance shared(const char *templateName) {
+    KernelInstance instance;
+    instance.templateName = templateName + std::string(bf16 ? "_bf16" : "_f32");
+    instance.ints = {{"kv_heads", c.kvHeads}, {"head_dim", c.headDim},
+                     {"block", c.block},      {"rotary", c.rotaryDims > 0},
+                     {"norm", c.norm},        {"rotary_dims", c.rotaryDims}};
+    instance.floats = {{"eps", kEps}};
+    return instance;
+  }
+  KernelInstance appendInstance() {
+    KernelInstance instance = shared("kv_append");
+    instance.ints["key_offset"] = c.heads * c.headDim;
+    instance.ints["value_offset"] = (c.heads + c.kvHeads) * c.headDim;
+    instance.ints["key_stride"] = instance.ints["value_stride"] = columns();
+    return instance;
+  }
+  KernelInstance attendInstance() {
+    KernelInstance instance = shared("attention");
+    instance.ints["heads"] = c.heads;
+    instance.ints["window"] = c.window;
+    instance.ints["q_offset"] = 0;
+    instance.ints["q_stride"] = columns();
+    instance.ints["lse"] = 1;
+    instance.floats["scale"] = 1 / std::sqrt(double(c.headDim));
+    return instance;
+  }
+
+  std::vector<char> cache;
+  Kernel rotary, append, attend;
+};
+
+// The reference, fed step by step as the kernels are.
+class Reference {
+public:
+  explicit Reference(const Attention &model) : model(model) {
+    cache.heads = model.c.kvHeads;
+    cache.headDim = model.c.headDim;
+  }
+
+  ref::Attended step(const std::vector<float> &qkv, const Batch &batch) {
+    const Case &c = model.c;
+    ref::Batch plain;
+    plain.sequence.assign(batch.sequence.begin(), batch.sequence.end());
+    plain.position.assign(batch.positions.begin(), batch.positions.end());
+    ref::Matrix x = toMatrix(qkv, model.columns());
+    std::optional<ref::Rope> rope;
+    if (c.rotaryDims)
+      rope = ref::Rope{model.frequencies, 1.0, {}};
+    ref::AppendOptions options;
+    options.layer = kLayer;
+    options.keyOffset = c.heads * c.headDim;
+    options.valueOffset = (c.heads + c.kvHeads) * c.headDim;
+    options.rope = rope;
+    if (c.norm)
+      options.norm = norm(model.kNorm);
+    ref::kvAppend(cache, x, x, plain, options);
+    ref::Queries queries;
+    queries.query = x;
+    queries.heads = c.heads;
+    queries.scale = 1 / std::sqrt(double(c.headDim));
+    queries.layer = kLayer;
+    queries.rope = rope;
+    if (c.norm)
+      queries.norm = norm(model.qNorm);
+    std::optional<int64_t> window;
+    if (c.window)
+      window = c.window;
+    return ref::attention(queries, cache, plain, window);
+  }
+
+private:
+  static ref::Norm norm(const std::vector<float> &weight) {
+    return {{weight.begin(), weight.end()}, kEps};
+  }
+  const Attention &model;
+  ref::Cache cache;
+};
+
+void expectNear(const std::vector<float> &got, const ref::Matrix &want,
+                double tolerance) {
+  ASSERT_EQ(got.size(), want.values.size());
+  double largest = 0;
+  for (double value : want.values)
+    largest = std::max(largest, std::abs(value));
+  for (size_t i = 0; i < got.size(); ++i)
+    ASSERT_NEAR(got[i], want.values[i], tolerance * largest) << "element " << i;
+}
+
+std::vector<float> rows(const std::vector<float> &all, int first, int count,
+                        int columns) {
+  return {all.begin() + size_t(first) * columns,
+          all.begin() + size_t(first + count) * columns};
+}
+
+void append(std::vector<float> &to, const std::vector<float> &more) {
+  to.insert(to.end(), more.begin(), more.end());
+}
+
+// Chunked prefill of two sequences beside one that decodes, then a decode step
+// of all three.
+void checkAgainstReference(Attention &model) {
+             5);
+             model.reset(both);
+             std::vector<float> chunked;
+             int past = 0, otherPast = 0;
+             for (auto [count, otherCount] :
+                  {std::pair{1, 9}, {37, 0}, {33, 50}, {1, 1}, {28, 3}}) {
+               both.SetTokens({otherCount, count}, {otherPast, past});
+               std::vector<float> input =
+                   rows(other, otherPast, otherCount, columns);
+               append(input, rows(qkv, past, count, columns));
+               append(chunked, rows(model.step(input, both, 2), otherCount,
+                                    count, model.outColumns()));
+               past += count;
+               otherPast += otherCount;
+             }
+             EXPECT_EQ(whole, chunked) << "chunks";
+}
+
+const Case kCases[] = {
+    {.heads = 9, .kvHeads = 3, .headDim = 64, .block = 128, .rotaryDims = 64},
+    {.heads = 1, .kvHeads = 1, .headDim = 20, .block = 16, .rotaryDims = 20},
+    {.heads = 6, .kvHeads = 3, .headDim = 80, .block = 32, .window = 33},
+    {.heads = 7,
+     .kvHeads = 1,
+     .headDim = 96,
+     .block = 64,
+     .rotaryDims = 24,
+     .norm = true},
+    {.heads = 4,
+     .kvHeads = 2,
+     .headDim = 128,
+     .block = 256,
+     .window = 1,
+     .rotaryDims = 128,
+     .norm = true},
+    {.heads = 3, .kvHeads = 3, .headDim = 15, .block = 16, .norm = true},
+};
+
+TEST(Attention, AgreesWithTheReferenceOnRaggedBatches) {
+  for (const std::string &target : RunnableTargets())
+    for (const Case &c : kCases)
+      for (bool bf16 : {false, true}) {
+        SCOPED_TRACE(target + (bf16 ? " bf16 " : " f32 ") + name(c));
+        Attention model(c, bf16, target);
+        checkAgainstReference(model);
+        checkExact(model);
+      }
+}
+
+} // namespace
+} // namespace stele::test
