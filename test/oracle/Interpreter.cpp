@@ -1,64 +1,16 @@
-// See Interpreter.h.
+// From lm operations to calls of the reference.
+
 #include "Interpreter.h"
+
 #include "mlir/Dialect/Func/IR/FuncOps.h"
-#include "stele/compiler/Import/Errors.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
 using namespace stele;
-using namespace stele::oracle;
 namespace ref = stele::lm::reference;
+using oracle::Interpreter;
 
-//===----------------------------------------------------------------------===//
-// Attributes
-//===----------------------------------------------------------------------===//
-
-static ref::RopeScaling scalingOf(lm::RopeAttr rope) {
-  ref::RopeScaling scaling;
-  llvm::TypeSwitch<Attribute>(rope.getScaling())
-      .Case([&](lm::LinearScalingAttr linear) {
-        scaling.kind = ref::RopeScaling::Linear;
-        scaling.factor = linear.getFactor();
-      })
-      .Case([&](lm::Llama3ScalingAttr llama3) {
-        scaling.kind = ref::RopeScaling::Llama3;
-        scaling.factor = llama3.getFactor();
-        scaling.lowFreqFactor = llama3.getLowFreqFactor();
-        scaling.highFreqFactor = llama3.getHighFreqFactor();
-        scaling.original = llama3.getOriginal();
-      })
-      .Case([&](lm::YarnScalingAttr yarn) {
-        scaling.kind = ref::RopeScaling::Yarn;
-        scaling.factor = yarn.getFactor();
-        scaling.original = yarn.getOriginal();
-        scaling.betaFast = yarn.getBetaFast();
-        scaling.betaSlow = yarn.getBetaSlow();
-        scaling.truncate = yarn.getTruncate();
-      })
-      .Case([&](lm::FactorScalingAttr factors) {
-        scaling.kind = ref::RopeScaling::Factors;
-        scaling.factors.assign(factors.getValues().begin(),
-                               factors.getValues().end());
-      });
-  return scaling;
-}
-
-static std::optional<ref::Rope> ropeOf(lm::RopeAttr attribute) {
-  if (!attribute)
-    return std::nullopt;
-  ref::Rope rope;
-  ref::RopeScaling scaling;
-  if (attribute.getScaling())
-    scaling = scalingOf(attribute);
-  rope.frequencies =
-      ref::ropeFrequencies(attribute.getTheta(), attribute.getDims(), scaling);
-  if (auto yarn =
-          llvm::dyn_cast_or_null<lm::YarnScalingAttr>(attribute.getScaling()))
-    rope.attentionFactor = yarn.getAttentionFactor();
-  return rope;
-}
-
-static ref::Activation activationOf(lm::GluKind kind) {
+static ref::Activation convert(lm::GluKind kind) {
   switch (kind) {
   case lm::GluKind::Silu:
     return ref::Activation::Silu;
@@ -67,205 +19,203 @@ static ref::Activation activationOf(lm::GluKind kind) {
   case lm::GluKind::GeluTanh:
     return ref::Activation::GeluTanh;
   }
-  llvm_unreachable("every kind has an activation");
+  llvm_unreachable("covered switch");
 }
 
-//===----------------------------------------------------------------------===//
-// Weights
-//===----------------------------------------------------------------------===//
+static ref::BlockSparsity convert(lm::BlockSparsityAttr sparsity) {
+  ref::BlockSparsity result;
+  result.block = sparsity.getBlock();
+  result.local = sparsity.getLocal();
+  result.adjacent = sparsity.getAdjacent();
+  result.sink = sparsity.getSink();
+  result.select = static_cast<ref::BlockSparsity::Select>(sparsity.getSelect());
+  result.topK = sparsity.getTopK();
+  result.topP = sparsity.getTopP();
+  result.estimate =
+      static_cast<ref::BlockSparsity::Estimator>(sparsity.getEstimate());
+  return result;
+}
 
-llvm::Error Interpreter::readWeight(lm::WeightOp op, Matrix &out) {
-  RankedTensorType type = op.getTensorType();
-  int64_t rows = type.getDimSize(0);
-  int64_t columns = type.getRank() == 2 ? type.getDimSize(1) : 1;
-  out = Matrix(rows, columns);
-  if (ElementsAttr value = op.getValueAttr()) {
-    for (auto [to, from] :
-         llvm::zip_equal(out.values, value.getValues<APFloat>()))
-      to = from.convertToDouble();
-    return llvm::Error::success();
+ref::Matrix Interpreter::step(const std::vector<int32_t> &stepTokens,
+                              const ref::Batch &stepBatch) {
+  tokens = stepTokens;
+  batch = stepBatch;
+  values.clear();
+  selections.clear();
+  auto function = module.lookupSymbol<func::FuncOp>("forward");
+  for (Operation &op : function.getBody().front()) {
+    if (auto end = dyn_cast<func::ReturnOp>(op))
+      return value(end.getOperand(0));
+    execute(op);
   }
-  auto to = out.values.begin();
+  llvm_unreachable("a function ends with a return");
+}
+
+const ref::Matrix &Interpreter::weight(FlatSymbolRefAttr name) {
+  auto [entry, isNew] = weights.try_emplace(name.getValue());
+  if (isNew)
+    entry->second =
+        readWeight(module.lookupSymbol<lm::WeightOp>(name.getValue()));
+  return entry->second;
+}
+
+/// A vector becomes a matrix of one column.
+ref::Matrix Interpreter::readWeight(lm::WeightOp op) {
+  RankedTensorType type = op.getTensorType();
+  int64_t columns = type.getRank() == 2 ? type.getDimSize(1) : 1;
+  ref::Matrix result(type.getDimSize(0), columns);
+  if (op.getValueAttr()) {
+    auto elements = cast<DenseElementsAttr>(op.getValueAttr());
+    llvm::copy(elements.getValues<float>(), result.values.begin());
+    return result;
+  }
+  int64_t row = 0;
   for (lm::SegmentAttr segment : op.getSources()) {
+    std::vector<float> rows(segment.getRows() * columns);
     const checkpoint::TensorInfo *tensor = checkpoint.find(segment.getSource());
     if (!tensor)
-      return checkpoint::makeError("no tensor '{0}'", segment.getSource());
-    std::vector<float> values(segment.getRows() * columns);
-    if (llvm::Error error = checkpoint.readRows(
-            *tensor, segment.getFirstRow(),
-            segment.getFirstRow() + segment.getRows(), values.data()))
-      return error;
-    to = std::copy(values.begin(), values.end(), to);
+      llvm::report_fatal_error("no tensor " + segment.getSource());
+    llvm::cantFail(checkpoint.readRows(
+        *tensor, segment.getFirstRow(),
+        segment.getFirstRow() + segment.getRows(), rows.data()));
+    llvm::copy(rows, result.values.begin() + row * columns);
+    row += segment.getRows();
   }
-  return llvm::Error::success();
+  return result;
 }
 
-llvm::Expected<ref::Matrix> Interpreter::weight(FlatSymbolRefAttr name) {
-  auto [it, isNew] = weights.try_emplace(name.getValue().str());
-  if (isNew)
-    if (llvm::Error error = readWeight(
-            symbols.lookup<lm::WeightOp>(name.getAttr()), it->second))
-      return std::move(error);
-  return it->second;
-}
-
-llvm::Error Interpreter::readNorm(FlatSymbolRefAttr name, FloatAttr eps,
-                                  std::optional<ref::Norm> &out) {
+std::optional<ref::Norm> Interpreter::norm(FlatSymbolRefAttr name,
+                                           FloatAttr eps) {
   if (!name)
-    return llvm::Error::success();
-  auto matrix = weight(name);
-  if (!matrix)
-    return matrix.takeError();
-  out = ref::Norm{std::move(matrix->values), eps.getValueAsDouble()};
-  return llvm::Error::success();
+    return std::nullopt;
+  return ref::Norm{weight(name).values, eps.getValueAsDouble()};
 }
 
-llvm::Error Interpreter::readBias(FlatSymbolRefAttr name,
-                                  std::optional<ref::Vector> &out) {
-  if (!name)
-    return llvm::Error::success();
-  auto matrix = weight(name);
-  if (!matrix)
-    return matrix.takeError();
-  out = std::move(matrix->values);
-  return llvm::Error::success();
+/// Frequencies come from the prepared table where there is one, so that a wrong
+/// one shows.
+std::optional<ref::Rope> Interpreter::rope(lm::RotaryOpInterface op) {
+  lm::RopeAttr attribute = op.getRopeAttr();
+  if (!attribute)
+    return std::nullopt;
+  ref::Rope result;
+  result.attentionFactor = lm::attentionFactor(attribute);
+  if (lm::DualChunkAttr dual = attribute.getDualChunk())
+    result.dualChunk = {dual.getChunk(), dual.getLocal(), dual.getOriginal()};
+  if (op.getRotary()) {
+    auto table = op.getRotary().getDefiningOp<lm::RotaryTableOp>();
+    llvm::append_range(result.frequencies,
+                       weight(table.getFrequenciesAttr()).values);
+  } else {
+    llvm::append_range(result.frequencies, lm::inverseFrequencies(attribute));
+  }
+  return result;
 }
 
-//===----------------------------------------------------------------------===//
-// Operations
-//===----------------------------------------------------------------------===//
+template <typename OpT> ref::Queries Interpreter::queries(OpT op) {
+  ref::Queries result;
+  result.query = value(op.getQuery());
+  result.heads = op.getHeads();
+  result.scale = op.getScale().convertToDouble();
+  result.layer = op.getLayer();
+  result.offset = op.getQueryOffset();
+  result.norm = norm(op.getNormWeightAttr(), op.getNormEpsAttr());
+  result.rope = rope(op);
+  return result;
+}
 
-llvm::Error Interpreter::runLinear(lm::LinearOp op) {
-  auto matrix = weight(op.getWeightAttr());
-  if (!matrix)
-    return matrix.takeError();
+template <typename OpT> ref::LinearParts Interpreter::linearParts(OpT op) {
   ref::LinearParts parts;
-  if (llvm::Error error =
-          readNorm(op.getNormWeightAttr(), op.getNormEpsAttr(), parts.norm))
-    return error;
-  if (llvm::Error error = readBias(op.getBiasAttr(), parts.bias))
-    return error;
-  if (op.getResidual())
-    parts.residual = value(op.getResidual());
-  if (op.getGlu())
-    parts.glu = activationOf(*op.getGlu());
-  values[op.getOutput()] = ref::linear(value(op.getInput()), *matrix, parts);
-  return llvm::Error::success();
+  parts.norm = norm(op.getNormWeightAttr(), op.getNormEpsAttr());
+  if (op.getBiasAttr())
+    parts.bias = weight(op.getBiasAttr()).values;
+  return parts;
 }
 
-llvm::Error Interpreter::runAppend(lm::KvAppendOp op) {
-  ref::AppendOptions options;
-  options.layer = op.getLayer();
-  options.keyOffset = op.getKeyOffset();
-  options.valueOffset = op.getValueOffset();
-  options.rope = ropeOf(op.getRopeAttr());
-  if (llvm::Error error =
-          readNorm(op.getNormWeightAttr(), op.getNormEpsAttr(), options.norm))
-    return error;
-  lm::KvCacheType type = op.getCache().getType();
-  cache.heads = type.getHeads();
-  cache.headDim = type.getHeadDim();
-  ref::kvAppend(cache, value(op.getKey()), value(op.getValue()), batch,
-                options);
-  return llvm::Error::success();
-}
-
-llvm::Error Interpreter::runAttention(lm::AttentionOp op) {
-  ref::Queries queries;
-  queries.query = value(op.getQuery());
-  queries.heads = op.getHeads();
-  queries.scale = op.getScale().convertToDouble();
-  queries.layer = op.getLayer();
-  queries.offset = op.getQueryOffset();
-  queries.rope = ropeOf(op.getRopeAttr());
-  if (llvm::Error error =
-          readNorm(op.getNormWeightAttr(), op.getNormEpsAttr(), queries.norm))
-    return error;
-  std::optional<int64_t> window;
-  if (op.getWindow())
-    window = *op.getWindow();
-  ref::Attended attended = ref::attention(queries, cache, batch, window);
-  values[op.getOutput()] = std::move(attended.output);
-  if (op.getLse())
-    values[op.getLse()] = std::move(attended.lse);
-  return llvm::Error::success();
-}
-
-llvm::Error Interpreter::run(Operation &operation) {
-  return llvm::TypeSwitch<Operation *, llvm::Error>(&operation)
-      .Case([&](lm::EmbedOp op) -> llvm::Error {
-        auto table = weight(op.getTableAttr());
-        if (!table)
-          return table.takeError();
-        values[op.getOutput()] = ref::embed(tokens, *table);
-        return llvm::Error::success();
+void Interpreter::execute(Operation &operation) {
+  auto setAttended = [&](auto op, ref::Attended attended) {
+    values[op.getOutput()] = std::move(attended.output);
+    if (op.getLse())
+      values[op.getLse()] = std::move(attended.lse);
+  };
+  auto selectionOf = [&](auto op) {
+    return op.getSelection() ? &selections.find(op.getSelection())->second
+                             : nullptr;
+  };
+  llvm::TypeSwitch<Operation *>(&operation)
+      .Case([&](lm::WeightRefOp op) {
+        values[op.getOutput()] = weight(op.getWeightAttr());
       })
-      .Case([&](lm::RmsNormOp op) -> llvm::Error {
-        std::optional<ref::Norm> norm;
-        if (llvm::Error error =
-                readNorm(op.getWeightAttr(), op.getEpsAttr(), norm))
-          return error;
-        values[op.getOutput()] =
-            ref::rmsNorm(value(op.getInput()), *norm, op.getGroups());
-        return llvm::Error::success();
+      .Case([&](lm::EmbedOp op) {
+        values[op.getOutput()] = ref::embed(tokens, weight(op.getTableAttr()));
       })
-      .Case([&](lm::LinearOp op) { return runLinear(op); })
+      .Case([&](lm::RmsNormOp op) {
+        values[op.getOutput()] = ref::rmsNorm(
+            value(op.getInput()), *norm(op.getWeightAttr(), op.getEpsAttr()),
+            op.getGroups());
+      })
+      .Case([&](lm::LinearOp op) {
+        ref::LinearParts parts = linearParts(op);
+        if (op.getResidual())
+          parts.residual = value(op.getResidual());
+        if (op.getGlu())
+          parts.glu = convert(*op.getGlu());
+        values[op.getOutput()] = ref::linear(value(op.getInput()),
+                                             weight(op.getWeightAttr()), parts);
+      })
       .Case([&](lm::GluOp op) {
         values[op.getOutput()] = ref::glu(
-            value(op.getGate()), value(op.getUp()), activationOf(op.getKind()));
-        return llvm::Error::success();
+            value(op.getGate()), value(op.getUp()), convert(op.getKind()));
       })
       .Case([&](lm::AddOp op) {
         values[op.getOutput()] =
             ref::add(value(op.getLhs()), value(op.getRhs()));
-        return llvm::Error::success();
       })
-      .Case([&](lm::RotaryTableOp op) {
-        // Readers rotate by their own `rope`; the table says the same.
+      .Case([&](lm::LogitsOp op) {
         values[op.getOutput()] =
-            ref::rotaryTable(batch, *ropeOf(op.getRopeAttr()));
-        return llvm::Error::success();
+            ref::logits(value(op.getInput()), batch, weight(op.getWeightAttr()),
+                        linearParts(op));
       })
+      .Case([&](lm::RotaryTableOp) {}) // its readers ask for the frequencies
       .Case([&](lm::RopeOp op) {
         values[op.getOutput()] =
-            ref::rope(value(op.getInput()), batch, op.getHeads(),
-                      *ropeOf(op.getRopeAttr()));
-        return llvm::Error::success();
+            ref::rope(value(op.getInput()), batch, op.getHeads(), *rope(op));
       })
-      .Case([&](lm::KvAppendOp op) { return runAppend(op); })
-      .Case([&](lm::AttentionOp op) { return runAttention(op); })
-      .Case([&](lm::LogitsOp op) -> llvm::Error {
-        auto matrix = weight(op.getWeightAttr());
-        if (!matrix)
-          return matrix.takeError();
-        ref::LinearParts parts;
-        if (llvm::Error error = readNorm(op.getNormWeightAttr(),
-                                         op.getNormEpsAttr(), parts.norm))
-          return error;
-        if (llvm::Error error = readBias(op.getBiasAttr(), parts.bias))
-          return error;
-        values[op.getOutput()] =
-            ref::logits(value(op.getInput()), batch, *matrix, parts);
-        return llvm::Error::success();
+      .Case([&](lm::KvAppendOp op) {
+        cache.heads = op.getCache().getType().getHeads();
+        cache.headDim = op.getCache().getType().getHeadDim();
+        ref::AppendOptions options;
+        options.layer = op.getLayer();
+        options.keyOffset = op.getKeyOffset();
+        options.valueOffset = op.getValueOffset();
+        options.norm = norm(op.getNormWeightAttr(), op.getNormEpsAttr());
+        options.rope = rope(op);
+        ref::kvAppend(cache, value(op.getKey()), value(op.getValue()), batch,
+                      options);
       })
-      .Default([](Operation *op) {
-        return checkpoint::makeError("the interpreter has no '{0}'",
-                                     op->getName().getStringRef());
-      });
-}
-
-llvm::Expected<ref::Matrix>
-Interpreter::step(const std::vector<int32_t> &stepTokens,
-                  const ref::Batch &stepBatch) {
-  tokens = stepTokens;
-  batch = stepBatch;
-  values.clear();
-  auto function = module.lookupSymbol<func::FuncOp>("forward");
-  for (Operation &op : function.getBody().front()) {
-    if (auto result = llvm::dyn_cast<func::ReturnOp>(op))
-      return value(result.getOperand(0));
-    if (llvm::Error error = run(op))
-      return std::move(error);
-  }
-  return checkpoint::makeError("@forward does not return");
+      .Case([&](lm::AttentionOp op) {
+        setAttended(op,
+                    ref::attention(queries(op), cache, batch, op.getWindow()));
+      })
+      .Case([&](lm::SelectBlocksOp op) {
+        selections[op.getOutput()] = ref::selectBlocks(
+            queries(op), cache, batch, convert(op.getSparsity()));
+      })
+      .Case([&](lm::BlockSparseAttentionOp op) {
+        setAttended(op, ref::blockSparseAttention(
+                            queries(op), cache, batch,
+                            convert(op.getSparsity()), selectionOf(op),
+                            op.getBias() ? &value(op.getBias()) : nullptr));
+      })
+      .Case([&](lm::KernelizedAttentionOp op) {
+        setAttended(op, ref::kernelizedAttention(
+                            queries(op), cache, batch, state,
+                            weight(op.getFeaturesAttr()), selectionOf(op)));
+      })
+      .Case([&](lm::MergeOp op) {
+        std::vector<ref::Attended> parts;
+        for (auto [output, lse] : llvm::zip(op.getOutputs(), op.getLses()))
+          parts.push_back({value(output), value(lse)});
+        setAttended(op, ref::merge(parts, op.getHeads()));
+      })
+      .DefaultUnreachable("an lm operation without a reference");
 }

@@ -1,9 +1,10 @@
-// Runs the @forward of an lm module, fused or not, on the plain reference of
-// every operation (dialects/Lm/reference) with the weights of a checkpoint.
+// Executes an lm module with the plain reference (dialects/Lm/reference), one
+// operation after the other, in double precision.
 //
-// Place on the road: beside it. Tests hold an imported module, and the module
-// after each pass, against what transformers computes, before any kernel
-// exists.
+// It shares no kernel, plan or schedule with the product. Comparing it with
+// transformers checks importers, families and passes by themselves; comparing a
+// compiled artifact with it finds the kernel at fault.
+
 #ifndef STELE_TEST_ORACLE_INTERPRETER_H
 #define STELE_TEST_ORACLE_INTERPRETER_H
 
@@ -11,43 +12,46 @@
 #include "stele/compiler/Import/Checkpoint.h"
 #include "stele/dialects/Lm/LmOps.h"
 #include "stele/dialects/Lm/reference/Reference.h"
+#include "llvm/ADT/StringMap.h"
 
 namespace stele::oracle {
 
-/// Weights are taken as f32 whatever their type in the module is.
+/// Holds the cache, so that steps follow each other as in the runtime. Weights
+/// are taken as f32 whatever their type in the module is; a tensor that cannot
+/// be read ends the test.
 class Interpreter {
 public:
   Interpreter(mlir::ModuleOp module, const checkpoint::Checkpoint &checkpoint)
-      : module(module), symbols(module), checkpoint(checkpoint) {}
+      : module(module), checkpoint(checkpoint) {}
 
-  /// One step: the logits of the batch's logit rows. The cache persists.
-  llvm::Expected<lm::reference::Matrix> step(const std::vector<int32_t> &tokens,
-                                             const lm::reference::Batch &batch);
+  /// One step of @forward: the logits of the wanted rows.
+  lm::reference::Matrix step(const std::vector<int32_t> &tokens,
+                             const lm::reference::Batch &batch);
 
 private:
   using Matrix = lm::reference::Matrix;
 
-  llvm::Error run(mlir::Operation &op);
-  llvm::Error runAttention(lm::AttentionOp op);
-  llvm::Error runAppend(lm::KvAppendOp op);
-  llvm::Error runLinear(lm::LinearOp op);
-  llvm::Expected<Matrix> weight(mlir::FlatSymbolRefAttr name);
-  llvm::Error readWeight(lm::WeightOp op, Matrix &out);
-  llvm::Error readNorm(mlir::FlatSymbolRefAttr weight, mlir::FloatAttr eps,
-                       std::optional<lm::reference::Norm> &out);
-  llvm::Error readBias(mlir::FlatSymbolRefAttr bias,
-                       std::optional<lm::reference::Vector> &out);
-  const Matrix &value(mlir::Value value) const { return values.at(value); }
+  void execute(mlir::Operation &op);
+  const Matrix &weight(mlir::FlatSymbolRefAttr name);
+  Matrix readWeight(lm::WeightOp op);
+  std::optional<lm::reference::Norm> norm(mlir::FlatSymbolRefAttr name,
+                                          mlir::FloatAttr eps);
+  std::optional<lm::reference::Rope> rope(lm::RotaryOpInterface op);
+  template <typename OpT> lm::reference::Queries queries(OpT op);
+  template <typename OpT> lm::reference::LinearParts linearParts(OpT op);
+  const Matrix &value(mlir::Value v) { return values.at(v); }
 
   mlir::ModuleOp module;
-  mlir::SymbolTable symbols;
   const checkpoint::Checkpoint &checkpoint;
-  std::map<std::string, Matrix> weights;
+  llvm::StringMap<Matrix> weights;
   lm::reference::Cache cache;
+  lm::reference::KernelState state;
+
   // Of the step that runs.
   std::vector<int32_t> tokens;
   lm::reference::Batch batch;
   llvm::DenseMap<mlir::Value, Matrix> values;
+  llvm::DenseMap<mlir::Value, lm::reference::Selection> selections;
 };
 
 } // namespace stele::oracle
