@@ -191,22 +191,54 @@ void append(std::vector<float> &to, const std::vector<float> &more) {
 // Chunked prefill of two sequences beside one that decodes, then a decode step
 // of all three.
 void checkAgainstReference(Attention &model) {
+  Batch batch({101, 47, 3}, {0, 0, 0}, kLayers, model.c.kvHeads, model.c.block,
+              7);
+  model.reset(batch);
+  Reference reference(model);
+  const std::vector<std::vector<int>> counts = {
+      {70, 45, 1}, {30, 1, 1}, {1, 1, 1}};
+  std::vector<int> pasts = {0, 0, 0};
+  for (size_t i = 0; i < counts.size(); ++i) {
+    batch.SetTokens(counts[i], pasts);
+    std::vector<float> qkv =
+        Random(size_t(batch.tokens()) * model.columns(), 20 + i);
+    std::vector<float> lse, out = model.step(qkv, batch, 2, &lse);
+    ref::Attended want = reference.step(qkv, batch);
+    expectNear(out, want.output, model.bf16 ? 1.5e-2 : 2e-6);
+    expectNear(lse, want.lse, model.bf16 ? 1e-2 : 1e-6);
+    for (size_t s = 0; s < pasts.size(); ++s)
+      pasts[s] += counts[i][s];
+  }
+}
+
+// The same sequence alone in one step, by 1 and 3 workers, and in chunks beside
+// another one.
+void checkExact(Attention &model) {
+  const int length = 100, columns = model.columns();
+  std::vector<float> qkv = Random(size_t(length) * columns, 31);
+  Batch alone({length}, {0}, kLayers, model.c.kvHeads, model.c.block, 3);
+  model.reset(alone);
+  std::vector<float> whole = model.step(qkv, alone, 1);
+  model.reset(alone);
+  EXPECT_EQ(whole, model.step(qkv, alone, 3)) << "workers";
+
+  std::vector<float> other = Random(size_t(length) * columns, 32);
+  Batch both({length, length}, {0, 0}, kLayers, model.c.kvHeads, model.c.block,
              5);
-             model.reset(both);
-             std::vector<float> chunked;
-             int past = 0, otherPast = 0;
-             for (auto [count, otherCount] :
-                  {std::pair{1, 9}, {37, 0}, {33, 50}, {1, 1}, {28, 3}}) {
-               both.SetTokens({otherCount, count}, {otherPast, past});
-               std::vector<float> input =
-                   rows(other, otherPast, otherCount, columns);
-               append(input, rows(qkv, past, count, columns));
-               append(chunked, rows(model.step(input, both, 2), otherCount,
-                                    count, model.outColumns()));
-               past += count;
-               otherPast += otherCount;
-             }
-             EXPECT_EQ(whole, chunked) << "chunks";
+  model.reset(both);
+  std::vector<float> chunked;
+  int past = 0, otherPast = 0;
+  for (auto [count, otherCount] :
+       {std::pair{1, 9}, {37, 0}, {33, 50}, {1, 1}, {28, 3}}) {
+    both.SetTokens({otherCount, count}, {otherPast, past});
+    std::vector<float> input = rows(other, otherPast, otherCount, columns);
+    append(input, rows(qkv, past, count, columns));
+    append(chunked, rows(model.step(input, both, 2), otherCount, count,
+                         model.outColumns()));
+    past += count;
+    otherPast += otherCount;
+  }
+  EXPECT_EQ(whole, chunked) << "chunks";
 }
 
 const Case kCases[] = {
