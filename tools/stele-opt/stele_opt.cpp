@@ -5,6 +5,8 @@
 #include "mlir/IR/DialectRegistry.h"
 #include "mlir/Tools/mlir-opt/MlirOptMain.h"
 #include "mlir/Transforms/Passes.h"
+#include "stele/compiler/Conversion/Passes.h"
+#include "stele/compiler/Schedule/Passes.h"
 #include "stele/compiler/Transforms/Passes.h"
 #include "stele/dialects/Lm/LmDialect.h"
 #include "stele/dialects/Plan/PlanDialect.h"
@@ -15,6 +17,8 @@ int main(int argc, char **argv) {
                   stele::plan_ir::PlanDialect>();
   mlir::registerTransformsPasses();
   stele::compiler::registerLmPasses();
+  stele::compiler::registerSteleConversionPasses();
+  stele::compiler::registerSteleSchedulePasses();
   return mlir::asMainReturnCode(mlir::MlirOptMain(
       argc, argv, "Stele's modular optimizer driver\n", registry));
 }

@@ -1,0 +1,17 @@
+// The pass lm -> plan, for stele-compile, stele-opt and the tests.
+#ifndef STELE_COMPILER_CONVERSION_PASSES_H
+#define STELE_COMPILER_CONVERSION_PASSES_H
+
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/Pass/Pass.h"
+#include "stele/dialects/Plan/PlanDialect.h"
+
+namespace stele::compiler {
+
+#define GEN_PASS_DECL
+#define GEN_PASS_REGISTRATION
+#include "stele/compiler/Conversion/Passes.h.inc"
+
+} // namespace stele::compiler
+
+#endif // STELE_COMPILER_CONVERSION_PASSES_H
