@@ -1,6 +1,4 @@
 // stele run: one batch of prompts, their answers, and what they cost.
-#include <sys/resource.h>
-
 #include <chrono>
 #include <cstdio>
 #include <nlohmann/json.hpp>
@@ -8,8 +6,8 @@
 #include "batch.h"
 #include "cli.h"
 #include "npy.h"
+#include "process.h"
 #include "prompts.h"
-#include "stele/runtime/base/file.h"
 #include "stele/runtime/base/format.h"
 #include "verbs.h"
 
@@ -54,21 +52,6 @@ struct RunFlags {
 
 double SecondsSince(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-uint64_t PeakRss() {
-  rusage usage;
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<uint64_t>(usage.ru_maxrss) * 1024;
-}
-
-// Memory that is not a mapped file.
-uint64_t AnonymousRss() {
-  const Result<std::string> status = ReadFile("/proc/self/status", 1 << 20);
-  if (!status.ok()) return 0;
-  const size_t at = status->find("RssAnon:");
-  if (at == std::string::npos) return 0;
-  return std::strtoull(status->c_str() + at + 8, nullptr, 10) * 1024;
 }
 
 class Runner {
@@ -197,8 +180,8 @@ class Runner {
                                  : 0},
             {"planned_bytes", batch_->engine().memory_plan().allocated()},
             {"mapped_bytes", batch_->engine().memory_plan().mapped()},
-            {"anonymous_bytes", AnonymousRss()},
-            {"peak_bytes", PeakRss()},
+            {"anonymous_bytes", AnonymousMemory()},
+            {"peak_bytes", PeakMemory()},
             {"steps", batch_->steps()}};
   }
 
@@ -220,8 +203,8 @@ class Runner {
                  "with mapped files\n",
                  FormatSeconds(load_seconds_).c_str(),
                  static_cast<unsigned long long>(batch_->steps()),
-                 FormatBytes(AnonymousRss()).c_str(),
-                 FormatBytes(PeakRss()).c_str());
+                 FormatBytes(AnonymousMemory()).c_str(),
+                 FormatBytes(PeakMemory()).c_str());
   }
 
   static constexpr auto kReplace = json::error_handler_t::replace;

@@ -17,6 +17,8 @@ namespace {
 constexpr Verb kVerbs[] = {
     {"compile", "Compile a checkpoint into an artifact", RunCompile},
     {"run", "Generate text from a prompt", RunRun},
+    {"bench", "Measure tokens per second", RunBench},
+    {"perplexity", "Measure how well a model predicts a text", RunPerplexity},
 };
 
 void PrintUsage(FILE* to) {

@@ -4,7 +4,9 @@
 
 namespace stele::cli {
 
+int RunBench(int argc, char** argv);
 int RunCompile(int argc, char** argv);
+int RunPerplexity(int argc, char** argv);
 int RunRun(int argc, char** argv);
 
 }  // namespace stele::cli

@@ -1,0 +1,28 @@
+// Memory of this process as the system counts it; see process.h.
+#include "process.h"
+
+#include <sys/resource.h>
+
+#include <cstdlib>
+#include <string>
+
+#include "stele/runtime/base/file.h"
+
+namespace stele::cli {
+
+uint64_t PeakMemory() {
+  rusage usage;
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<uint64_t>(usage.ru_maxrss) * 1024;
+}
+
+uint64_t AnonymousMemory() {
+  constexpr std::string_view kKey = "RssAnon:";
+  const Result<std::string> status = ReadFile("/proc/self/status", 1 << 20);
+  if (!status.ok()) return 0;
+  const size_t at = status->find(kKey);
+  if (at == std::string::npos) return 0;
+  return std::strtoull(status->c_str() + at + kKey.size(), nullptr, 10) * 1024;
+}
+
+}  // namespace stele::cli
