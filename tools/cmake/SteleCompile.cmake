@@ -13,3 +13,8 @@ if(STELE_SANITIZE)
                       -fno-sanitize-recover=all -fno-omit-frame-pointer)
   add_link_options(-fsanitize=${stele_sanitize_list})
 endif()
+
+if(STELE_BUILD_FUZZERS)
+  # Coverage, which guides the fuzz targets through the libraries they call.
+  add_compile_options(-fsanitize=fuzzer-no-link)
+endif()
