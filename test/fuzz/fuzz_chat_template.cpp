@@ -17,7 +17,8 @@ using stele::text::Prompt;
 using stele::text::Span;
 
 void Require(bool holds) {
-  if (!holds) std::abort();
+  if (!holds)
+    std::abort();
 }
 
 ChatRequest Conversation() {
@@ -47,22 +48,22 @@ stele::text::jinja::RenderOptions Options() {
   return options;
 }
 
-void CheckSpans(const Prompt& prompt) {
+void CheckSpans(const Prompt &prompt) {
   size_t end = 0;
-  for (const Span& span : prompt.user) {
+  for (const Span &span : prompt.user) {
     Require(span.begin >= end && span.begin < span.end);
     end = span.end;
   }
   Require(end <= prompt.text.size());
 }
 
-}  // namespace
+} // namespace
 
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   static const ChatRequest kRequest = Conversation();
   static const stele::text::jinja::RenderOptions kOptions = Options();
   auto chat = ChatTemplate::Parse(
-      std::string_view(reinterpret_cast<const char*>(data), size),
+      std::string_view(reinterpret_cast<const char *>(data), size),
       {{"bos_token", "<s>"}, {"eos_token", "</s>"}});
   if (!chat.ok()) {
     Require(!chat.status().message().empty());

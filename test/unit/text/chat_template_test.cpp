@@ -16,17 +16,17 @@ namespace {
 using nlohmann::ordered_json;
 using ::testing::HasSubstr;
 
-std::tm ParseTime(const std::string& iso) {
+std::tm ParseTime(const std::string &iso) {
   std::tm time{};
   std::sscanf(iso.c_str(), "%d-%d-%dT%d:%d:%d", &time.tm_year, &time.tm_mon,
               &time.tm_mday, &time.tm_hour, &time.tm_min, &time.tm_sec);
   time.tm_year -= 1900;
   time.tm_mon -= 1;
-  timegm(&time);  // fills in the day of the week and of the year
+  timegm(&time); // fills in the day of the week and of the year
   return time;
 }
 
-ChatRequest RequestOf(const ordered_json& golden) {
+ChatRequest RequestOf(const ordered_json &golden) {
   ChatRequest request;
   request.messages = golden["messages"];
   request.tools = golden["tools"];
@@ -37,8 +37,8 @@ ChatRequest RequestOf(const ordered_json& golden) {
 }
 
 // One golden case: the same text, or an error where transformers has one.
-void Check(const ChatTemplate& chat, const ordered_json& golden,
-           const jinja::RenderOptions& options) {
+void Check(const ChatTemplate &chat, const ordered_json &golden,
+           const jinja::RenderOptions &options) {
   auto prompt = chat.Render(RequestOf(golden), options);
   if (golden.contains("expected")) {
     ASSERT_TRUE(prompt.ok()) << prompt.status().message();
@@ -52,7 +52,7 @@ void Check(const ChatTemplate& chat, const ordered_json& golden,
   }
 }
 
-class ChatTemplateGoldens : public ::testing::TestWithParam<const char*> {};
+class ChatTemplateGoldens : public ::testing::TestWithParam<const char *> {};
 
 TEST_P(ChatTemplateGoldens, EqualTransformers) {
   std::ifstream file(
@@ -63,7 +63,7 @@ TEST_P(ChatTemplateGoldens, EqualTransformers) {
   jinja::RenderOptions options;
   options.now = [now] { return now; };
   auto chat = ChatTemplate::Parse(
-      golden["template"].get_ref<const std::string&>(),
+      golden["template"].get_ref<const std::string &>(),
       golden["special_tokens"].get<std::map<std::string, std::string>>());
   ASSERT_TRUE(chat.ok()) << chat.status().message();
   EXPECT_GE(golden["cases"].size(), 30u);
@@ -76,7 +76,7 @@ TEST_P(ChatTemplateGoldens, EqualTransformers) {
 INSTANTIATE_TEST_SUITE_P(Families, ChatTemplateGoldens,
                          ::testing::Values("brackets", "features", "headers",
                                            "thinking", "tools_xml"),
-                         [](const auto& info) { return info.param; });
+                         [](const auto &info) { return info.param; });
 
 constexpr char kChatMl[] =
     "{{ bos_token }}{% for m in messages %}"
@@ -138,5 +138,5 @@ TEST(ChatTemplate, DropsNullMembersAndKnowsReasoningByEachName) {
             "\"r\", \"reasoning_content\": \"r\"}");
 }
 
-}  // namespace
-}  // namespace stele::text
+} // namespace
+} // namespace stele::text

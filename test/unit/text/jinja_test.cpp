@@ -29,12 +29,13 @@ std::tm FixedTime() {
 }
 
 Result<Text> RenderText(std::string_view source,
-                        const ordered_json& variables = ordered_json::object(),
-                        const Limits& limits = {}) {
+                        const ordered_json &variables = ordered_json::object(),
+                        const Limits &limits = {}) {
   auto parsed = Template::Parse(source);
-  if (!parsed.ok()) return parsed.status();
+  if (!parsed.ok())
+    return parsed.status();
   std::vector<Variable> list;
-  for (const auto& [name, value] : variables.items()) {
+  for (const auto &[name, value] : variables.items()) {
     list.push_back({name, value});
   }
   RenderOptions options;
@@ -45,30 +46,31 @@ Result<Text> RenderText(std::string_view source,
 
 // The rendered text, or "error: ...".
 std::string Render(std::string_view source,
-                   const ordered_json& variables = ordered_json::object()) {
+                   const ordered_json &variables = ordered_json::object()) {
   auto result = RenderText(source, variables);
   return result.ok() ? result->bytes : "error: " + result.status().message();
 }
 
 // The parts of the rendered text that came from the variables.
 std::vector<std::string> UserParts(std::string_view source,
-                                   const ordered_json& variables) {
+                                   const ordered_json &variables) {
   auto result = RenderText(source, variables);
   std::vector<std::string> parts;
-  if (!result.ok()) return {"error: " + result.status().message()};
-  for (const Span& span : result->user) {
+  if (!result.ok())
+    return {"error: " + result.status().message()};
+  for (const Span &span : result->user) {
     parts.push_back(result->bytes.substr(span.begin, span.end - span.begin));
   }
   return parts;
 }
 
 struct Case {
-  const char* source;
-  const char* expected;
+  const char *source;
+  const char *expected;
 };
 
-void CheckAll(const std::vector<Case>& cases, const ordered_json& variables) {
-  for (const Case& c : cases) {
+void CheckAll(const std::vector<Case> &cases, const ordered_json &variables) {
+  for (const Case &c : cases) {
     EXPECT_EQ(Render(c.source, variables), c.expected) << c.source;
   }
 }
@@ -260,9 +262,8 @@ TEST(JinjaRobustness, Case42LoneSurrogateEscapes) {
   EXPECT_EQ(Render(std::string_view("a\0b{{ 'c\0d'|length }}", 21)),
             std::string("a\0b3", 4));
   // Bytes that are no UTF-8 pass through whole.
-  EXPECT_EQ(Render("\xff{{ '\xfe'|upper|length }}"),
-            "\xff"
-            "1");
+  EXPECT_EQ(Render("\xff{{ '\xfe'|upper|length }}"), "\xff"
+                                                     "1");
 }
 
 TEST(JinjaRobustness, Case43MillionCharacterWord) {
@@ -274,9 +275,9 @@ TEST(JinjaRobustness, Case43MillionCharacterWord) {
 
 TEST(JinjaRobustness, Case45InfiniteLoops) {
   struct Bad {
-    const char* source;
+    const char *source;
     StatusCode code;
-    const char* message;
+    const char *message;
   };
   const std::vector<Bad> cases = {
       {"{% for i in range(100000) %}{% for j in range(100000) %}"
@@ -298,7 +299,7 @@ TEST(JinjaRobustness, Case45InfiniteLoops) {
       {"{% set ns = namespace() %}{% set ns.me = ns %}{{ ns }}",
        StatusCode::kResourceExhausted, "more than 600 nested calls"},
   };
-  for (const Bad& bad : cases) {
+  for (const Bad &bad : cases) {
     auto result = RenderText(bad.source);
     ASSERT_FALSE(result.ok()) << bad.source;
     EXPECT_EQ(result.status().code(), bad.code) << bad.source;
@@ -312,20 +313,23 @@ TEST(JinjaRobustness, Case45DeepNestingOfTheSource) {
       "{{ " + std::string(100000, '(') + "1" + std::string(100000, ')') + " }}";
   EXPECT_THAT(Render(parens), HasSubstr("nests deeper than 200 levels"));
   std::string nots = "{{ ";
-  for (int i = 0; i < 100000; ++i) nots += "not ";
+  for (int i = 0; i < 100000; ++i)
+    nots += "not ";
   EXPECT_THAT(Render(nots + "1 }}"), HasSubstr("nests deeper than 200 levels"));
   std::string sum = "{{ 1";
-  for (int i = 0; i < 100000; ++i) sum += "+1";
+  for (int i = 0; i < 100000; ++i)
+    sum += "+1";
   EXPECT_THAT(Render(sum + " }}"), HasSubstr("nests deeper than 200 levels"));
   std::string ifs;
-  for (int i = 0; i < 1000; ++i) ifs += "{% if 1 %}";
+  for (int i = 0; i < 1000; ++i)
+    ifs += "{% if 1 %}";
   EXPECT_THAT(Render(ifs), HasSubstr("nests deeper than 200 levels"));
   EXPECT_THAT(Render(std::string((1 << 20) + 1, 'x')),
               HasSubstr("the chat template is 1048577 bytes long"));
 }
 
 TEST(JinjaRobustness, Case46AttributesOfTheImplementation) {
-  for (const char* source :
+  for (const char *source :
        {"{{ ''.__class__ }}", "{{ ''['__class__'] }}", "{{ x.__init__ }}",
         "{{ ''|attr('__class__') }}",
         "{{ [x]|map(attribute='__class__')|list }}",
@@ -342,10 +346,10 @@ TEST(JinjaRobustness, Case46AttributesOfTheImplementation) {
 
 TEST(JinjaRobustness, Case47GigabytesOfOutput) {
   struct Bad {
-    const char* source;
-    const char* message;
+    const char *source;
+    const char *message;
   };
-  for (const Bad& bad : std::vector<Bad>{
+  for (const Bad &bad : std::vector<Bad>{
            {"{{ 'x' * 10**15 }}", "more than 10000000 steps"},
            {"{{ ('x' * 10**6) ~ ('y' * 10**9) ~ ('z' * 10**9) }}",
             "more than 10000000 steps"},
@@ -427,5 +431,5 @@ TEST(JinjaProvenance, FollowsTextThroughOperations) {
               ElementsAre());
 }
 
-}  // namespace
-}  // namespace stele::text::jinja
+} // namespace
+} // namespace stele::text::jinja

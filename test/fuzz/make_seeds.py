@@ -1,0 +1,141 @@
+#!/usr/bin/env python3
+"""Writes the seeds of the binary formats in test/fuzz/corpus.
+
+    python test/fuzz/make_seeds.py
+
+Small, well-formed files that between them use every branch of a format; the
+fuzzers do the rest. Needs nothing but Python.
+"""
+
+import json
+import struct
+from pathlib import Path
+
+CORPUS = Path(__file__).resolve().parent / "corpus"
+# GGUF type ids: (elements of a block, bytes of a block).
+TENSOR_TYPES = {0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22),
+                7: (32, 24), 8: (32, 34), 12: (256, 144), 13: (256, 176),
+                14: (256, 210), 30: (1, 2)}
+
+
+def write(target, name, data):
+    folder = CORPUS / target
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_bytes(data)
+
+
+def safetensors(tensors, metadata=None):
+    header, data = {}, b""
+    if metadata:
+        header["__metadata__"] = metadata
+    for name, dtype, shape, size in tensors:
+        header[name] = {"dtype": dtype, "shape": shape,
+                        "data_offsets": [len(data), len(data) + size]}
+        data += bytes(range(size))
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    return struct.pack("<Q", len(text)) + text + data
+
+
+def string(text):
+    return struct.pack("<Q", len(text.encode())) + text.encode()
+
+
+def value(kind, payload):
+    if kind == 8:
+        return string(payload)
+    if kind == 9:
+        of, items = payload
+        return (struct.pack("<IQ", of, len(items))
+                + b"".join(value(of, item) for item in items))
+    return struct.pack("<" + {4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q",
+                              12: "d"}[kind], payload)
+
+
+def gguf(pairs, tensors, version=3):
+    out = b"GGUF" + struct.pack("<IQQ", version, len(tensors), len(pairs))
+    for key, kind, payload in pairs:
+        out += string(key) + struct.pack("<I", kind) + value(kind, payload)
+    offset, data = 0, b""
+    for name, dims, kind in tensors:
+        out += string(name) + struct.pack("<I", len(dims))
+        out += b"".join(struct.pack("<Q", d) for d in dims)
+        out += struct.pack("<IQ", kind, offset)
+        elements, size = TENSOR_TYPES[kind]
+        count = 1
+        for dim in dims:
+            count *= dim
+        data += bytes(count // elements * size)
+        data += b"\0" * (-len(data) % 32)
+        offset = len(data)
+    return out + b"\0" * (-len(out) % 32) + data
+
+
+def llama(kind):
+    """A model of one layer, small enough for a seed."""
+    width = 256 if kind in (12, 13, 14) else 32
+    tokens = ["<unk>", "<s>", "</s>", "<0x0A>", "a", "b", "ab", "\u2581"]
+    vocabulary = len(tokens)
+    pairs = [
+        ("general.architecture", 8, "llama"),
+        ("general.name", 8, "seed"),
+        ("general.file_type", 4, 0),
+        ("llama.block_count", 4, 1),
+        ("llama.context_length", 4, 64),
+        ("llama.embedding_length", 4, width),
+        ("llama.feed_forward_length", 4, width),
+        ("llama.attention.head_count", 4, 2),
+        ("llama.attention.head_count_kv", 4, 1),
+        ("llama.attention.layer_norm_rms_epsilon", 6, 1e-5),
+        ("llama.rope.dimension_count", 4, width // 2),
+        ("llama.rope.freq_base", 6, 1e4),
+        ("llama.vocab_size", 4, vocabulary),
+        ("tokenizer.ggml.model", 8, "llama"),
+        ("tokenizer.ggml.tokens", 9, (8, tokens)),
+        ("tokenizer.ggml.scores", 9, (6, [0.0] * vocabulary)),
+        ("tokenizer.ggml.token_type", 9, (5, [2, 3, 3, 6, 1, 1, 1, 1])),
+        ("tokenizer.ggml.bos_token_id", 4, 1),
+        ("tokenizer.ggml.eos_token_id", 4, 2),
+        ("tokenizer.ggml.add_bos_token", 7, True),
+        ("tokenizer.chat_template", 8, "{{ messages[0].content }}"),
+    ]
+    half = width // 2
+    tensors = [
+        ("token_embd.weight", [width, vocabulary], kind),
+        ("output_norm.weight", [width], 0),
+        ("blk.0.attn_norm.weight", [width], 0),
+        ("blk.0.attn_q.weight", [width, width], kind),
+        ("blk.0.attn_k.weight", [width, half], kind),
+        ("blk.0.attn_v.weight", [width, half], kind),
+        ("blk.0.attn_output.weight", [width, width], kind),
+        ("blk.0.ffn_norm.weight", [width], 0),
+        ("blk.0.ffn_gate.weight", [width, width], kind),
+        ("blk.0.ffn_up.weight", [width, width], kind),
+        ("blk.0.ffn_down.weight", [width, width], kind),
+    ]
+    return pairs, tensors
+
+
+def main():
+    # The mutator of fuzz_artifact turns a stub into the plan of the toy model.
+    write("artifact", "stub", b"x")
+    write("safetensors", "empty", safetensors([]))
+    write("safetensors", "types", safetensors(
+        [("a", "F32", [2, 3], 24), ("b.weight", "F16", [4], 8),
+         ("c", "BF16", [1, 2, 2], 8)], {"format": "pt"}))
+    write("safetensors", "scalar", safetensors(
+        [("scalar", "F32", [], 4), ("none", "F32", [0, 5], 0)]))
+    for kind, name in {1: "f16", 2: "q4_0", 7: "q5_1", 8: "q8_0"}.items():
+        write("gguf", name, gguf(*llama(kind)))
+    pairs, tensors = llama(0)
+    write("gguf", "v2-metadata", gguf(pairs, [], version=2))
+    write("gguf", "every-type", gguf(
+        [("general.architecture", 8, "none"), ("general.alignment", 4, 32),
+         ("i", 5, -1), ("q", 10, 1 << 40), ("l", 11, -1), ("d", 12, 0.5),
+         ("a", 9, (9, [(4, [1, 2]), (8, ["x"])]))],
+        [(f"t{kind}", [TENSOR_TYPES[kind][0]], kind)
+         for kind in TENSOR_TYPES]))
+
+
+if __name__ == "__main__":
+    main()
