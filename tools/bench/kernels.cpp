@@ -1,0 +1,318 @@
+// Each host kernel against the machine's limits: bench-kernels.
+//
+// Shapes are SmolLM2's (hidden 576, 9 / 3 heads of 64, FFN 1536, vocabulary
+// 49,152). An iteration takes as long as its slowest worker's CPU time, so that
+// other programs on the machine disturb the figures little. Every benchmark
+// names the limit that bounds it (products, or bytes read once) and prints its
+// share of it. Matrix-vector products go round more matrices than the last
+// cache holds.
+#include <benchmark/benchmark.h>
+#include <time.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "llvm/Support/raw_ostream.h"
+#include "machine_limits.h"
+#include "stele/compiler/Codegen/Host/HostCodegen.h"
+#include "stele/compiler/Codegen/Host/WeightLayout.h"
+#include "stele/compiler/Targets/Targets.h"
+#include "stele/runtime/device/host/elf_loader.h"
+#include "stele/runtime/device/host/thread_pool.h"
+#include "stele/schema/host_abi.h"
+
+namespace stele::bench {
+namespace {
+
+using compiler::KernelInstance;
+
+constexpr int kHidden = 576, kFfn = 1536, kVocab = 49152;
+constexpr int kHeads = 9, kKvHeads = 3, kHeadDim = 64, kBlock = 128;
+constexpr int kQkv = (kHeads + 2 * kKvHeads) * kHeadDim;
+constexpr size_t kColdBytes = size_t{256} << 20;
+
+template <typename T>
+T Require(llvm::Expected<T> value) {
+  if (value) return std::move(*value);
+  llvm::errs() << llvm::toString(value.takeError()) << "\n";
+  std::exit(1);
+}
+
+double ThreadSeconds() {
+  timespec now;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return now.tv_sec + now.tv_nsec * 1e-9;
+}
+
+// Random bytes that are small normal numbers as f32 and as bf16.
+std::vector<uint16_t> RandomBf16(size_t count) {
+  std::vector<uint16_t> values(count);
+  std::minstd_rand random(1);
+  for (uint16_t& value : values)
+    value = static_cast<uint16_t>(0x3c00 | (random() & 0x807f));
+  return values;
+}
+
+class Kernel {
+ public:
+  Kernel(const KernelInstance& instance, const compiler::Target& target,
+         ThreadPool* pool)
+      : pool_(pool) {
+    auto codegen =
+        Require(compiler::HostCodegen::create(target.isa, target.features));
+    if (llvm::Error error = codegen->add(instance)) {
+      llvm::errs() << llvm::toString(std::move(error)) << "\n";
+      std::exit(1);
+    }
+    std::vector<char> image = Require(codegen->link());
+    auto loaded = ElfImage::Load(
+        {reinterpret_cast<const uint8_t*>(image.data()), image.size()});
+    if (!loaded.ok()) {
+      llvm::errs() << loaded.status().message() << "\n";
+      std::exit(1);
+    }
+    image_ = std::move(*loaded);
+    entry_ = reinterpret_cast<SteleHostKernel>(image_->Find(instance.symbol()));
+    scratch_bytes_ = codegen->scratchBytes(instance);
+    for (uint32_t i = 0; i < pool->workers(); ++i)
+      scratch_.emplace_back(
+          std::aligned_alloc(64, (scratch_bytes_ / 64 + 1) * 64), std::free);
+  }
+
+  // Seconds of the slowest worker.
+  double Run(std::vector<void*> bindings, const SteleBatch& batch) {
+    bindings_ = std::move(bindings);
+    batch_ = &batch;
+    next_item_ = 0;
+    seconds_.assign(pool_->workers(), 0);
+    pool_->Run(&Kernel::Task, this);
+    return *std::max_element(seconds_.begin(), seconds_.end());
+  }
+
+ private:
+  static void Task(void* context, uint32_t worker) {
+    auto* self = static_cast<Kernel*>(context);
+    const int64_t layer = 0;
+    SteleHostArgs args{self->bindings_.data(),
+                       &layer,
+                       self->batch_,
+                       self->scratch_[worker].get(),
+                       worker,
+                       self->pool_->workers(),
+                       &self->next_item_};
+    const double begin = ThreadSeconds();
+    self->entry_(&args);
+    self->seconds_[worker] = ThreadSeconds() - begin;
+  }
+
+  ThreadPool* pool_;
+  std::unique_ptr<ElfImage> image_;
+  SteleHostKernel entry_;
+  uint64_t scratch_bytes_;
+  std::vector<std::unique_ptr<void, decltype(&std::free)>> scratch_;
+  std::vector<void*> bindings_;
+  const SteleBatch* batch_ = nullptr;
+  uint32_t next_item_ = 0;
+  std::vector<double> seconds_;
+};
+
+// `tokens` tokens of one sequence after `past`, with pages in order.
+struct Sequence {
+  Sequence(int tokens, int past) {
+    for (int i = 0; i < tokens; ++i) {
+      positions.push_back(past + i);
+      sequence.push_back(0);
+    }
+    q_offsets = {0, tokens};
+    length = past + tokens;
+    const int blocks = (length + kBlock - 1) / kBlock;
+    for (int i = 0; i < blocks * kKvHeads; ++i) table.push_back(i);
+    table_pointer = table.data();
+    view.tokens = tokens;
+    view.sequences = 1;
+    view.logit_count = 1;
+    view.page_table_blocks = blocks;
+    view.positions = positions.data();
+    view.sequence = sequence.data();
+    view.q_offsets = q_offsets.data();
+    view.kv_lengths = &length;
+    view.logit_rows = &logit_row;
+    view.page_tables = &table_pointer;
+  }
+  std::vector<int32_t> positions, sequence, q_offsets, table;
+  int32_t length = 0, logit_row = 0;
+  const int32_t* table_pointer = nullptr;
+  SteleBatch view{};
+};
+
+struct Machine {
+  compiler::Target target;
+  std::unique_ptr<ThreadPool> pool;
+  Limits limits;
+};
+
+void Report(benchmark::State& state, double best, double work, double limit,
+            const char* unit) {
+  state.counters[unit] = work / best / 1e9;
+  if (limit > 0) state.counters["share"] = work / best / 1e9 / limit;
+}
+
+struct LinearShape {
+  const char* name;
+  int k, n;
+  bool norm, residual;
+  int glu;
+};
+
+constexpr LinearShape kShapes[] = {
+    {"qkv", kHidden, kQkv, true, false, 0},
+    {"attention_out", kHidden, kHidden, false, true, 0},
+    {"gate_up", kHidden, 2 * kFfn, true, false, 1},
+    {"down", kFfn, kHidden, false, true, 0},
+    {"vocabulary", kHidden, kVocab, true, false, 0},
+};
+
+void Linear(benchmark::State& state, const Machine& machine,
+            const LinearShape& shape, bool bf16, int rows) {
+  KernelInstance instance;
+  instance.templateName = bf16 ? "linear_bf16" : "linear_f32";
+  instance.ints = {{"k", shape.k},
+                   {"n", shape.n},
+                   {"norm", shape.norm},
+                   {"bias", 0},
+                   {"residual", shape.residual},
+                   {"glu", shape.glu}};
+  instance.floats = {{"eps", 1e-5}};
+  Kernel kernel(instance, machine.target, machine.pool.get());
+  const size_t bytes = Require(compiler::packedBytes(
+      std::string(bf16 ? "panel_bf16" : "panel_f32") +
+          (shape.glu ? "_glu" : ""),
+      bf16 ? compiler::PackedType::BF16 : compiler::PackedType::F32, shape.n,
+      shape.k));
+  // Few rows wait for the weights: no matrix may still be in a cache.
+  const size_t copies = rows < 16 ? kColdBytes / bytes + 1 : 1;
+  std::vector<uint16_t> weights = RandomBf16(copies * bytes / 2);
+  std::vector<float> x(size_t(rows) * shape.k, 0.5f), norm(shape.k, 1.0f);
+  std::vector<float> residual(size_t(rows) * shape.n);
+  std::vector<float> out(size_t(rows) * shape.n);
+  Sequence batch(rows, 0);
+  double best = 1e9;
+  size_t copy = 0;
+  for (auto _ : state) {
+    std::vector<void*> bindings = {
+        x.data(), weights.data() + copy++ % copies * (bytes / 2)};
+    if (shape.norm) bindings.push_back(norm.data());
+    if (shape.residual) bindings.push_back(residual.data());
+    bindings.push_back(out.data());
+    const double seconds = kernel.Run(bindings, batch.view);
+    state.SetIterationTime(seconds);
+    best = std::min(best, seconds);
+  }
+  if (rows < 16)
+    Report(state, best, double(bytes), machine.limits.read_gbs, "GB/s");
+  else
+    Report(state, best, 2.0 * rows * shape.k * shape.n,
+           bf16 ? machine.limits.bf16_gflops : machine.limits.f32_gflops,
+           "GFLOP/s");
+}
+
+void Attention(benchmark::State& state, const Machine& machine, bool bf16,
+               int tokens, int past) {
+  KernelInstance instance;
+  instance.templateName = bf16 ? "attention_bf16" : "attention_f32";
+  instance.ints = {{"heads", kHeads},
+                   {"kv_heads", kKvHeads},
+                   {"head_dim", kHeadDim},
+                   {"block", kBlock},
+                   {"window", 0},
+                   {"q_offset", 0},
+                   {"q_stride", kQkv},
+                   {"rotary", 1},
+                   {"rotary_dims", kHeadDim},
+                   {"norm", 0},
+                   {"lse", 0}};
+  instance.floats = {{"scale", 0.125}, {"eps", 0}};
+  Kernel kernel(instance, machine.target, machine.pool.get());
+  Sequence batch(tokens, past);
+  const size_t page = 2 * size_t(kBlock) * kHeadDim * (bf16 ? 2 : 4);
+  std::vector<uint16_t> cache = RandomBf16(batch.table.size() * page / 2);
+  std::vector<float> q(size_t(tokens) * kQkv, 0.1f);
+  std::vector<float> rotary(size_t(tokens) * kHeadDim, 0.5f);
+  std::vector<float> out(size_t(tokens) * kHeads * kHeadDim);
+  double best = 1e9;
+  for (auto _ : state) {
+    const double seconds = kernel.Run(
+        {q.data(), rotary.data(), cache.data(), out.data()}, batch.view);
+    state.SetIterationTime(seconds);
+    best = std::min(best, seconds);
+  }
+  const double keys = double(tokens) * past + tokens * (tokens + 1) / 2.0;
+  if (tokens == 1)
+    Report(state, best, double(cache.size()) * 2, machine.limits.read_gbs,
+           "GB/s");
+  else
+    Report(state, best, keys * kHeads * kHeadDim * 4,
+           bf16 ? machine.limits.bf16_gflops : machine.limits.f32_gflops,
+           "GFLOP/s");
+}
+
+template <typename Function>
+void Register(const std::string& name, Function function) {
+  benchmark::RegisterBenchmark(name.c_str(), function)
+      ->UseManualTime()
+      ->Unit(benchmark::kMicrosecond)
+      ->MinTime(0.2);
+}
+
+void RegisterAll(const Machine& machine) {
+  for (bool bf16 : {true, false}) {
+    const std::string type = bf16 ? "bf16/" : "f32/";
+    for (const LinearShape& shape : kShapes)
+      for (int rows : {1, 8, 512})
+        Register("linear/" + type + shape.name + "/" + std::to_string(rows),
+                 [&machine, &shape, bf16, rows](benchmark::State& state) {
+                   Linear(state, machine, shape, bf16, rows);
+                 });
+    for (auto [tokens, past] : {std::pair{512, 0}, {512, 7680}, {1, 8191}})
+      Register("attention/" + type + std::to_string(tokens) + "_after_" +
+                   std::to_string(past),
+               [&machine, bf16, tokens, past](benchmark::State& state) {
+                 Attention(state, machine, bf16, tokens, past);
+               });
+  }
+}
+
+int Main(int argc, char** argv) {
+  benchmark::Initialize(&argc, argv);
+  // What is left: [target [threads]].
+  Machine machine;
+  machine.target = Require(compiler::findTarget(argc > 1 ? argv[1] : "host"));
+  const unsigned threads = argc > 2 ? std::max(1, std::atoi(argv[2]))
+                                    : std::thread::hardware_concurrency();
+  auto pool = ThreadPool::Create(threads);
+  if (!pool.ok()) {
+    llvm::errs() << pool.status().message() << "\n";
+    return 1;
+  }
+  machine.pool = std::move(*pool);
+  machine.limits = MeasureLimits(threads);
+  llvm::outs() << "target " << machine.target.name << ", threads " << threads
+               << ", limits: bf16 " << int(machine.limits.bf16_gflops)
+               << " GFLOP/s, f32 " << int(machine.limits.f32_gflops)
+               << " GFLOP/s, read " << int(machine.limits.read_gbs)
+               << " GB/s\n";
+  RegisterAll(machine);
+  benchmark::RunSpecifiedBenchmarks();
+  return 0;
+}
+
+}  // namespace
+}  // namespace stele::bench
+
+int main(int argc, char** argv) { return stele::bench::Main(argc, argv); }
