@@ -1,8 +1,9 @@
 // Fuzz target: any bytes as a GGUF checkpoint: header, configuration, tensors,
-// chat template, and the first row of every tensor, dequantised.
+// chat template, tokenizer, and the first row of every tensor, dequantised.
 #include "memory_file.h"
 #include "stele/compiler/Import/Checkpoint.h"
 #include "stele/compiler/Import/Gguf.h"
+#include "stele/compiler/Import/Tokenizer.h"
 
 using namespace stele::checkpoint;
 using stele::fuzz::Require;
@@ -38,6 +39,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   }
   if (auto chat = (*checkpoint)->chatTemplate(); !chat)
     llvm::consumeError(chat.takeError());
+  if (auto tokenizer = importTokenizer(**checkpoint); !tokenizer)
+    llvm::consumeError(tokenizer.takeError());
   readFirstRows(**checkpoint);
   return 0;
 }

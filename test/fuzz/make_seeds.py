@@ -12,6 +12,7 @@ import struct
 from pathlib import Path
 
 CORPUS = Path(__file__).resolve().parent / "corpus"
+TINY = Path(__file__).resolve().parents[2] / "models/tiny"
 # GGUF type ids: (elements of a block, bytes of a block).
 TENSOR_TYPES = {0: (1, 4), 1: (1, 2), 2: (32, 18), 3: (32, 20), 6: (32, 22),
                 7: (32, 24), 8: (32, 34), 12: (256, 144), 13: (256, 176),
@@ -119,6 +120,8 @@ def llama(kind):
 def main():
     # The mutator of fuzz_artifact turns a stub into the plan of the toy model.
     write("artifact", "stub", b"x")
+    for name in ("llama-tied", "llama2-mha", "mistral", "qwen2"):
+        write("tokenizer", name, (TINY / name / "tokenizer.json").read_bytes())
     write("safetensors", "empty", safetensors([]))
     write("safetensors", "types", safetensors(
         [("a", "F32", [2, 3], 24), ("b.weight", "F16", [4], 8),
