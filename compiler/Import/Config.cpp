@@ -115,7 +115,7 @@ public:
                   value->get<uint64_t>() <= uint64_t(INT64_MAX));
     if (!whole || value->get<int64_t>() < min || value->get<int64_t>() > max) {
       fail("{0} is {1}, a whole number from {2} to {3} is needed", name(key),
-           value->dump(), min, max);
+           shown(*value), min, max);
       return byDefault.value_or(min);
     }
     return value->get<int64_t>();
@@ -130,7 +130,7 @@ public:
     if (!value->is_number() || !(value->get<double>() >= min) ||
         !(value->get<double>() <= max)) {
       fail("{0} is {1}, a number from {2} to {3} is needed", name(key),
-           value->dump(), shown(min), shown(max));
+           shown(*value), shown(min), shown(max));
       return byDefault.value_or(min);
     }
     return value->get<double>();
@@ -141,7 +141,7 @@ public:
     if (!value)
       return byDefault;
     if (!value->is_boolean()) {
-      fail("{0} is {1}, true or false is needed", name(key), value->dump());
+      fail("{0} is {1}, true or false is needed", name(key), shown(*value));
       return byDefault;
     }
     return value->get<bool>();
@@ -153,7 +153,7 @@ public:
     if (!value)
       return missing(key, byDefault, std::string());
     if (!value->is_string()) {
-      fail("{0} is {1}, a string is needed", name(key), value->dump());
+      fail("{0} is {1}, a string is needed", name(key), shown(*value));
       return byDefault.value_or("");
     }
     return value->get<std::string>();
@@ -163,8 +163,8 @@ public:
   void mustBe(llvm::StringRef key, const Json &expected) {
     const Json *value = get(key);
     if (value && *value != expected)
-      fail("{0} is {1}; only {2} is supported", name(key), value->dump(),
-           expected.dump());
+      fail("{0} is {1}; only {2} is supported", name(key), shown(*value),
+           shown(expected));
   }
 
   // Fails for members that nobody asked for.
@@ -234,7 +234,7 @@ static void readArchitecture(Fields &fields, ModelConfig &config) {
   if (!list || !list->is_array() || list->size() != 1 ||
       !(*list)[0].is_string())
     return fields.fail("architectures is {0}, one name is needed; {1}",
-                       list ? list->dump() : "missing", supported);
+                       list ? shown(*list) : "missing", supported);
   std::string architecture = (*list)[0].get<std::string>();
   config.architecture = familyOf(architecture);
   if (config.architecture.empty())
@@ -257,7 +257,7 @@ static void refuseOtherModels(Fields &fields) {
     fields.fail(
         "quantization_config with quant_method {0} is not supported; use "
         "the unquantised checkpoint or a GGUF file",
-        method ? method->dump() : "missing");
+        method ? shown(*method) : "missing");
   }
   fields.mustBe("add_cross_attention", false);
   fields.mustBe("is_encoder_decoder", false);
@@ -337,7 +337,7 @@ static bool readLayerTypes(Fields &fields, ModelConfig &config) {
       fields.fail(
           "layer_types has {0}; full_attention and sliding_attention are "
           "supported",
-          type.dump());
+          shown(type));
     config.slidingLayers.push_back(type == "sliding_attention");
   }
   return true;
@@ -358,7 +358,7 @@ static void readSlidingWindow(Fields &fields, ModelConfig &config) {
     return fields.fail(
         "sliding_window is {0}, which a {1} model does not have; "
         "remove it from the file",
-        window->dump(), family);
+        shown(*window), family);
 
   if (!config.slidingWindow) {
     if (llvm::is_contained(config.slidingLayers, true))
@@ -428,7 +428,7 @@ static void readRopeObject(Fields &fields, llvm::StringRef key,
                            ModelConfig &config) {
   const Json *object = fields.get(key);
   if (!object->is_object())
-    return fields.fail("{0} is {1}, an object is needed", key, object->dump());
+    return fields.fail("{0} is {1}, an object is needed", key, shown(*object));
   Fields rope = fields.child(key);
   for (const char *nested : {"full_attention", "sliding_attention"})
     if (rope.get(nested))
@@ -507,7 +507,7 @@ static llvm::SmallVector<uint32_t> readTokenIds(Fields &fields,
   for (const Json &id : list) {
     if (!id.is_number_unsigned() || id.get<uint64_t>() > INT32_MAX) {
       fields.fail("{0} is {1}, a token id or a list of them is needed", key,
-                  value->dump());
+                  shown(*value));
       return {};
     }
     ids.push_back(id.get<uint32_t>());

@@ -141,7 +141,8 @@ static void readSizes(Metadata &data, const GgufFile &file,
                                 config.hidden / config.heads);
   data.mustBe("attention.value_length", config.headDim);
   data.mustBe("rope.dimension_count", config.headDim);
-  data.ignore("vocab_size"); // the embedding's rows count
+  data.ignore("vocab_size");         // the embedding's rows count
+  data.ignore("tensor_data_layout"); // says what every llama file has
 
   const TensorInfo *embedding = findTensor(file, "token_embd.weight");
   if (embedding && embedding->shape.size() == 2)

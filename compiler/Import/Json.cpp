@@ -162,3 +162,11 @@ const Json *stele::checkpoint::findMember(const Json &object,
   auto it = object.find(key.str());
   return it == object.end() ? nullptr : &*it;
 }
+
+std::string stele::checkpoint::shown(const Json &value) {
+  constexpr size_t longest = 80;
+  std::string text = value.dump();
+  if (text.size() <= longest)
+    return text;
+  return text.substr(0, longest) + "...";
+}

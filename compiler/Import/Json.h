@@ -32,6 +32,9 @@ llvm::Expected<Json> readJsonFile(llvm::StringRef path, JsonLimits limits = {});
 // The member `key` of an object, or null when it is absent.
 const Json *findMember(const Json &object, llvm::StringRef key);
 
+// A value for a message: as JSON, cut off where it is long.
+std::string shown(const Json &value);
+
 } // namespace stele::checkpoint
 
 #endif // STELE_COMPILER_IMPORT_JSON_H

@@ -91,7 +91,7 @@ private:
   llvm::Error readType(TensorInfo &info, std::string &dtype) {
     const Json &value = entry["dtype"];
     if (!value.is_string() || !dtypeBits(value.get_ref<const std::string &>()))
-      return fail("unknown dtype {0}", value.dump());
+      return fail("unknown dtype {0}", shown(value));
     dtype = value.get<std::string>();
     info.type = elementType(dtype).value_or(ElementType::F32);
     return llvm::Error::success();
@@ -100,13 +100,13 @@ private:
   llvm::Error readShape(TensorInfo &info) {
     const Json &shape = entry["shape"];
     if (!shape.is_array())
-      return fail("shape {0} is not an array", shape.dump());
+      return fail("shape {0} is not an array", shown(shape));
     for (const Json &dim : shape) {
       std::optional<int64_t> value = wholeNumber(dim);
       if (!value)
         return fail("shape {0} has a dimension that is not a whole number from "
                     "0 to 2^63 - 1",
-                    shape.dump());
+                    shown(shape));
       info.shape.push_back(*value);
     }
     return llvm::Error::success();
@@ -121,11 +121,11 @@ private:
       end = wholeNumber(offsets[1]);
     }
     if (!begin || !end || *begin > *end)
-      return fail("data_offsets {0} are not [begin, end]", offsets.dump());
+      return fail("data_offsets {0} are not [begin, end]", shown(offsets));
     if (uint64_t(*end) > dataBytes)
       return fail("data_offsets {0} end past the file's {1} bytes of data; the "
                   "file is truncated or damaged, fetch it again",
-                  offsets.dump(), dataBytes);
+                  shown(offsets), dataBytes);
     info.offset = dataStart + *begin;
     info.bytes = *end - *begin;
     return llvm::Error::success();
@@ -242,7 +242,7 @@ static llvm::Error checkShardName(llvm::StringRef indexPath,
                                   const Json &value) {
   if (!value.is_string())
     return makeError("{0}: weight_map['{1}'] is {2}, not a file name",
-                     indexPath, tensor, value.dump());
+                     indexPath, tensor, shown(value));
   llvm::StringRef shard = value.get_ref<const std::string &>();
   if (shard.empty() || shard == "." || shard == ".." ||
       shard.find_first_of(llvm::StringRef("/\\\0", 3)) != llvm::StringRef::npos)

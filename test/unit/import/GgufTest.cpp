@@ -37,7 +37,12 @@ std::string padded(std::string bytes, size_t data, size_t alignment = 32) {
 class Gguf : public testing::Test {
 protected:
   std::string read(const std::string &bytes) {
-    auto opened = InputFile::open(folder.write("m.gguf", bytes));
+    folder.write("m.gguf", bytes);
+    return readAgain();
+  }
+
+  std::string readAgain() {
+    auto opened = InputFile::open(folder.path("m.gguf"));
     EXPECT_TRUE(bool(opened));
     file = std::move(*opened);
     auto read = GgufFile::read(*file);
@@ -251,15 +256,38 @@ TEST_F(Gguf, Case27_SplitFile) {
       "join them with llama-gguf-split --merge");
 }
 
-// Whatever byte a file ends at, reading it ends in an error or in tensors that
-// lie inside it.
-TEST_F(Gguf, EveryTruncation) {
+namespace {
+
+// A small file with everything in it.
+std::string smallFile() {
   std::string bytes = header(2, 2) + u32Pair("general.alignment", 32) +
                       text("k") + raw<uint32_t>(9) + raw<uint32_t>(8) +
                       raw<uint64_t>(2) + text("x") + text("yz");
   bytes += tensor("a", {3, 2}, 0, 0) + tensor("b", {32}, 1, 32);
-  bytes = padded(bytes, 96);
+  return padded(bytes, 96);
+}
+
+} // namespace
+
+// Whatever byte a file ends at, reading it is an error.
+TEST_F(Gguf, EveryTruncation) {
+  std::string bytes = smallFile();
   ASSERT_EQ(read(bytes), "none");
   for (size_t length = 0; length < bytes.size(); ++length)
     EXPECT_THAT(read(bytes.substr(0, length)), testing::HasSubstr("m.gguf: "));
+}
+
+// Whatever bit is wrong, reading ends in an error or in tensors that lie inside
+// the file.
+TEST_F(Gguf, EveryBitFlip) {
+  std::string bytes = smallFile();
+  ASSERT_EQ(read(bytes), "none");
+  for (size_t bit = 0; bit < (bytes.size() - 96) * 8; ++bit) {
+    flipBit(folder.path("m.gguf"), bit);
+    if (readAgain() == "none")
+      for (const TensorInfo &tensor : gguf->tensors())
+        EXPECT_TRUE(rangeFits(tensor.offset, tensor.bytes, bytes.size()))
+            << "bit " << bit;
+    flipBit(folder.path("m.gguf"), bit);
+  }
 }

@@ -70,3 +70,9 @@ TEST(Json, ReadsLargeObjects) {
   ASSERT_TRUE(bool(json));
   EXPECT_EQ(json->size(), 300000u);
 }
+
+TEST(Json, ShowsLongValuesShortened) {
+  EXPECT_EQ(shown(Json::array({1, "a"})), "[1,\"a\"]");
+  EXPECT_EQ(shown(Json(std::string(1000, 'x'))),
+            "\"" + std::string(79, 'x') + "...");
+}

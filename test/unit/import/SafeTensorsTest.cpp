@@ -13,8 +13,12 @@ class SafeTensors : public testing::Test {
 protected:
   // Reads a file of these bytes; the error with the folder's name cut off.
   std::string read(const std::string &bytes) {
-    std::string path = folder.write("m.safetensors", bytes);
-    auto file = InputFile::open(path);
+    folder.write("m.safetensors", bytes);
+    return readAgain();
+  }
+
+  std::string readAgain() {
+    auto file = InputFile::open(folder.path("m.safetensors"));
     EXPECT_TRUE(bool(file));
     tensors.clear();
     std::string error = errorOf(readSafeTensors(**file, 0, tensors));
@@ -192,6 +196,27 @@ TEST_F(SafeTensors, ChecksOffsetsAndFields) {
             "m.safetensors: tensor 'a': its header entry is not an object");
   EXPECT_EQ(read(safeTensors("[]", "")),
             "m.safetensors: the header is not a JSON object");
+}
+
+// Whatever byte a file ends at, and whatever bit of its header is wrong,
+// reading ends in an error or in tensors that lie inside the file.
+TEST_F(SafeTensors, EveryTruncationAndBitFlip) {
+  std::string header =
+      R"({"__metadata__":{"format":"pt"},)"
+      R"("a":{"dtype":"F32","shape":[2,1],"data_offsets":[0,8]},)"
+      R"("b":{"dtype":"BF16","shape":[3],"data_offsets":[8,14]}})";
+  std::string bytes = safeTensors(header, std::string(14, '\0'));
+  ASSERT_EQ(read(bytes), "none");
+  for (size_t bit = 0; bit < (bytes.size() - 14) * 8; ++bit) {
+    flipBit(folder.path("m.safetensors"), bit);
+    if (readAgain() == "none")
+      for (const TensorInfo &tensor : tensors)
+        EXPECT_TRUE(rangeFits(tensor.offset, tensor.bytes, bytes.size()))
+            << "bit " << bit;
+    flipBit(folder.path("m.safetensors"), bit);
+  }
+  for (size_t length = 0; length < bytes.size(); ++length)
+    EXPECT_NE(read(bytes.substr(0, length)), "none");
 }
 
 //===----------------------------------------------------------------------===//
