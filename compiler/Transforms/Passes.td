@@ -177,6 +177,25 @@ def FuseRopeAppend : Lm_ModulePass<"stele-fuse-rope-append"> {
   ];
 }
 
+def PrepareFeatures : Lm_ModulePass<"stele-prepare-features"> {
+  let summary = "Draw the random features of kernelized attention";
+  let description = [{
+    Gives every `lm.kernelized_attention` without `features` a weight of random
+    numbers made from its `#lm.feature_map`; equal maps share one.
+
+    Before:
+    ```mlir
+    %o, %lse, %s1 = lm.kernelized_attention %q, %c, %batch, %s0 layer 0 heads 9 scale 0.125 <favor_plus, features = 256, orthogonal = true, seed = 0> : ...
+    ```
+    After:
+    ```mlir
+    lm.weight @features value(dense<...> : tensor<256x64xf32>) : tensor<256x64xf32>
+    %o, %lse, %s1 = lm.kernelized_attention %q, %c, %batch, %s0 layer 0 heads 9 scale 0.125 <favor_plus, features = 256, orthogonal = true, seed = 0> features(@features) : ...
+    ```
+  }];
+  let statistics = [Statistic<"numWeights", "weights", "weights made">];
+}
+
 def PreparePositions : Lm_ModulePass<"stele-prepare-positions"> {
   let summary = "Compute cosines and sines once per step";
   let description = [{

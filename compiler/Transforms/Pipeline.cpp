@@ -23,6 +23,7 @@ void compiler::buildLmPipeline(OpPassManager &manager,
     manager.addPass(createFuseNorms());
     manager.addPass(createFuseResiduals());
   }
+  manager.addPass(createPrepareFeatures());
   manager.addPass(createPreparePositions());
   SelectKernelsOptions kernels;
   kernels.isa = options.isa;

@@ -4,6 +4,7 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "stele/compiler/Transforms/Passes.h"
 #include "stele/compiler/Transforms/Weights.h"
+#include "stele/dialects/Lm/LmConstants.h"
 #include "stele/dialects/Lm/LmOps.h"
 #include "llvm/ADT/MapVector.h"
 

@@ -1,5 +1,5 @@
 // Verifiers, parts of the syntax, and registration of the lm dialect's
-// attributes; and the rotary frequencies that #lm.rope describes.
+// attributes.
 
 #include "stele/dialects/Lm/LmAttrs.h"
 
@@ -199,77 +199,6 @@ LogicalResult RopeAttr::verify(EmitError emitError, Real theta, int64_t dims,
                        << " values, got " << factors.getValues().size()
                        << " (C4)";
   return success();
-}
-
-/// Llama 3.1: stretches long wavelengths, keeps short ones, blends between.
-static float scaleLlama3(Llama3ScalingAttr scaling, float frequency) {
-  float original = static_cast<float>(scaling.getOriginal());
-  float factor = static_cast<float>(scaling.getFactor());
-  float low = static_cast<float>(scaling.getLowFreqFactor());
-  float high = static_cast<float>(scaling.getHighFreqFactor());
-  float wavelength = static_cast<float>(2 * M_PI) / frequency;
-  if (wavelength > original / low)
-    return frequency / factor;
-  if (wavelength < original / high)
-    return frequency;
-  float smooth = (original / wavelength - low) / (high - low);
-  return (1 - smooth) * (frequency / factor) + smooth * frequency;
-}
-
-/// The dimension that turns `turns` times in the original context.
-static double yarnDimension(RopeAttr rope, YarnScalingAttr scaling,
-                            double turns) {
-  return rope.getDims() * std::log(scaling.getOriginal() / (turns * 2 * M_PI)) /
-         (2 * std::log(double(rope.getTheta())));
-}
-
-static void scaleYarn(RopeAttr rope, YarnScalingAttr scaling,
-                      MutableArrayRef<float> frequencies) {
-  double low = yarnDimension(rope, scaling, scaling.getBetaFast());
-  double high = yarnDimension(rope, scaling, scaling.getBetaSlow());
-  if (scaling.getTruncate()) {
-    low = std::floor(low);
-    high = std::ceil(high);
-  }
-  low = std::max(low, 0.0);
-  high = std::min(high, double(rope.getDims() - 1));
-  if (low == high)
-    high += 0.001; // a step instead of a ramp
-  for (auto [i, frequency] : llvm::enumerate(frequencies)) {
-    float ramp = std::clamp(
-        static_cast<float>((double(i) - low) / (high - low)), 0.0f, 1.0f);
-    float stretched = frequency / static_cast<float>(scaling.getFactor());
-    frequency = stretched * ramp + frequency * (1 - ramp);
-  }
-}
-
-SmallVector<float> stele::lm::inverseFrequencies(RopeAttr rope) {
-  SmallVector<float> frequencies;
-  float dims = static_cast<float>(rope.getDims());
-  for (int64_t i = 0; i < rope.getDims(); i += 2) {
-    float exponent = static_cast<float>(i) / dims;
-    float power =
-        static_cast<float>(std::pow(double(rope.getTheta()), double(exponent)));
-    frequencies.push_back(1.0f / power);
-  }
-  if (auto linear = dyn_cast_or_null<LinearScalingAttr>(rope.getScaling()))
-    for (float &frequency : frequencies)
-      frequency /= static_cast<float>(linear.getFactor());
-  if (auto llama3 = dyn_cast_or_null<Llama3ScalingAttr>(rope.getScaling()))
-    for (float &frequency : frequencies)
-      frequency = scaleLlama3(llama3, frequency);
-  if (auto yarn = dyn_cast_or_null<YarnScalingAttr>(rope.getScaling()))
-    scaleYarn(rope, yarn, frequencies);
-  if (auto factors = dyn_cast_or_null<FactorScalingAttr>(rope.getScaling()))
-    for (auto [frequency, factor] :
-         llvm::zip_equal(frequencies, factors.getValues()))
-      frequency /= static_cast<float>(factor);
-  return frequencies;
-}
-
-double stele::lm::attentionFactor(RopeAttr rope) {
-  auto yarn = dyn_cast_or_null<YarnScalingAttr>(rope.getScaling());
-  return yarn ? double(yarn.getAttentionFactor()) : 1.0;
 }
 
 //===----------------------------------------------------------------------===//

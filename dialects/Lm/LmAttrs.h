@@ -39,15 +39,4 @@ void printReal(mlir::AsmPrinter &printer, Real value);
 #define GET_ATTRDEF_CLASSES
 #include "stele/dialects/Lm/LmAttrs.h.inc"
 
-namespace stele::lm {
-
-/// The inverse frequencies that `rope` gives each pair of dimensions, dims/2 of
-/// them, computed in f32 step by step the way the reference implementations do.
-llvm::SmallVector<float> inverseFrequencies(RopeAttr rope);
-
-/// What cosine and sine are multiplied by: YaRN's factor, or 1.
-double attentionFactor(RopeAttr rope);
-
-} // namespace stele::lm
-
 #endif // STELE_DIALECTS_LM_LMATTRS_H

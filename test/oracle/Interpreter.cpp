@@ -3,6 +3,7 @@
 #include "Interpreter.h"
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "stele/dialects/Lm/LmConstants.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;

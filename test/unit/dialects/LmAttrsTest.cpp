@@ -1,8 +1,9 @@
-// The frequencies that #lm.rope describes, against transformers' own
-// (test/data/rope) and against the reference's double-precision formulas.
+// The numbers that attributes describe: rotary frequencies against
+// transformers' own (test/data/rope) and the reference's formulas, random
+// features by the laws that FAVOR+ rests on.
 
-#include "stele/dialects/Lm/LmAttrs.h"
 #include "mlir/IR/MLIRContext.h"
+#include "stele/dialects/Lm/LmConstants.h"
 #include "stele/dialects/Lm/LmDialect.h"
 #include "stele/dialects/Lm/reference/Reference.h"
 #include "gmock/gmock.h"
@@ -93,6 +94,72 @@ TEST_F(LmAttrs, FactorsDivideEachFrequency) {
       RopeAttr::get(&context, 1e4, 4, factors, DualChunkAttr()));
   EXPECT_EQ(scaled[0], plain[0]);
   EXPECT_EQ(scaled[1], plain[1] / 8);
+}
+
+//===----------------------------------------------------------------------===//
+// Random features
+//===----------------------------------------------------------------------===//
+
+TEST_F(LmAttrs, OrthogonalFeaturesAreOrthogonalAndGaussianLong) {
+  constexpr int64_t kDim = 16, kFeatures = 4096;
+  auto features = randomFeatures(
+      FeatureMapAttr::get(&context, FeatureMapKind::FavorPlus, kFeatures,
+                          /*orthogonal=*/true, /*seed=*/3),
+      kDim);
+  auto dot = [&](int64_t a, int64_t b) {
+    double sum = 0;
+    for (int64_t d = 0; d < kDim; ++d)
+      sum += double(features[a * kDim + d]) * features[b * kDim + d];
+    return sum;
+  };
+  double squares = 0;
+  for (int64_t f = 0; f < kFeatures; ++f) {
+    squares += dot(f, f);
+    for (int64_t other = f / kDim * kDim; other < f; ++other)
+      EXPECT_NEAR(dot(f, other), 0, 1e-4);
+  }
+  // |w|^2 is chi-squared with kDim degrees: mean kDim, here within 4
+  // deviations.
+  EXPECT_NEAR(squares / kFeatures, kDim, 4 * std::sqrt(2.0 * kDim / kFeatures));
+}
+
+TEST_F(LmAttrs, FeaturesFollowTheSeed) {
+  auto make = [&](uint64_t seed) {
+    return randomFeatures(FeatureMapAttr::get(&context,
+                                              FeatureMapKind::FavorPlus, 8,
+                                              /*orthogonal=*/false, seed),
+                          4);
+  };
+  EXPECT_EQ(make(1), make(1));
+  EXPECT_NE(make(1), make(2));
+  // Frozen: an artifact compiled anywhere has these.
+  EXPECT_FLOAT_EQ(make(0)[0], -0.45275774f);
+}
+
+/// E[phi(q) . phi(k)] = exp(q . k), which is why the features work at all.
+TEST_F(LmAttrs, FeaturesEstimateTheExponential) {
+  constexpr int64_t kDim = 8, kFeatures = 16384;
+  std::vector<double> q = {.3, -.2, .5, .1, 0, .4, -.6, .2};
+  std::vector<double> k = {.1, .2, .3, -.5, .6, .2, -.1, -.3};
+  double product = 0, norms = 0;
+  for (int64_t d = 0; d < kDim; ++d) {
+    product += q[d] * k[d];
+    norms += (q[d] * q[d] + k[d] * k[d]) / 2;
+  }
+  for (bool orthogonal : {false, true}) {
+    auto features =
+        randomFeatures(FeatureMapAttr::get(&context, FeatureMapKind::FavorPlus,
+                                           kFeatures, orthogonal, /*seed=*/5),
+                       kDim);
+    double sum = 0;
+    for (int64_t f = 0; f < kFeatures; ++f) {
+      double exponent = -norms;
+      for (int64_t d = 0; d < kDim; ++d)
+        exponent += features[f * kDim + d] * (q[d] + k[d]);
+      sum += std::exp(exponent);
+    }
+    EXPECT_NEAR(sum / kFeatures, std::exp(product), 0.05) << orthogonal;
+  }
 }
 
 } // namespace
