@@ -3,13 +3,27 @@
 #include "stele/compiler/Import/Tokenizer.h"
 
 #include "stele/compiler/Import/Checkpoint.h"
+#include "stele/compiler/Import/Gguf.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Path.h"
 
 namespace stele::checkpoint {
 
 llvm::Expected<std::vector<uint8_t>> importTokenizer(const Checkpoint &source) {
   const int64_t vocab = source.config().vocab;
-  if (const GgufFile *gguf = source.gguf())
+  if (const GgufFile *gguf = source.gguf()) {
+    if (!gguf->find("tokenizer.ggml.model"))
+      return std::vector<uint8_t>();
     return importGgufTokenizer(*gguf, vocab);
+  }
+  auto has = [&](llvm::StringRef name) {
+    llvm::SmallString<256> path(source.folder());
+    llvm::sys::path::append(path, name);
+    return llvm::sys::fs::exists(path);
+  };
+  // A folder with another kind of tokenizer is refused by name.
+  if (!has("tokenizer.json") && !has("tokenizer.model") && !has("tekken.json"))
+    return std::vector<uint8_t>();
   return importHfTokenizer(source.folder(), vocab);
 }
 

@@ -17,8 +17,11 @@ namespace stele::checkpoint {
 class Checkpoint;
 class GgufFile;
 
-// Ids must be below `vocab`, the rows of the model's embedding.
+// The segment's bytes; empty when the checkpoint has no tokenizer at all (the
+// artifact then takes and gives ids only).
 llvm::Expected<std::vector<uint8_t>> importTokenizer(const Checkpoint &source);
+
+// Ids must be below `vocab`, the rows of the model's embedding.
 llvm::Expected<std::vector<uint8_t>> importHfTokenizer(llvm::StringRef folder,
                                                        int64_t vocab);
 llvm::Expected<std::vector<uint8_t>> importGgufTokenizer(const GgufFile &file,

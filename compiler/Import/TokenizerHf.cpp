@@ -90,6 +90,7 @@ private:
   llvm::Error readDecoderStep(const Json &step, llvm::StringRef type);
   llvm::Error readPostProcessor(const Json &step, llvm::StringRef type);
   llvm::Error readConfig();
+  llvm::Error readAddedTokensOf(const Json &config);
   llvm::Error readNamedTokens(const Json &config);
   llvm::Error readAddBosEos(const Json &config);
   llvm::Error readTemplates(const Json &config);
@@ -703,6 +704,8 @@ llvm::Error HfImporter::readConfig() {
   for (const auto &[key, value] : map->items())
     if (!findMember(*config, key))
       (*config)[key] = value;
+  if (auto error = readAddedTokensOf(*config))
+    return error;
   if (auto error = readNamedTokens(*config))
     return error;
   if (auto error = readAddBosEos(*config))
@@ -710,6 +713,28 @@ llvm::Error HfImporter::readConfig() {
   if (auto error = readTemplates(*config))
     return error;
   return readTemplateFiles();
+}
+
+// added_tokens_decoder repeats added_tokens by id; what tokenizer.json lacks is
+// added.
+llvm::Error HfImporter::readAddedTokensOf(const Json &config) {
+  const Json *map = findMember(config, "added_tokens_decoder");
+  if (!map || !map->is_object())
+    return llvm::Error::success();
+  for (const auto &[key, token] : map->items()) {
+    std::string where = "added_tokens_decoder[\"" + key + "\"]";
+    int64_t id;
+    if (llvm::StringRef(key).getAsInteger(10, id))
+      return makeError("{0}: {1} is not named by an id",
+                       inFolder("tokenizer_config.json"), where);
+    const Json *content = findMember(token, "content");
+    if (content && content->is_string() &&
+        model.isAdded(content->get<std::string>()))
+      continue;
+    if (auto error = addAddedToken(token, where, id))
+      return error;
+  }
+  return llvm::Error::success();
 }
 
 llvm::Error HfImporter::readNamedTokens(const Json &config) {

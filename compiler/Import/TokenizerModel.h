@@ -51,6 +51,8 @@ struct TokenizerModel {
   // The id of a token or added token.
   std::optional<uint32_t> find(llvm::StringRef text) const;
 
+  bool isAdded(llvm::StringRef text) const { return addedIds.contains(text); }
+
   llvm::Expected<std::vector<uint8_t>> serialise();
 
   std::string file;

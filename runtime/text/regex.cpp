@@ -128,7 +128,8 @@ Result<Regex> Regex::Compile(std::string_view pattern) {
       nullptr);
   if (!code) {
     return InvalidArgument("pattern `" + std::string(pattern) +
-                           "` does not compile: " + ErrorText(error));
+                           "` does not compile: " + ErrorText(error) +
+                           "; correct it in the checkpoint's tokenizer");
   }
   regex.code_.reset(code);
   // Where there is no JIT the interpreter gives the same matches.
