@@ -82,10 +82,11 @@ llvm::Error TokenizerModel::addToken(llvm::StringRef text, int64_t id,
     token.type = tokens::TokenType::Literal;
     return llvm::Error::success();
   }
-  if (!ids.try_emplace(text, id).second)
+  if (std::optional<uint32_t> other = find(text))
     return makeError("{0}: token `{1}` appears twice, as ids {2} and {3}; a "
                      "text has one id",
-                     file, text, ids.lookup(text), id);
+                     file, text, *other, id);
+  ids[text] = static_cast<uint32_t>(id);
   return llvm::Error::success();
 }
 
