@@ -24,6 +24,36 @@ struct LmPipelineOptions : mlir::PassPipelineOptions<LmPipelineOptions> {
   Option<std::string> attention{*this, "attention",
                                 llvm::cl::desc("dense, sparse or kernelized"),
                                 llvm::cl::init("dense")};
+  Option<int64_t> block{*this, "block",
+                        llvm::cl::desc("sparse: tokens per block"),
+                        llvm::cl::init(128)};
+  Option<int64_t> local{*this, "local",
+                        llvm::cl::desc("sparse: blocks always kept, from the "
+                                       "query's own backwards"),
+                        llvm::cl::init(1)};
+  Option<int64_t> adjacent{
+      *this, "adjacent",
+      llvm::cl::desc("sparse: blocks always kept before the local ones"),
+      llvm::cl::init(1)};
+  Option<int64_t> sink{*this, "sink",
+                       llvm::cl::desc("sparse: first blocks always kept"),
+                       llvm::cl::init(1)};
+  Option<int64_t> topK{*this, "top-k",
+                       llvm::cl::desc("sparse: blocks chosen per query block"),
+                       llvm::cl::init(0)};
+  Option<double> topP{*this, "top-p",
+                      llvm::cl::desc("sparse: estimated mass to keep"),
+                      llvm::cl::init(0)};
+  Option<std::string> estimate{
+      *this, "estimate",
+      llvm::cl::desc("sparse: mean_key, antidiagonal or vertical_slash"),
+      llvm::cl::init("mean_key")};
+  Option<int64_t> randomFeatures{*this, "random-features",
+                                 llvm::cl::desc("kernelized: random features"),
+                                 llvm::cl::init(256)};
+  Option<uint64_t> seed{*this, "seed",
+                        llvm::cl::desc("kernelized: seed of the features"),
+                        llvm::cl::init(0)};
   Option<bool> fuse{*this, "fuse",
                     llvm::cl::desc("join operations (off: one kernel for every "
                                    "operation of the input)"),

@@ -13,9 +13,10 @@ void compiler::buildLmPipeline(OpPassManager &manager,
                                const LmPipelineOptions &options) {
   manager.addPass(createVerifyInput());
   manager.addPass(createChooseArithmetic({options.arithmetic}));
-  ChooseAttentionOptions attention;
-  attention.kind = options.attention;
-  manager.addPass(createChooseAttention(attention));
+  manager.addPass(createChooseAttention(
+      {options.attention, options.block, options.local, options.adjacent,
+       options.sink, options.topK, options.topP, options.estimate,
+       options.randomFeatures, options.seed}));
   manager.addPass(createCanonicalizerPass());
   if (options.fuse) {
     manager.addPass(createFuseRopeAppend());
