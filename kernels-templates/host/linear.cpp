@@ -27,10 +27,14 @@ using namespace stele;
 
 namespace {
 
+// A tile's sums, weights and one unit of x fill the 32 or 16 registers; with 16
+// a tile goes over its panels one after the other.
 #ifdef __AVX512F__
 constexpr int kRowTile = 12;
+constexpr int kPanelsAtOnce = 2;
 #else
-constexpr int kRowTile = 3;
+constexpr int kRowTile = STELE_BF16 ? 4 : 6;
+constexpr int kPanelsAtOnce = 1;
 #endif
 constexpr int kPanelTile = 2;
 constexpr int64_t kBlockRows = 96;
@@ -94,13 +98,12 @@ STELE_INLINE void Finish(const Operands& op, int64_t row, int64_t column,
   StoreFirst(op.out + at, sum, n);
 }
 
-// R rows from `row` on times P panels from `panel` on.
-template <int R, int P>
-STELE_INLINE void Tile(const Operands& op, const uint32_t* packed, int64_t row,
-                       int64_t panel) {
-  V16 sum[R][P] = {};
+// sum[r][p] = row r times panel p, for R rows and P panels.
+template <int R, int P, int Stride>
+STELE_INLINE void Multiply(const uint32_t* packed, const uint32_t* b,
+                           V16 (*sum)[Stride]) {
   const int64_t steps = Steps(), stride = RowStride();
-  const uint32_t* b = op.weight + panel * steps * kLanes;
+  V16 total[R][P] = {};
   for (int64_t step = 0; step < steps; ++step) {
     U16 weight[P];
 #pragma unroll
@@ -110,9 +113,25 @@ STELE_INLINE void Tile(const Operands& op, const uint32_t* packed, int64_t row,
     for (int r = 0; r < R; ++r) {
       const U16 a = SplatUnit(packed[r * stride + step]);
 #pragma unroll
-      for (int p = 0; p < P; ++p) sum[r][p] = Madd(sum[r][p], a, weight[p]);
+      for (int p = 0; p < P; ++p) total[r][p] = Madd(total[r][p], a, weight[p]);
     }
   }
+#pragma unroll
+  for (int r = 0; r < R; ++r)
+#pragma unroll
+    for (int p = 0; p < P; ++p) sum[r][p] = total[r][p];
+}
+
+// R rows from `row` on times P panels from `panel` on.
+template <int R, int P>
+STELE_INLINE void Tile(const Operands& op, const uint32_t* packed, int64_t row,
+                       int64_t panel) {
+  constexpr int kAtOnce = P < kPanelsAtOnce ? P : kPanelsAtOnce;
+  V16 sum[R][P];
+#pragma unroll
+  for (int p = 0; p < P; p += kAtOnce)
+    Multiply<R, kAtOnce, P>(packed, op.weight + (panel + p) * Steps() * kLanes,
+                            reinterpret_cast<V16(*)[P]>(&sum[0][p]));
 #pragma unroll
   for (int r = 0; r < R; ++r) {
     if (stele_glu) {
