@@ -48,8 +48,9 @@ class Session {
       std::function<void(uint64_t position, std::span<const float> logits)>;
   void OnEveryLogits(LogitsRow row) { every_logits_ = std::move(row); }
 
-  // Makes coming steps leave this session out. From any thread.
+  // Makes coming steps leave this session out, until Resume. From any thread.
   void Cancel() { cancelled_ = true; }
+  void Resume() { cancelled_ = false; }
   bool cancelled() const { return cancelled_; }
 
   // Forgets the tokens behind the first `tokens`, processed or not.

@@ -1,0 +1,312 @@
+// The public API, through the shared library: statuses and messages, sessions
+// that share steps, eight threads on one engine, and allocations that fail.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <new>
+#include <thread>
+
+#include "stele/stele.hpp"
+#include "toy_artifact.h"
+
+namespace {
+
+// How many more allocations of this thread succeed; below 0: all.
+thread_local long allocations_left = -1;
+
+} // namespace
+
+// Replaces the library's too: it takes operator new from the program.
+void *operator new(size_t size) {
+  if (allocations_left == 0)
+    throw std::bad_alloc();
+  if (allocations_left > 0)
+    --allocations_left;
+  if (void *p = std::malloc(size ? size : 1))
+    return p;
+  throw std::bad_alloc();
+}
+void operator delete(void *p) noexcept { std::free(p); }
+void operator delete(void *p, size_t) noexcept { std::free(p); }
+
+namespace {
+
+using stele::Options;
+using testing::HasSubstr;
+
+constexpr uint32_t kVocabulary = 17;
+
+class Api : public testing::Test {
+protected:
+  static void SetUpTestSuite() {
+    path_ = testing::TempDir() + std::to_string(getpid()) + "api.stele";
+    ASSERT_TRUE(stele::test::WriteToyArtifact(path_));
+  }
+  static void TearDownTestSuite() { unlink(path_.c_str()); }
+
+  static stele_engine_options Sessions(uint32_t count) {
+    auto options = Options<stele_engine_options>();
+    options.max_sessions = count;
+    options.session_tokens = 48;
+    return options;
+  }
+
+  static std::vector<int32_t> Prompt(int seed) {
+    std::vector<int32_t> tokens;
+    for (int i = 0; i < 3 + seed; ++i)
+      tokens.push_back((seed * 5 + i * 7) % static_cast<int>(kVocabulary));
+    return tokens;
+  }
+
+  // A sampled answer, which depends on every bit of the logits.
+  static std::vector<int32_t> Answer(stele::Engine &engine, int seed) {
+    stele::Session session(engine);
+    session.Feed(Prompt(seed));
+    auto sampling = Options<stele_sampling>();
+    sampling.temperature = 2;
+    sampling.seed = static_cast<uint64_t>(seed);
+    auto options = Options<stele_generate_options>();
+    options.max_tokens = 20;
+    options.sampling = &sampling;
+    options.ignore_eos = 1;
+    std::vector<int32_t> tokens;
+    const auto reason = session.Generate(
+        [&](int32_t token, std::string_view) {
+          tokens.push_back(token);
+          return true;
+        },
+        options);
+    EXPECT_EQ(reason, STELE_FINISH_LENGTH);
+    return tokens;
+  }
+
+  static std::string path_;
+};
+
+std::string Api::path_;
+
+TEST_F(Api, Versions) {
+  EXPECT_EQ(stele_abi_version(), STELE_ABI_VERSION);
+  EXPECT_STREQ(stele_version(), "0.1.0");
+}
+
+TEST_F(Api, ErrorsHaveMessages) {
+  stele_model *model = nullptr;
+  EXPECT_EQ(stele_model_open("/nonexistent.stele", nullptr, &model),
+            STELE_NOT_FOUND);
+  EXPECT_THAT(stele_last_error(), HasSubstr("'/nonexistent.stele'"));
+  EXPECT_EQ(model, nullptr);
+  EXPECT_EQ(stele_model_open(nullptr, nullptr, &model), STELE_INVALID_ARGUMENT);
+  stele_model_options options = {}; // struct_size is missing
+  EXPECT_EQ(stele_model_open(path_.c_str(), &options, &model),
+            STELE_INVALID_ARGUMENT);
+  EXPECT_THAT(stele_last_error(), HasSubstr("struct_size is 0"));
+  options.struct_size = sizeof options;
+  options.device = "abacus";
+  EXPECT_EQ(stele_model_open(path_.c_str(), &options, &model),
+            STELE_UNSUPPORTED);
+  EXPECT_THROW(stele::Model("/nonexistent.stele"), stele::Error);
+}
+
+TEST_F(Api, NullIsRefusedEverywhere) {
+  EXPECT_EQ(stele_engine_create(nullptr, nullptr, nullptr),
+            STELE_INVALID_ARGUMENT);
+  EXPECT_EQ(stele_engine_step(nullptr, nullptr), STELE_INVALID_ARGUMENT);
+  EXPECT_EQ(stele_session_create(nullptr, 0, nullptr), STELE_INVALID_ARGUMENT);
+  EXPECT_EQ(stele_session_feed(nullptr, nullptr, 0), STELE_INVALID_ARGUMENT);
+  EXPECT_EQ(stele_session_logits(nullptr, nullptr, 0), STELE_INVALID_ARGUMENT);
+  EXPECT_EQ(stele_session_generate(nullptr, nullptr, nullptr, nullptr, nullptr),
+            STELE_INVALID_ARGUMENT);
+  EXPECT_EQ(stele_tokenize(nullptr, "", 0, nullptr, 0, nullptr),
+            STELE_INVALID_ARGUMENT);
+  stele_session_cancel(nullptr);
+  stele_session_destroy(nullptr);
+  stele_engine_destroy(nullptr);
+  stele_model_close(nullptr);
+}
+
+TEST_F(Api, InfoFillsWhatTheCallerKnows) {
+  stele::Model model(path_);
+  EXPECT_EQ(model.info().vocabulary, kVocabulary);
+  EXPECT_EQ(model.info().context, 64u);
+  EXPECT_FALSE(model.info().has_tokenizer);
+  stele_model_info older = {};
+  older.struct_size = offsetof(stele_model_info, context);
+  older.context = 99;
+  ASSERT_EQ(stele_model_get_info(model.get(), &older), STELE_OK);
+  EXPECT_EQ(older.vocabulary, kVocabulary);
+  EXPECT_EQ(older.context, 99u);
+  size_t count = 0;
+  EXPECT_EQ(stele_tokenize(model.get(), "x", 1, nullptr, 0, &count),
+            STELE_FAILED_PRECONDITION);
+  EXPECT_THAT(stele_last_error(), HasSubstr("no tokenizer"));
+}
+
+TEST_F(Api, StepsServeAllSessions) {
+  stele::Model model(path_);
+  stele::Engine engine(model, Sessions(2));
+  stele::Session first(engine), second(engine);
+  first.Feed({1, 2, 3});
+  second.Feed({4});
+  std::vector<float> early(kVocabulary);
+  EXPECT_EQ(stele_session_logits(first.get(), early.data(), early.size()),
+            STELE_FAILED_PRECONDITION);
+  const auto report = engine.Step();
+  EXPECT_EQ(report.tokens, 4u);
+  EXPECT_EQ(report.sequences, 2u);
+  EXPECT_EQ(first.pending(), 0u);
+  EXPECT_EQ(first.Logits(kVocabulary).size(), kVocabulary);
+  EXPECT_THROW(first.Logits(5), stele::Error);
+  EXPECT_EQ(engine.Step().tokens, 0u);
+}
+
+TEST_F(Api, AdmissionIsByPlannedMemory) {
+  stele::Model model(path_);
+  stele::Engine engine(model, Sessions(1));
+  uint64_t planned = 0;
+  EXPECT_THAT(stele_engine_memory_plan(engine.get(), &planned),
+              HasSubstr("KV pages"));
+  EXPECT_GT(planned, 0u);
+  stele::Session session(engine);
+  stele_session *other = nullptr;
+  EXPECT_EQ(stele_session_create(engine.get(), 0, &other),
+            STELE_RESOURCE_EXHAUSTED);
+  EXPECT_EQ(other, nullptr);
+}
+
+TEST_F(Api, ObjectsMayEndInAnyOrder) {
+  auto model = std::make_unique<stele::Model>(path_);
+  auto engine = std::make_unique<stele::Engine>(*model, Sessions(1));
+  stele::Session session(*engine);
+  model.reset();
+  engine.reset();
+}
+
+TEST_F(Api, GenerateNeedsATokenToStartFrom) {
+  stele::Model model(path_);
+  stele::Engine engine(model, Sessions(1));
+  stele::Session session(engine);
+  EXPECT_THROW(session.Generate([](auto...) { return true; }), stele::Error);
+}
+
+TEST_F(Api, TheCallbackAndCancelEndAnAnswer) {
+  stele::Model model(path_);
+  stele::Engine engine(model, Sessions(1));
+  stele::Session session(engine);
+  session.Feed({5, 3});
+  auto options = Options<stele_generate_options>();
+  options.ignore_eos = 1;
+  int seen = 0;
+  EXPECT_EQ(session.Generate([&](auto...) { return ++seen < 3; }, options),
+            STELE_FINISH_CALLBACK);
+  EXPECT_EQ(seen, 3);
+  EXPECT_EQ(session.Generate(
+                [&](auto...) {
+                  session.Cancel(); // no lock is held
+                  return true;
+                },
+                options),
+            STELE_FINISH_CANCELLED);
+  session.Resume();
+  options.max_tokens = 2;
+  EXPECT_EQ(session.Generate([](auto...) { return true; }, options),
+            STELE_FINISH_LENGTH);
+}
+
+TEST_F(Api, EightThreadsGetTheAnswersThatOneGets) {
+  constexpr int kThreads = 8;
+  stele::Model model(path_);
+  std::vector<std::vector<int32_t>> alone;
+  for (int i = 0; i < kThreads; ++i) {
+    stele::Engine engine(model, Sessions(1));
+    alone.push_back(Answer(engine, i));
+  }
+  stele::Engine engine(model, Sessions(kThreads));
+  std::vector<std::vector<int32_t>> together(kThreads);
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kThreads; ++i)
+    threads.emplace_back([&, i] { together[i] = Answer(engine, i); });
+  for (std::thread &thread : threads)
+    thread.join();
+  EXPECT_EQ(together, alone);
+}
+
+TEST_F(Api, ThreadsMayCancelEachOther) {
+  stele::Model model(path_);
+  stele::Engine engine(model, Sessions(2));
+  stele::Session first(engine), second(engine);
+  std::atomic<bool> started{false};
+  std::thread canceller([&] {
+    while (!started)
+      std::this_thread::yield();
+    first.Cancel();
+  });
+  first.Feed({1});
+  second.Feed({2});
+  auto options = Options<stele_generate_options>();
+  options.ignore_eos = 1;
+  const auto reason = first.Generate(
+      [&](auto...) {
+        started = true;
+        return true;
+      },
+      options);
+  canceller.join();
+  EXPECT_TRUE(reason == STELE_FINISH_CANCELLED ||
+              reason == STELE_FINISH_LENGTH);
+  options.max_tokens = 3;
+  EXPECT_EQ(second.Generate([](auto...) { return true; }, options),
+            STELE_FINISH_LENGTH);
+}
+
+TEST_F(Api, TheLogGoesToTheCallback) {
+  stele_set_log(
+      STELE_LOG_INFO, [](void *, stele_log_level, const char *) {}, nullptr);
+  stele_set_log(STELE_LOG_WARNING, nullptr, nullptr);
+}
+
+// Robustness fault 13: allocation N fails, for every N, until all succeed.
+TEST_F(Api, FailedAllocationsAreStatuses) {
+  long tries = 0;
+  for (bool done = false; !done; ++tries) {
+    stele_model *model = nullptr;
+    stele_engine *engine = nullptr;
+    stele_session *session = nullptr;
+    const auto model_options = [] {
+      auto options = Options<stele_model_options>();
+      options.threads = 1;
+      return options;
+    }();
+    const auto engine_options = Sessions(1);
+    auto generate = Options<stele_generate_options>();
+    generate.max_tokens = 2;
+    const int32_t token = 1;
+    allocations_left = tries;
+    stele_status status =
+        stele_model_open(path_.c_str(), &model_options, &model);
+    if (status == STELE_OK)
+      status = stele_engine_create(model, &engine_options, &engine);
+    if (status == STELE_OK)
+      status = stele_session_create(engine, 0, &session);
+    if (status == STELE_OK)
+      status = stele_session_feed(session, &token, 1);
+    if (status == STELE_OK)
+      status =
+          stele_session_generate(session, &generate, nullptr, nullptr, nullptr);
+    done = status == STELE_OK;
+    allocations_left = -1;
+    EXPECT_TRUE(done || status == STELE_RESOURCE_EXHAUSTED)
+        << "allocation " << tries << ": " << status << " "
+        << stele_last_error();
+    stele_session_destroy(session);
+    stele_engine_destroy(engine);
+    stele_model_close(model);
+    ASSERT_LT(tries, 100000);
+  }
+  std::printf("%ld allocations failed one by one\n", tries - 1);
+}
+
+} // namespace
