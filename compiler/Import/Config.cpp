@@ -309,16 +309,21 @@ static void readActivation(Fields &fields, ModelConfig &config) {
                 name);
 }
 
+// A family whose class has no such field must not contradict what it does.
 static void readBiases(Fields &fields, ModelConfig &config) {
   llvm::StringRef family = config.architecture;
-  if (family == "llama" || family == "qwen3")
+  config.qkNorm = family == "qwen3";
+  if (family == "llama" || family == "qwen3") {
     config.attentionBias = config.outputBias =
         fields.boolean("attention_bias", false);
-  if (family == "qwen2")
-    config.attentionBias = true;
+  } else {
+    config.attentionBias = family == "qwen2";
+    fields.mustBe("attention_bias", config.attentionBias);
+  }
   if (family == "llama")
     config.mlpBias = fields.boolean("mlp_bias", false);
-  config.qkNorm = family == "qwen3";
+  else
+    fields.mustBe("mlp_bias", false);
 }
 
 // layer_types, one name per layer; returns false when it is absent.

@@ -245,7 +245,13 @@ TEST(Config, RefusesUnknownFieldsByName) {
   EXPECT_EQ(error(R"({"attn_logit_softcapping": 50.0})"),
             unknownField("attn_logit_softcapping"));
   EXPECT_EQ(error(R"({"mlp_bias": true})", qwen3()),
-            unknownField("mlp_bias", "qwen3"));
+            "config.json: mlp_bias is true; only false is supported");
+  EXPECT_EQ(error(R"({"attention_bias": false, "mlp_bias": false})", mistral()),
+            "none");
+  EXPECT_EQ(error(R"({"attention_bias": false})", qwen2()),
+            "config.json: attention_bias is false; only true is supported");
+  EXPECT_EQ(error(R"({"clip_qkv": 8})", qwen3()),
+            unknownField("clip_qkv", "qwen3"));
   EXPECT_EQ(error(R"({"hidden_act": "relu2"})"),
             "config.json: hidden_act 'relu2' is not supported; silu, gelu, "
             "gelu_new and gelu_pytorch_tanh are");
