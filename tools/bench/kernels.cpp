@@ -262,6 +262,38 @@ void Attention(benchmark::State& state, const Machine& machine, bool bf16,
            "GFLOP/s");
 }
 
+void KvAppend(benchmark::State& state, const Machine& machine, bool bf16,
+              int tokens) {
+  KernelInstance instance;
+  instance.templateName = bf16 ? "kv_append_bf16" : "kv_append_f32";
+  instance.ints = {{"kv_heads", kKvHeads},
+                   {"head_dim", kHeadDim},
+                   {"block", kBlock},
+                   {"key_offset", kHeads * kHeadDim},
+                   {"key_stride", kQkv},
+                   {"value_offset", (kHeads + kKvHeads) * kHeadDim},
+                   {"value_stride", kQkv},
+                   {"rotary", 1},
+                   {"rotary_dims", kHeadDim},
+                   {"norm", 0}};
+  instance.floats = {{"eps", 0}};
+  Kernel kernel(instance, machine.target, machine.pool.get());
+  Sequence batch(tokens, 0);
+  const size_t page = 2 * size_t(kBlock) * kHeadDim * (bf16 ? 2 : 4);
+  std::vector<uint16_t> cache(batch.table.size() * page / 2);
+  std::vector<float> qkv(size_t(tokens) * kQkv, 0.1f);
+  std::vector<float> rotary(size_t(tokens) * kHeadDim, 0.5f);
+  double best = 1e9;
+  for (auto _ : state) {
+    const double seconds = kernel.Run(
+        {qkv.data(), qkv.data(), rotary.data(), cache.data()}, batch.view);
+    state.SetIterationTime(seconds);
+    best = std::min(best, seconds);
+  }
+  Report(state, best, double(tokens) * 2 * kKvHeads * kHeadDim * sizeof(float),
+         machine.limits.read_gbs, "GB/s");
+}
+
 template <typename Function>
 void Register(const std::string& name, Function function) {
   benchmark::RegisterBenchmark(name.c_str(), function)
@@ -279,6 +311,10 @@ void RegisterAll(const Machine& machine) {
                  [&machine, &shape, bf16, rows](benchmark::State& state) {
                    Linear(state, machine, shape, bf16, rows);
                  });
+    Register("kv_append/" + type + "512",
+             [&machine, bf16](benchmark::State& state) {
+               KvAppend(state, machine, bf16, 512);
+             });
     for (auto [tokens, past] : {std::pair{512, 0}, {512, 7680}, {1, 8191}})
       Register("attention/" + type + std::to_string(tokens) + "_after_" +
                    std::to_string(past),
