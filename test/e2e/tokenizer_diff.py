@@ -16,7 +16,8 @@ import harness
 import mixed_text
 
 KINDS = harness.DATA / "tokenizers"
-BEGINS = {"llama2", "mistral"}
+# Where real checkpoints of the kind say it here too, not in tokenizer.json alone.
+TOKENIZER_CONFIG = {"llama2": {"add_bos_token": True, "bos_token": "<s>"}}
 CONFIG = {
     "architectures": ["LlamaForCausalLM"], "model_type": "llama",
     "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1,
@@ -46,8 +47,8 @@ def model_around(kind, folder):
     (folder / "tokenizer.json").write_text(text, encoding="utf-8")
     size = tokenizers.Tokenizer.from_str(text).get_vocab_size()
     (folder / "config.json").write_text(json.dumps({**CONFIG, "vocab_size": size}))
-    (folder / "tokenizer_config.json").write_text(
-        json.dumps({"add_bos_token": kind in BEGINS}))
+    config = TOKENIZER_CONFIG.get(kind, {})
+    (folder / "tokenizer_config.json").write_text(json.dumps(config))
     layer = "model.layers.0."
     shapes = {"model.embed_tokens.weight": [size, 8], "model.norm.weight": [8],
               f"{layer}input_layernorm.weight": [8],
