@@ -89,6 +89,12 @@ static llvm::Error readSources(TensorOp tensor,
                          "from?",
                          checkpoint.path(), source.getSource(),
                          tensor.getSymName());
+      if (info->rowWidth() != columns)
+        return makeError("{0}: tensor {1} has shape {2}, @{3} takes rows of "
+                         "{4} elements from it",
+                         checkpoint.path(), source.getSource(),
+                         checkpoint::describeShape(info->shape),
+                         tensor.getSymName(), columns);
       int64_t skip = source.getFirstRow() - first;
       if (llvm::Error error = checkpoint.readRows(
               *info, from + skip, to + skip, out + (from - begin) * columns))

@@ -183,6 +183,9 @@ TEST_F(SmallFolder, FindsTensorsByName) {
             "none");
   EXPECT_EQ(row[0], 3);
   EXPECT_EQ(row[1], 4);
+  EXPECT_EQ(errorOf(checkpoint->readRows(*checkpoint->find("a"), 1, 3, row)),
+            folder.path("model.safetensors") +
+                ": tensor 'a' has 2 rows, rows 1 to 3 were asked for");
 }
 
 TEST_F(SmallFolder, Case32_NotFiniteWeights) {
