@@ -65,7 +65,17 @@ struct LmPipelineOptions : mlir::PassPipelineOptions<LmPipelineOptions> {
       *this, "features", llvm::cl::desc("CPU features beyond the ISA level")};
 };
 
-/// From an imported module to one whose operations carry their kernels.
+/// The three phases of the lm passes: what the module is to compute, in few
+/// operations, by which kernels.
+void buildInputPipeline(mlir::OpPassManager &manager,
+                        const LmPipelineOptions &options);
+void buildFusionPipeline(mlir::OpPassManager &manager,
+                         const LmPipelineOptions &options);
+void buildSelectionPipeline(mlir::OpPassManager &manager,
+                            const LmPipelineOptions &options);
+
+/// All three: from an imported module to one whose operations carry their
+/// kernels.
 void buildLmPipeline(mlir::OpPassManager &manager,
                      const LmPipelineOptions &options);
 

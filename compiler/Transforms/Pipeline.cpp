@@ -9,8 +9,8 @@
 using namespace mlir;
 using namespace stele;
 
-void compiler::buildLmPipeline(OpPassManager &manager,
-                               const LmPipelineOptions &options) {
+void compiler::buildInputPipeline(OpPassManager &manager,
+                                  const LmPipelineOptions &options) {
   manager.addPass(createVerifyInput());
   manager.addPass(createChooseArithmetic({options.arithmetic}));
   manager.addPass(createChooseAttention(
@@ -18,6 +18,10 @@ void compiler::buildLmPipeline(OpPassManager &manager,
        options.sink, options.topK, options.topP, options.estimate,
        options.randomFeatures, options.seed}));
   manager.addPass(createCanonicalizerPass());
+}
+
+void compiler::buildFusionPipeline(OpPassManager &manager,
+                                   const LmPipelineOptions &options) {
   if (options.fuse) {
     manager.addPass(createFuseRopeAppend());
     manager.addPass(createFuseLinears());
@@ -26,10 +30,21 @@ void compiler::buildLmPipeline(OpPassManager &manager,
   }
   manager.addPass(createPrepareFeatures());
   manager.addPass(createPreparePositions());
+}
+
+void compiler::buildSelectionPipeline(OpPassManager &manager,
+                                      const LmPipelineOptions &options) {
   SelectKernelsOptions kernels;
   kernels.isa = options.isa;
   llvm::append_range(kernels.features, options.features);
   manager.addPass(createSelectKernels(kernels));
+}
+
+void compiler::buildLmPipeline(OpPassManager &manager,
+                               const LmPipelineOptions &options) {
+  buildInputPipeline(manager, options);
+  buildFusionPipeline(manager, options);
+  buildSelectionPipeline(manager, options);
 }
 
 void compiler::registerLmPasses() {

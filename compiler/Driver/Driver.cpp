@@ -1,0 +1,535 @@
+// The phases of a compile (Driver.h), one method each way: into a module, from
+// phase to phase, out to disk.
+
+#include "stele/compiler/Driver/Driver.h"
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/Verifier.h"
+#include "mlir/Parser/Parser.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Support/Timing.h"
+#include "stele/compiler/Conversion/Passes.h"
+#include "stele/compiler/Driver/ArtifactWriter.h"
+#include "stele/compiler/Driver/Diagnostics.h"
+#include "stele/compiler/Driver/FlatBuffer.h"
+#include "stele/compiler/Driver/Segments.h"
+#include "stele/compiler/Import/Errors.h"
+#include "stele/compiler/Import/Gguf.h"
+#include "stele/compiler/Import/Tokenizer.h"
+#include "stele/compiler/Schedule/Passes.h"
+#include "stele/compiler/Targets/Targets.h"
+#include "stele/compiler/Transforms/Passes.h"
+#include "stele/dialects/Lm/LmOps.h"
+#include "stele/dialects/Plan/PlanOps.h"
+#include "stele/models/Families.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/Process.h"
+#include "llvm/Support/SourceMgr.h"
+#include "llvm/Support/ToolOutputFile.h"
+#include <chrono>
+
+using namespace mlir;
+using namespace stele;
+using namespace stele::compiler;
+using namespace stele::plan_ir;
+using checkpoint::Checkpoint;
+using checkpoint::makeError;
+
+//===----------------------------------------------------------------------===//
+// Phases
+//===----------------------------------------------------------------------===//
+
+static constexpr StringLiteral phaseNameList[] = {
+    "import", "lm", "fused", "selected", "plan", "assigned", "artifact"};
+
+StringRef compiler::phaseName(Phase phase) {
+  return phaseNameList[static_cast<size_t>(phase)];
+}
+
+std::optional<Phase> compiler::parsePhase(StringRef name) {
+  for (auto [index, known] : llvm::enumerate(phaseNameList))
+    if (known == name)
+      return static_cast<Phase>(index);
+  return std::nullopt;
+}
+
+std::string compiler::phaseNames() {
+  return llvm::join(ArrayRef(phaseNameList), ", ");
+}
+
+// What a module remembers between phases, so that its .mlir alone goes on.
+static constexpr StringLiteral phaseAttr = "stele.phase";
+static constexpr StringLiteral checkpointAttr = "stele.checkpoint";
+static constexpr StringLiteral targetAttr = "stele.target";
+static constexpr StringLiteral weightsAttr = "stele.weights";
+
+//===----------------------------------------------------------------------===//
+// What users see
+//===----------------------------------------------------------------------===//
+
+/// "1.5 GiB"
+static std::string showBytes(uint64_t bytes) {
+  static constexpr const char *units[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
+  double value = bytes;
+  int unit = 0;
+  for (; value >= 1024 && unit < 4; ++unit)
+    value /= 1024;
+  return llvm::formatv(unit == 0 ? "{0:f0} {1}" : "{0:f1} {1}", value,
+                       units[unit]);
+}
+
+/// "134.5 M"
+static std::string showCount(int64_t count) {
+  if (count >= 1'000'000'000)
+    return llvm::formatv("{0:f2} B", count / 1e9);
+  if (count >= 1'000'000)
+    return llvm::formatv("{0:f1} M", count / 1e6);
+  return std::to_string(count);
+}
+
+/// Where reproducers go: never beside the output.
+static std::string reproducerPath(Phase phase) {
+  SmallString<128> folder;
+  if (auto cache = llvm::sys::Process::GetEnv("STELE_CACHE"))
+    folder = *cache;
+  else if (llvm::sys::path::cache_directory(folder))
+    llvm::sys::path::append(folder, "stele");
+  llvm::sys::path::append(folder, "reproducers");
+  if (llvm::sys::fs::create_directories(folder))
+    llvm::sys::path::system_temp_directory(/*erasedOnReboot=*/true, folder);
+  llvm::sys::path::append(folder,
+                          llvm::formatv("{0}-{1}.mlir", phaseName(phase),
+                                        llvm::sys::Process::getProcessId()));
+  return folder.str().str();
+}
+
+namespace {
+
+class Compilation {
+public:
+  Compilation(const CompileOptions &options, llvm::raw_ostream &progress)
+      : options(options), progress(progress) {
+    timing.setEnabled(options.timePhases);
+    timing.setDisplayMode(DefaultTimingManager::DisplayMode::List);
+    rootTiming = timing.getRootScope();
+  }
+
+  llvm::Error run();
+
+private:
+  bool isModule() const { return StringRef(options.input).ends_with(".mlir"); }
+  llvm::Error load();
+  llvm::Error importCheckpoint();
+  llvm::Error parseModule();
+  llvm::Error remember();
+
+  llvm::Error runPhase(Phase phase);
+  llvm::Error buildPasses(PassManager &manager, Phase phase);
+  std::string summary(Phase phase);
+  llvm::Error dump(Phase phase);
+  llvm::Error writeModule();
+
+  llvm::Error writeAll();
+  llvm::Error openCheckpoint();
+  llvm::Error addTokenizer();
+
+  void report(StringRef what, const llvm::Twine &details);
+
+  const CompileOptions &options;
+  llvm::raw_ostream &progress;
+  MLIRContext context{MLIRContext::Threading::DISABLED};
+  std::unique_ptr<Checkpoint> source;
+  OwningOpRef<ModuleOp> module;
+  Phase reached = Phase::Import;
+  std::string targetName, weights;
+  std::vector<char> code;
+  std::vector<uint8_t> tokenizer;
+  DefaultTimingManager timing;
+  TimingScope rootTiming;
+  std::chrono::steady_clock::time_point start =
+      std::chrono::steady_clock::now();
+};
+
+} // namespace
+
+/// One line: what took how long since the last line, and what came of it.
+void Compilation::report(StringRef what, const llvm::Twine &details) {
+  auto now = std::chrono::steady_clock::now();
+  double seconds = std::chrono::duration<double>(now - start).count();
+  start = now;
+  progress << llvm::formatv("{0,-10}{1,6:f2} s  {2}\n", what, seconds,
+                            details.str());
+}
+
+//===----------------------------------------------------------------------===//
+// Into a module
+//===----------------------------------------------------------------------===//
+
+static std::string textAttr(ModuleOp module, StringRef name) {
+  auto attr = module->getAttrOfType<StringAttr>(name);
+  return attr ? attr.str() : "";
+}
+
+llvm::Error Compilation::importCheckpoint() {
+  llvm::Expected<std::unique_ptr<Checkpoint>> opened =
+      Checkpoint::open(options.input);
+  if (!opened)
+    return opened.takeError();
+  source = std::move(*opened);
+  for (const std::string &note : source->config().notes)
+    progress << "note: " << note << "\n";
+  models::BuildOptions build;
+  build.context = options.context;
+  llvm::Expected<OwningOpRef<ModuleOp>> built =
+      models::buildModule(context, *source, build);
+  if (!built)
+    return built.takeError();
+  module = std::move(*built);
+  return llvm::Error::success();
+}
+
+llvm::Error Compilation::parseModule() {
+  if (options.context)
+    return makeError("{0}: --context is for checkpoints; an .mlir has its own "
+                     "in lm.model",
+                     options.input);
+  FirstError errors(context);
+  module = parseSourceFile<ModuleOp>(options.input, &context);
+  if (!module)
+    return errors.take(options.input + ": cannot be read as .mlir");
+  std::string name = textAttr(*module, phaseAttr);
+  if (name.empty())
+    return llvm::Error::success();
+  std::optional<Phase> phase = parsePhase(name);
+  if (!phase || *phase == Phase::Artifact)
+    return makeError("{0}: {1} is \"{2}\"; it must be one of {3}",
+                     options.input, phaseAttr, name, phaseNames());
+  reached = *phase;
+  return llvm::Error::success();
+}
+
+/// Settles what options and module say together, and has the module keep it.
+llvm::Error Compilation::remember() {
+  auto settle = [&](StringRef name, StringRef given, StringRef otherwise) {
+    std::string before = textAttr(*module, name);
+    std::string value = !given.empty()    ? given.str()
+                        : !before.empty() ? before
+                                          : otherwise.str();
+    module.get()->setAttr(name, StringAttr::get(&context, value));
+    return value;
+  };
+  llvm::Expected<Target> target =
+      findTarget(settle(targetAttr, options.target, "host"));
+  if (!target)
+    return target.takeError();
+  // "host" is this machine's; the module must mean the same elsewhere.
+  targetName = textAttr(*module, targetAttr);
+  if (targetName == "host")
+    targetName = target->name;
+  module.get()->setAttr(targetAttr, StringAttr::get(&context, targetName));
+  weights = settle(weightsAttr, options.weights, "inline");
+
+  SmallString<128> path(isModule() ? options.checkpoint : options.input);
+  if (!path.empty())
+    if (std::error_code code = llvm::sys::fs::make_absolute(path))
+      return makeError("{0}: {1}", path, code.message());
+  settle(checkpointAttr, path, "");
+  return llvm::Error::success();
+}
+
+llvm::Error Compilation::load() {
+  context.loadDialect<func::FuncDialect, lm::LmDialect, PlanDialect>();
+  if (llvm::Error error = isModule() ? parseModule() : importCheckpoint())
+    return error;
+  if (llvm::Error error = remember())
+    return error;
+  report(phaseName(reached), summary(reached));
+  return dump(reached);
+}
+
+//===----------------------------------------------------------------------===//
+// From phase to phase
+//===----------------------------------------------------------------------===//
+
+llvm::Error Compilation::buildPasses(PassManager &manager, Phase phase) {
+  llvm::Expected<Target> target = findTarget(targetName);
+  if (!target)
+    return target.takeError();
+  LmPipelineOptions lm;
+  lm.arithmetic =
+      options.activations == "auto" ? target->arithmetic : options.activations;
+  lm.fuse = options.fuse;
+  lm.isa = target->isa;
+  for (const std::string &feature : target->features)
+    lm.features.push_back(feature);
+  switch (phase) {
+  case Phase::Lm:
+    buildInputPipeline(manager, lm);
+    break;
+  case Phase::Fused:
+    buildFusionPipeline(manager, lm);
+    break;
+  case Phase::Selected:
+    buildSelectionPipeline(manager, lm);
+    break;
+  case Phase::Plan: {
+    std::string storage = weights;
+    if (storage == "external")
+      storage +=
+          ":" + llvm::sys::path::filename(options.output).str() + ".weights";
+    ConvertLmToPlanOptions plan;
+    plan.target = targetName;
+    plan.weights = storage;
+    manager.addPass(createConvertLmToPlan(plan));
+    break;
+  }
+  case Phase::Assigned:
+    manager.addPass(createAssignBuffers());
+    break;
+  case Phase::Import:
+  case Phase::Artifact:
+    llvm_unreachable("no passes lead there");
+  }
+  return llvm::Error::success();
+}
+
+llvm::Error Compilation::runPhase(Phase phase) {
+  FirstError errors(context);
+  PassManager manager(&context);
+  manager.enableCrashReproducerGeneration(reproducerPath(phase));
+  TimingScope scope = rootTiming.nest(phaseName(phase));
+  manager.enableTiming(scope);
+  if (llvm::Error error = buildPasses(manager, phase))
+    return error;
+  if (failed(manager.run(*module)))
+    return errors.take(phaseName(phase).str() + ": a pass failed");
+  reached = phase;
+  module.get()->setAttr(phaseAttr, StringAttr::get(&context, phaseName(phase)));
+  report(phaseName(phase), summary(phase));
+  return dump(phase);
+}
+
+template <typename OpT> static int64_t countOps(ModuleOp module) {
+  int64_t count = 0;
+  module.walk([&](OpT) { ++count; });
+  return count;
+}
+
+/// What a phase's line says about its module.
+std::string Compilation::summary(Phase phase) {
+  if (phase >= Phase::Assigned) {
+    std::string text;
+    for (auto function : module->getOps<FunctionOp>())
+      text += llvm::formatv("{0}{1}: {2} of activations",
+                            text.empty() ? "" : ", ", function.getSymName(),
+                            showBytes(function.getArena().value_or(0)));
+    return text;
+  }
+  if (phase == Phase::Plan)
+    return llvm::formatv(
+        "{0} kernels, {1} launches, {2} tensors", countOps<EntryOp>(*module),
+        countOps<LaunchOp>(*module), countOps<TensorOp>(*module));
+  auto model =
+      module.get()->getAttrOfType<lm::ModelAttr>(lm::LmDialect::modelAttrName);
+  std::string parameters =
+      model ? showCount(model.getParameters()) + " parameters, " : "";
+  return llvm::formatv("{0}{1} operations, {2} weights", parameters,
+                       countOps<lm::KernelOpInterface>(*module),
+                       countOps<lm::WeightOp>(*module));
+}
+
+/// Writes a file of the dump folder.
+static llvm::Error writeFile(StringRef path, StringRef bytes) {
+  std::error_code code;
+  llvm::ToolOutputFile file(path, code, llvm::sys::fs::OF_None);
+  if (!code) {
+    file.os() << bytes;
+    file.os().flush();
+    code = file.os().error();
+    file.os().clear_error();
+  }
+  if (code)
+    return makeError("cannot write {0}: {1}", path, code.message());
+  file.keep();
+  return llvm::Error::success();
+}
+
+static std::string print(ModuleOp module) {
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  module.print(stream);
+  stream << "\n";
+  return text;
+}
+
+llvm::Error Compilation::dump(Phase phase) {
+  if (options.dumpDir.empty())
+    return llvm::Error::success();
+  if (std::error_code code = llvm::sys::fs::create_directories(options.dumpDir))
+    return makeError("cannot make the folder {0}: {1}", options.dumpDir,
+                     code.message());
+  std::string path =
+      llvm::formatv("{0}/{1}-{2}.mlir", options.dumpDir,
+                    static_cast<int>(phase) + 1, phaseName(phase));
+  return writeFile(path, print(*module));
+}
+
+llvm::Error Compilation::writeModule() {
+  if (!options.output.empty())
+    return writeFile(options.output, print(*module));
+  llvm::outs() << print(*module);
+  return llvm::Error::success();
+}
+
+//===----------------------------------------------------------------------===//
+// Out to disk
+//===----------------------------------------------------------------------===//
+
+/// For an .mlir input that needs bytes of its checkpoint.
+llvm::Error Compilation::openCheckpoint() {
+  std::string path = textAttr(*module, checkpointAttr);
+  if (source || path.empty())
+    return llvm::Error::success();
+  llvm::Expected<std::unique_ptr<Checkpoint>> opened = Checkpoint::open(path);
+  if (!opened)
+    return opened.takeError();
+  source = std::move(*opened);
+  return llvm::Error::success();
+}
+
+static bool hasTokenizer(const Checkpoint &source) {
+  if (const checkpoint::GgufFile *gguf = source.gguf())
+    return gguf->find("tokenizer.ggml.model");
+  if (source.folder().empty())
+    return false;
+  for (StringRef name : {"tokenizer.json", "tokenizer.model", "tekken.json"}) {
+    SmallString<128> path(source.folder());
+    llvm::sys::path::append(path, name);
+    if (llvm::sys::fs::exists(path))
+      return true;
+  }
+  return false;
+}
+
+llvm::Error Compilation::addTokenizer() {
+  if (!source || !hasTokenizer(*source)) {
+    progress << "note: no tokenizer is there; the artifact takes token ids "
+                "only\n";
+    return llvm::Error::success();
+  }
+  llvm::Expected<std::vector<uint8_t>> bytes =
+      checkpoint::importTokenizer(*source);
+  if (!bytes)
+    return bytes.takeError();
+  tokenizer = std::move(*bytes);
+  SmallVector<Attribute> targets;
+  for (auto target : module->getOps<TargetOp>())
+    targets.push_back(FlatSymbolRefAttr::get(target.getSymNameAttr()));
+  OpBuilder builder(&context);
+  builder.setInsertionPointAfter(*module->getOps<SegmentOp>().begin());
+  SegmentOp::create(
+      builder, module->getLoc(), builder.getStringAttr("tokenizer"),
+      SegmentKindAttr::get(&context, SegmentKind::Tokenizer),
+      StorageAttr::get(&context, Storage::Inline),
+      builder.getArrayAttr(targets), /*file=*/nullptr,
+      /*seed=*/nullptr, builder.getI64IntegerAttr(tokenizer.size()),
+      /*offset=*/nullptr, /*xxh3=*/nullptr, builder.getI64IntegerAttr(0));
+  report("tokenizer", showBytes(tokenizer.size()));
+  return llvm::Error::success();
+}
+
+template <typename T> static SegmentBytes bytesOf(const std::vector<T> &bytes) {
+  return {bytes.size(), [&bytes](llvm::raw_ostream &out) {
+            out.write(reinterpret_cast<const char *>(bytes.data()),
+                      bytes.size());
+            return llvm::Error::success();
+          }};
+}
+
+llvm::Error Compilation::writeAll() {
+  if (llvm::Error error = openCheckpoint())
+    return error;
+  if (llvm::Error error = addTokenizer())
+    return error;
+  for (auto executable : module->getOps<ExecutableOp>()) {
+    llvm::Expected<std::vector<char>> image = compileExecutable(executable);
+    if (!image)
+      return image.takeError();
+    code = std::move(*image);
+    report("code", showBytes(code.size()) + " for " + executable.getTarget());
+  }
+  if (!options.dumpDir.empty())
+    if (llvm::Error error = writeFile(options.dumpDir + "/kernels.so",
+                                      {code.data(), code.size()}))
+      return error;
+  if (llvm::Error error = dump(Phase::Artifact))
+    return error;
+
+  FirstError errors(context);
+  if (failed(verify(*module)) || failed(verifyExportable(*module)))
+    return errors.take("the plan is not valid");
+
+  std::vector<SegmentOp> inlined;
+  std::vector<SegmentBytes> bytes;
+  for (auto segment : module->getOps<SegmentOp>()) {
+    if (segment.getStorage() == Storage::Synthetic)
+      continue;
+    inlined.push_back(segment);
+    switch (segment.getKind()) {
+    case SegmentKind::Executable:
+      bytes.push_back(bytesOf(code));
+      break;
+    case SegmentKind::Tokenizer:
+      bytes.push_back(bytesOf(tokenizer));
+      break;
+    case SegmentKind::Weights:
+      if (!source)
+        return makeError("{0}: says no checkpoint to take weights from; name "
+                         "it with --checkpoint",
+                         options.input);
+      bytes.push_back(makeWeights(segment, *source));
+      break;
+    case SegmentKind::Calibration:
+      return makeError("segment @{0}: this compiler cannot write calibration",
+                       segment.getSymName());
+    }
+  }
+  auto serialise = [&](ArrayRef<PlacedSegment> placed) {
+    IntegerType unsigned64 =
+        IntegerType::get(&context, 64, IntegerType::Unsigned);
+    for (auto [op, place] : llvm::zip_equal(inlined, placed)) {
+      SegmentOp segment = op;
+      segment.setOffset(place.offset);
+      segment.setXxh3Attr(IntegerAttr::get(unsigned64, place.xxh3));
+    }
+    return exportPlan(*module);
+  };
+  llvm::Expected<uint64_t> size =
+      writeArtifact(options.output, bytes, serialise);
+  if (!size)
+    return size.takeError();
+  report("artifact", showBytes(*size) + " in " + options.output);
+  return llvm::Error::success();
+}
+
+llvm::Error Compilation::run() {
+  if (llvm::Error error = load())
+    return error;
+  if (reached > options.stopAfter)
+    return makeError("{0}: is of phase {1}, after {2} that --compile-to asks "
+                     "for",
+                     options.input, phaseName(reached),
+                     phaseName(options.stopAfter));
+  while (reached < options.stopAfter && reached < Phase::Assigned)
+    if (llvm::Error error =
+            runPhase(static_cast<Phase>(static_cast<int>(reached) + 1)))
+      return error;
+  return options.stopAfter == Phase::Artifact ? writeAll() : writeModule();
+}
+
+llvm::Error compiler::compile(const CompileOptions &options,
+                              llvm::raw_ostream &progress) {
+  return Compilation(options, progress).run();
+}

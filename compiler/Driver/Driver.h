@@ -1,0 +1,57 @@
+// The whole compile as a library: stele-compile and the tests call it.
+//
+// A compile is a row of phases. Each takes a module and leaves one that can be
+// written as .mlir, looked at, edited, and given back to go on from there; the
+// last leaves the artifact.
+#ifndef STELE_COMPILER_DRIVER_DRIVER_H
+#define STELE_COMPILER_DRIVER_DRIVER_H
+
+#include "llvm/ADT/StringRef.h"
+#include "llvm/Support/Error.h"
+#include "llvm/Support/raw_ostream.h"
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace stele::compiler {
+
+enum class Phase {
+  Import,   // the checkpoint as lm operations, f32, unfused
+  Lm,       // checked; arithmetic and kind of attention chosen
+  Fused,    // operations joined, positions prepared
+  Selected, // every operation with its kernel, every weight with its layout
+  Plan,     // launches and tensors of the target
+  Assigned, // buffers with their places
+  Artifact, // code, weights and tokenizer written
+};
+
+llvm::StringRef phaseName(Phase phase);
+std::optional<Phase> parsePhase(llvm::StringRef name);
+/// "import, lm, ..." for messages and --help.
+std::string phaseNames();
+
+struct CompileOptions {
+  /// Checkpoint folder, .gguf, config.json, or the .mlir of a phase.
+  std::string input;
+  /// The artifact; with `stopAfter` before it the .mlir, empty for stdout.
+  std::string output;
+  Phase stopAfter = Phase::Artifact;
+  /// Where an .mlir input's weights are; empty: where it says.
+  std::string checkpoint;
+  /// Empty: what an .mlir input says, or host.
+  std::string target;
+  std::string activations = "auto"; // auto, f32, bf16
+  std::string weights;     // inline (also when empty), external, synthetic:SEED
+  int64_t context = 0;     // 0: what the checkpoint says
+  bool fuse = true;        // off: one kernel for every imported operation
+  std::string dumpDir;     // empty: dump nothing
+  bool timePhases = false; // time of every pass
+};
+
+/// Runs the phases. Progress (sizes and times, a line each) goes to `progress`;
+/// nothing is left at the output when it fails.
+llvm::Error compile(const CompileOptions &options, llvm::raw_ostream &progress);
+
+} // namespace stele::compiler
+
+#endif // STELE_COMPILER_DRIVER_DRIVER_H

@@ -1,0 +1,132 @@
+// stele-compile: the command line of the compiler. Flags become CompileOptions,
+// an error becomes one line and exit code 1; `stele compile` runs this program.
+
+#include "stele/compiler/Driver/Driver.h"
+#include "stele/compiler/Targets/Targets.h"
+#include "llvm/ADT/StringExtras.h"
+#include "llvm/Support/InitLLVM.h"
+#include "llvm/Support/Signals.h"
+#include <CLI/CLI.hpp>
+#include <unistd.h>
+
+using namespace stele;
+
+static constexpr int exitFailed = 1, exitUsage = 2, exitInterrupted = 130;
+
+static constexpr const char *usage =
+    "usage: stele compile CHECKPOINT -o OUT.stele [flags]";
+
+/// Token counts: 32K is 32 * 1024, 1M is 1024 * 1024.
+static std::string parseTokens(std::string &text) {
+  llvm::StringRef digits = text;
+  uint64_t scale = digits.consume_back_insensitive("K")   ? 1024
+                   : digits.consume_back_insensitive("M") ? 1024 * 1024
+                                                          : 1;
+  uint64_t value;
+  if (digits.getAsInteger(10, value) || value == 0 ||
+      value > (uint64_t(1) << 31) / scale)
+    return "'" + text + "' is not a count of tokens (8192, 32K, 1M)";
+  text = std::to_string(value * scale);
+  return "";
+}
+
+static std::string checkWeights(const std::string &text) {
+  llvm::StringRef seed = text;
+  uint64_t value;
+  if (text == "inline" || text == "external" ||
+      (seed.consume_front("synthetic:") && !seed.getAsInteger(10, value)))
+    return "";
+  return "'" + text + "' is not inline, external or synthetic:SEED";
+}
+
+static void addFlags(CLI::App &app, compiler::CompileOptions &options,
+                     std::string &stopAfter) {
+  app.add_option("checkpoint", options.input,
+                 "Hugging Face folder, .gguf, config.json alone with synthetic "
+                 "weights, or the .mlir of any phase")
+      ->required()
+      ->type_name("CHECKPOINT");
+  app.add_option("-o,--output", options.output,
+                 "the artifact; with --compile-to the .mlir (default: stdout)")
+      ->type_name("FILE");
+  app.add_option("--target", options.target,
+                 "host, " + llvm::join(compiler::targetNames(), ", ") +
+                     ", or a description file (default: host)")
+      ->type_name("NAME");
+  app.add_option("--activations", options.activations,
+                 "arithmetic of the linears: auto, f32 (parity with the "
+                 "reference) or bf16 (default: auto, the target's)")
+      ->check(CLI::IsMember({"auto", "f32", "bf16"}))
+      ->type_name("TYPE");
+  app.add_option("--quant", "auto or none; weights keep the type of the "
+                            "arithmetic")
+      ->check(CLI::IsMember({"auto", "none"}))
+      ->type_name("KIND");
+  app.add_option("--attention", "auto or dense")
+      ->check(CLI::IsMember({"auto", "dense"}))
+      ->type_name("KIND");
+  app.add_option("--context", options.context,
+                 "longest context planned for (default: the checkpoint's)")
+      ->transform(CLI::Validator(parseTokens, "TOKENS"))
+      ->type_name("TOKENS");
+  app.add_option("--weights", options.weights,
+                 "inline, external (a file beside the artifact) or "
+                 "synthetic:SEED (default: inline)")
+      ->check(checkWeights)
+      ->type_name("WHERE");
+  app.add_option("--checkpoint", options.checkpoint,
+                 "for an .mlir: where its weights are (default: where it says)")
+      ->type_name("PATH");
+  app.add_option("--compile-to", stopAfter,
+                 "stop after a phase: " + compiler::phaseNames())
+      ->check([](const std::string &name) {
+        return compiler::parsePhase(name)
+                   ? std::string()
+                   : "'" + name + "' is none of " + compiler::phaseNames();
+      })
+      ->type_name("PHASE");
+  app.add_option("--dump-dir", options.dumpDir,
+                 "write the module after each phase there, and the code")
+      ->type_name("DIR");
+  app.add_flag("--time-phases", options.timePhases,
+               "print the time of every pass");
+  app.add_flag("!--no-fuse", options.fuse,
+               "one kernel for every operation of the model, to compare with");
+}
+
+/// The line and exit code that a wrong command gets.
+static int refuseUsage(llvm::StringRef why) {
+  llvm::errs() << "error: " << why << "\n" << usage << "\n";
+  return exitUsage;
+}
+
+int main(int argc, char **argv) {
+  llvm::InitLLVM init(argc, argv);
+  // LLVM's handler removes temporary files before it calls this.
+  llvm::sys::SetInterruptFunction([] { _exit(exitInterrupted); });
+
+  compiler::CompileOptions options;
+  std::string stopAfter;
+  CLI::App app("Compiles a checkpoint into an artifact.\n"
+               "Example: stele compile SmolLM2-135M-Instruct -o smollm2.stele",
+               "stele compile");
+  addFlags(app, options, stopAfter);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::CallForHelp &) {
+    llvm::outs() << app.help();
+    return 0;
+  } catch (const CLI::ParseError &error) {
+    return refuseUsage(error.what());
+  }
+  if (!stopAfter.empty())
+    options.stopAfter = *compiler::parsePhase(stopAfter);
+  if (options.output.empty() && options.stopAfter == compiler::Phase::Artifact)
+    return refuseUsage("-o is missing: where to write the artifact");
+
+  if (llvm::Error error = compiler::compile(options, llvm::errs())) {
+    llvm::errs() << "error: " << llvm::toString(std::move(error)) << "\n";
+    return exitFailed;
+  }
+  return 0;
+}
