@@ -114,13 +114,13 @@ class Scorer {
 
   Status ChooseWindow() {
     context_ = flags_.context ? flags_.context : model_->info().context();
-    context_ = std::min<uint64_t>(context_, tokens_.size());
     stride_ = flags_.stride ? flags_.stride : context_;
     if (context_ < 2 || stride_ > context_)
       return InvalidArgument("--context " + std::to_string(context_) +
                              " and --stride " + std::to_string(stride_) +
                              ": a window needs two tokens, and strides beyond "
                              "it would leave tokens out");
+    context_ = std::min<uint64_t>(context_, tokens_.size());
     return OkStatus();
   }
 
@@ -157,6 +157,7 @@ class Scorer {
   // Scores tokens [score, end) of the window [begin, end).
   Status Window(uint64_t begin, uint64_t end, uint64_t score) {
     begin_ = begin;
+    end_ = end;
     score_ = score;
     const auto window = std::span(tokens_).subspan(begin, end - begin);
     STELE_RETURN_IF_ERROR(Restart(session_.get(), window));
@@ -183,7 +184,7 @@ class Scorer {
     const std::vector<float>* reference =
         reference_ ? &reference_rows_[next_reference_++] : nullptr;
     const uint64_t target = begin_ + position + 1;
-    if (target < score_ || target >= tokens_.size()) return;
+    if (target < score_ || target >= end_) return;
     const int32_t token = tokens_[target];
     const double sum = LogSum(row);
     ++scores_.tokens;
@@ -212,7 +213,8 @@ class Scorer {
   std::unique_ptr<Session> session_, reference_session_;
   std::vector<std::vector<float>> reference_rows_;  // of the last step
   size_t next_reference_ = 0;
-  uint64_t begin_ = 0, score_ = 0;
+  // The window, and its first token that is scored.
+  uint64_t begin_ = 0, end_ = 0, score_ = 0;
   Scores scores_;
 };
 
