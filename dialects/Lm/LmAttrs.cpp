@@ -109,6 +109,9 @@ void LmDialect::registerAttributes() {
       >();
 }
 
+/// Bound of what may be large; sums and small multiples of it do not overflow.
+static constexpr int64_t kMaxExtent = int64_t(1) << 40;
+
 using EmitError = function_ref<InFlightDiagnostic()>;
 
 //===----------------------------------------------------------------------===//
@@ -185,8 +188,8 @@ LogicalResult RopeAttr::verify(EmitError emitError, Real theta, int64_t dims,
   if (!(theta >= 1))
     return emitError() << "theta must be at least 1, got " << double(theta)
                        << " (C1)";
-  if (dims <= 0 || dims % 2 != 0)
-    return emitError() << "dims must be positive and even, got " << dims
+  if (dims < 2 || dims > 65536 || dims % 2 != 0)
+    return emitError() << "dims must be even and in 2..65536, got " << dims
                        << " (C2)";
   if (scaling && !isa<LinearScalingAttr, Llama3ScalingAttr, YarnScalingAttr,
                       FactorScalingAttr>(scaling))
@@ -229,8 +232,8 @@ LogicalResult BlockSparsityAttr::verify(EmitError emitError, int64_t block,
 LogicalResult FeatureMapAttr::verify(EmitError emitError, FeatureMapKind kind,
                                      int64_t features, bool orthogonal,
                                      uint64_t seed) {
-  if (features <= 0)
-    return emitError() << "features must be positive, got " << features
+  if (features < 1 || features > 65536)
+    return emitError() << "features must be in 1..65536, got " << features
                        << " (C1)";
   return success();
 }
@@ -245,8 +248,8 @@ LogicalResult SegmentAttr::verify(EmitError emitError, StringRef name,
   if (name.empty() || source.empty())
     return emitError() << "a segment needs a name and a source, got \"" << name
                        << "\" and \"" << source << "\" (C1)";
-  if (rows <= 0 || firstRow < 0)
-    return emitError() << "rows must be positive and first_row not negative, "
+  if (rows < 1 || rows > kMaxExtent || firstRow < 0 || firstRow > kMaxExtent)
+    return emitError() << "rows must be in 1..2^40 and first_row in 0..2^40, "
                           "got "
                        << rows << " and " << firstRow << " (C2)";
   return success();
@@ -318,18 +321,20 @@ LogicalResult ModelAttr::verify(EmitError emitError, StringRef architecture,
                                 int64_t slidingWindow, SamplingAttr sampling) {
   if (architecture.empty())
     return emitError() << "architecture must not be empty (C1)";
-  std::pair<StringRef, int64_t> sizes[] = {{"vocab", vocab},
-                                           {"hidden", hidden},
-                                           {"layers", layers},
-                                           {"heads", heads},
-                                           {"kv_heads", kvHeads},
-                                           {"head_dim", headDim},
-                                           {"context_length", contextLength},
-                                           {"trained_context", trainedContext}};
-  for (auto [what, size] : sizes)
-    if (size <= 0)
-      return emitError() << what << " must be positive, got " << size
-                         << " (C2)";
+  constexpr int64_t kMaxSize = std::numeric_limits<int32_t>::max();
+  std::tuple<StringRef, int64_t, int64_t> sizes[] = {
+      {"vocab", vocab, kMaxSize},
+      {"hidden", hidden, kMaxSize},
+      {"layers", layers, kMaxSize},
+      {"heads", heads, kMaxSize},
+      {"kv_heads", kvHeads, kMaxSize},
+      {"head_dim", headDim, kMaxSize},
+      {"context_length", contextLength, kMaxExtent},
+      {"trained_context", trainedContext, kMaxExtent}};
+  for (auto [what, size, most] : sizes)
+    if (size < 1 || size > most)
+      return emitError() << what << " must be in 1.." << most << ", got "
+                         << size << " (C2)";
   if (heads % kvHeads != 0)
     return emitError() << "kv_heads must divide heads, got " << kvHeads
                        << " and " << heads << " (C3)";

@@ -158,7 +158,7 @@ def Lm_RopeAttr : Lm_Attr<"Rope", "rope"> {
 
     Constraints:
     * (C1) `theta` is at least 1.
-    * (C2) `dims` is positive and even.
+    * (C2) `dims` is even and in 2..65536.
     * (C3) `scaling` is absent, `#lm.linear`, `#lm.llama3`, `#lm.yarn` or
       `#lm.factors`.
     * (C4) `#lm.factors` has dims / 2 values.
@@ -232,7 +232,7 @@ def Lm_FeatureMapAttr : Lm_Attr<"FeatureMap", "feature_map"> {
     unless the operation names a weight.
 
     Constraints:
-    * (C1) `features` is positive.
+    * (C1) `features` is in 1..65536.
 
     Example: `#lm.feature_map<favor_plus, features = 256, orthogonal = true,
     seed = 0>`
@@ -260,7 +260,7 @@ def Lm_SegmentAttr : Lm_Attr<"Segment", "segment"> {
 
     Constraints:
     * (C1) `name` and `source` are not empty.
-    * (C2) `rows` is positive, `first_row` not negative.
+    * (C2) `rows` is in 1..2^40, `first_row` in 0..2^40.
 
     Example: `#lm.segment<name = "q",
     source = "model.layers.0.self_attn.q_proj.weight", rows = 576>`
@@ -372,8 +372,8 @@ def Lm_ModelAttr : Lm_Attr<"Model", "model"> {
 
     Constraints:
     * (C1) `architecture` is not empty.
-    * (C2) `vocab`, `hidden`, `layers`, `heads`, `kv_heads`, `head_dim`,
-      `context_length` and `trained_context` are positive.
+    * (C2) `vocab`, `hidden`, `layers`, `heads`, `kv_heads` and `head_dim` are in
+      1..2^31-1, `context_length` and `trained_context` in 1..2^40.
     * (C3) `kv_heads` divides `heads`.
     * (C4) `sliding_window` is not negative (0: none in any layer).
     * (C5) every token id in `eos` and `bos` is in [0, `vocab`), `bos` may be -1

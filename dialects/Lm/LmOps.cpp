@@ -126,15 +126,18 @@ static LogicalResult verifyRotary(Operation *op, RopeAttr rope, Value rotary,
   return success();
 }
 
+/// Whether `heads` heads lie inside a buffer from `offset` on. Both are as the
+/// user wrote them: nothing is added or multiplied before it is bounded.
 static LogicalResult verifyColumns(Operation *op, StringRef what, Value buffer,
-                                   int64_t offset, int64_t width,
-                                   StringRef rule) {
-  if (offset >= 0 && width <= columns(buffer) &&
-      offset <= columns(buffer) - width)
+                                   int64_t offset, int64_t heads,
+                                   int64_t headDim, StringRef rule) {
+  int64_t available = columns(buffer);
+  if (offset >= 0 && offset <= available &&
+      heads <= (available - offset) / headDim)
     return success();
-  return op->emitOpError() << what << " takes columns [" << offset << ", "
-                           << offset + width << ") of " << columns(buffer)
-                           << " (" << rule << ")";
+  return op->emitOpError() << what << " takes " << heads << " heads of "
+                           << headDim << " from column " << offset << " of "
+                           << available << " (" << rule << ")";
 }
 
 static LogicalResult verifyLayer(Operation *op, int64_t layer,
@@ -186,8 +189,12 @@ static LogicalResult verifySegments(WeightOp op) {
 
 LogicalResult WeightOp::verify() {
   RankedTensorType type = getTensorType();
-  if (!type.hasStaticShape() || type.getRank() < 1 || type.getRank() > 2)
-    return emitOpError() << "type must be static with 1 or 2 dimensions, got "
+  auto isExtent = [](int64_t size) {
+    return size >= 1 && size <= int64_t(1) << 40; // kDynamic is negative
+  };
+  if (type.getRank() < 1 || type.getRank() > 2 ||
+      !llvm::all_of(type.getShape(), isExtent))
+    return emitOpError() << "type must have 1 or 2 dimensions of 1..2^40, got "
                          << type << " (C1)";
   if (getSegmentsAttr() && getValueAttr())
     return emitOpError() << "segments and value exclude each other (C2)";
@@ -249,21 +256,23 @@ LogicalResult LinearOp::verify() {
 }
 
 LogicalResult LinearOp::verifySymbolUses(SymbolTableCollection &symbols) {
-  int64_t rows = columns(getOutput()) * (getGlu() ? 2 : 1);
   int64_t width = columns(getInput());
   if (failed(verifyWeight(*this, symbols, getWeightAttr(), "weight", "C1",
                           {-1, width})) ||
-      failed(verifyWeight(*this, symbols, getWeightAttr(), "weight", "C2",
-                          {rows, width})) ||
       failed(verifyNormWeight(*this, symbols, "C3", width)))
     return failure();
+  auto weight =
+      symbols.lookupNearestSymbolFrom<WeightOp>(*this, getWeightAttr());
+  int64_t rows = weight.getTensorType().getDimSize(0);
+  if (columns(getOutput()) != (getGlu() ? rows / 2 : rows))
+    return emitOpError() << "output must have " << (getGlu() ? rows / 2 : rows)
+                         << " columns for " << rows << " rows of weight, got "
+                         << columns(getOutput()) << " (C2)";
   if (getBiasAttr() &&
       failed(verifyWeight(*this, symbols, getBiasAttr(), "bias", "C5", {rows})))
     return failure();
   if (!getGlu())
     return success();
-  auto weight =
-      symbols.lookupNearestSymbolFrom<WeightOp>(*this, getWeightAttr());
   SmallVector<SegmentAttr> segments = weight.getSources();
   if (segments.size() != 2 || segments[0].getRows() != segments[1].getRows())
     return emitOpError() << "glu needs a weight of two segments of equal rows, "
@@ -320,12 +329,11 @@ LogicalResult RopeOp::verify() {
 
 LogicalResult KvAppendOp::verify() {
   KvCacheType cache = getCache().getType();
-  int64_t width = cache.getHeads() * cache.getHeadDim();
   if (failed(verifyLayer(*this, getLayer(), cache)) ||
-      failed(
-          verifyColumns(*this, "key", getKey(), getKeyOffset(), width, "C2")) ||
-      failed(verifyColumns(*this, "value", getValue(), getValueOffset(), width,
-                           "C2")) ||
+      failed(verifyColumns(*this, "key", getKey(), getKeyOffset(),
+                           cache.getHeads(), cache.getHeadDim(), "C2")) ||
+      failed(verifyColumns(*this, "value", getValue(), getValueOffset(),
+                           cache.getHeads(), cache.getHeadDim(), "C2")) ||
       failed(verifyNorm(*this, "C3", "C4")))
     return failure();
   return verifyRotary(*this, getRopeAttr(), getRotary(), cache.getHeadDim(),
@@ -352,7 +360,7 @@ template <typename OpT> static LogicalResult verifyQueries(OpT op) {
            << "heads must be a positive multiple of the cache's, got " << heads
            << " and " << cache.getHeads() << " (C2)";
   if (failed(verifyColumns(op, "query", op.getQuery(), op.getQueryOffset(),
-                           heads * cache.getHeadDim(), "C3")))
+                           heads, cache.getHeadDim(), "C3")))
     return failure();
   const APFloat &scale = op.getScale();
   if (!scale.isFinite() || scale.isNegative() || scale.isZero())

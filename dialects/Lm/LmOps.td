@@ -31,7 +31,10 @@ class Lm_WeightedOp<string mnemonic, dag args, list<Trait> traits = []>
 /// A number that may be wrong, hence signed.
 def Lm_Int : TypedSignlessIntegerAttrBase<I64, "int64_t", "integer">;
 
-def Lm_Rows : 2DTensorOf<[F32]>;
+/// Activations: one row for each token (or wanted row), of a known width.
+def Lm_Rows : Type<And<[
+    IsTensorTypePred, CPred<"::stele::lm::isRows($_self)">]>,
+    "rows tensor<?xNxf32> with N of 1..2^31-1", "::mlir::TensorType">;
 def Lm_Tokens : 1DTensorOf<[I32]>;
 
 //===----------------------------------------------------------------------===//
@@ -52,7 +55,7 @@ def Lm_WeightOp : Lm_Op<"weight", [Symbol]> {
     `layout` is how kernels want it packed; stele-select-kernels sets it.
 
     Constraints:
-    * (C1) the type is static and has 1 or 2 dimensions.
+    * (C1) the type is static and has 1 or 2 dimensions of 1..2^40.
     * (C2) not both `segments` and `value`.
     * (C3) the rows of all segments add up to the first dimension.
     * (C4) no two segments have the same name.

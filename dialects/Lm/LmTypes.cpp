@@ -20,14 +20,23 @@ void LmDialect::registerTypes() {
       >();
 }
 
-/// Checks that every named number is positive.
+bool stele::lm::isRows(Type type) {
+  auto rows = dyn_cast<RankedTensorType>(type);
+  return rows && rows.getRank() == 2 && rows.isDynamicDim(0) &&
+         rows.getDimSize(1) > 0 &&
+         rows.getDimSize(1) <= std::numeric_limits<int32_t>::max() &&
+         rows.getElementType().isF32();
+}
+
+/// C1 of every type: counts are positive, and small enough that their products
+/// cannot overflow.
 static LogicalResult
-verifyPositive(function_ref<InFlightDiagnostic()> emitError, StringRef rule,
-               ArrayRef<std::pair<StringRef, int64_t>> values) {
+verifyCounts(function_ref<InFlightDiagnostic()> emitError,
+             ArrayRef<std::pair<StringRef, int64_t>> values) {
   for (auto [name, value] : values)
-    if (value <= 0)
-      return emitError() << name << " must be positive, got " << value << " ("
-                         << rule << ")";
+    if (value < 1 || value > 65536)
+      return emitError() << name << " must be in 1..65536, got " << value
+                         << " (C1)";
   return success();
 }
 
@@ -43,8 +52,8 @@ LogicalResult KvCacheType::verify(function_ref<InFlightDiagnostic()> emitError,
                                   int64_t layers, int64_t heads,
                                   int64_t headDim, int64_t block,
                                   Type elementType) {
-  if (failed(verifyPositive(
-          emitError, "C1",
+  if (failed(verifyCounts(
+          emitError,
           {{"layers", layers}, {"heads", heads}, {"head_dim", headDim}})) ||
       failed(verifyBlock(emitError, block)))
     return failure();
@@ -58,17 +67,16 @@ LogicalResult
 KernelStateType::verify(function_ref<InFlightDiagnostic()> emitError,
                         int64_t layers, int64_t heads, int64_t headDim,
                         int64_t features) {
-  return verifyPositive(emitError, "C1",
-                        {{"layers", layers},
-                         {"heads", heads},
-                         {"head_dim", headDim},
-                         {"features", features}});
+  return verifyCounts(emitError, {{"layers", layers},
+                                  {"heads", heads},
+                                  {"head_dim", headDim},
+                                  {"features", features}});
 }
 
 LogicalResult
 SelectionType::verify(function_ref<InFlightDiagnostic()> emitError,
                       int64_t heads, int64_t block) {
-  if (failed(verifyPositive(emitError, "C1", {{"heads", heads}})))
+  if (failed(verifyCounts(emitError, {{"heads", heads}})))
     return failure();
   return verifyBlock(emitError, block);
 }

@@ -16,6 +16,9 @@ inline bool isBlockSize(int64_t block) {
   return block >= 16 && block <= 1024 && (block & (block - 1)) == 0;
 }
 
+/// Whether a type is tensor<?xNxf32>, N small enough to multiply without care.
+bool isRows(mlir::Type type);
+
 } // namespace stele::lm
 
 #endif // STELE_DIALECTS_LM_LMTYPES_H

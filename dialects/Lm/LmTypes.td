@@ -29,7 +29,7 @@ def Lm_KvCacheType : Lm_Type<"KvCache", "kv_cache"> {
     head, keys [block, head_dim] and then values [block, head_dim].
 
     Constraints:
-    * (C1) `layers`, `heads` and `head_dim` are positive.
+    * (C1) `layers`, `heads` and `head_dim` are in 1..65536.
     * (C2) `block` is a power of two in 16..1024.
     * (C3) the element type is f32, f16 or bf16.
 
@@ -53,7 +53,7 @@ def Lm_KernelStateType : Lm_Type<"KernelState", "kernel_state"> {
     paged like the cache.
 
     Constraints:
-    * (C1) every parameter is positive.
+    * (C1) every parameter is in 1..65536.
 
     Example: `!lm.kernel_state<layers = 30, heads = 3, head_dim = 64,
     features = 256>`
@@ -68,7 +68,7 @@ def Lm_SelectionType : Lm_Type<"Selection", "selection"> {
   let summary = "key blocks chosen per query block and KV head";
   let description = [{
     Constraints:
-    * (C1) `heads` is positive.
+    * (C1) `heads` is in 1..65536.
     * (C2) `block` is a power of two in 16..1024.
 
     Example: `!lm.selection<heads = 3, block = 128>`

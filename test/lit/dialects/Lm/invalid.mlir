@@ -3,7 +3,7 @@
 
 //===--- Types
 
-// expected-error@+1 {{layers must be positive, got 0 (C1)}}
+// expected-error@+1 {{layers must be in 1..65536, got 0 (C1)}}
 func.func private @f(!lm.kv_cache<layers = 0, heads = 2, head_dim = 16, block = 128, f32>)
 
 // -----
@@ -18,18 +18,36 @@ func.func private @f(!lm.kv_cache<layers = 1, heads = 2, head_dim = 16, block = 
 
 // -----
 
-// expected-error@+1 {{features must be positive, got -1 (C1)}}
+// expected-error@+1 {{features must be in 1..65536, got -1 (C1)}}
 func.func private @f(!lm.kernel_state<layers = 1, heads = 2, head_dim = 16, features = -1>)
 
 // -----
 
-// expected-error@+1 {{heads must be positive, got 0 (C1)}}
+// expected-error@+1 {{heads must be in 1..65536, got 0 (C1)}}
 func.func private @f(!lm.selection<heads = 0, block = 128>)
 
 // -----
 
 // expected-error@+1 {{block must be a power of two in 16..1024, got 2048 (C2)}}
 func.func private @f(!lm.selection<heads = 2, block = 2048>)
+
+// -----
+
+//===--- Rows
+
+func.func @f(%x: tensor<?x?xf32>) {
+  // expected-error@+1 {{must be rows tensor<?xNxf32> with N of 1..2^31-1, but got 'tensor<?x?xf32>'}}
+  %0 = lm.add %x, %x : tensor<?x?xf32>
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<4x8xf32>) {
+  // expected-error@+1 {{must be rows tensor<?xNxf32> with N of 1..2^31-1, but got 'tensor<4x8xf32>'}}
+  %0 = lm.add %x, %x : tensor<4x8xf32>
+  return
+}
 
 // -----
 
@@ -95,7 +113,7 @@ func.func private @f(!lm.selection<heads = 2, block = 2048>)
 
 // -----
 
-// expected-error@+1 {{dims must be positive and even, got 63 (C2)}}
+// expected-error@+1 {{dims must be even and in 2..65536, got 63 (C2)}}
 "t.t"() {a = #lm.rope<theta = 1.0e+04, dims = 63>} : () -> ()
 
 // -----
@@ -140,7 +158,7 @@ func.func private @f(!lm.selection<heads = 2, block = 2048>)
 
 // -----
 
-// expected-error@+1 {{features must be positive, got 0 (C1)}}
+// expected-error@+1 {{features must be in 1..65536, got 0 (C1)}}
 "t.t"() {a = #lm.feature_map<favor_plus, features = 0, orthogonal = true, seed = 0>} : () -> ()
 
 // -----
@@ -150,7 +168,7 @@ func.func private @f(!lm.selection<heads = 2, block = 2048>)
 
 // -----
 
-// expected-error@+1 {{rows must be positive and first_row not negative, got 0 and 0 (C2)}}
+// expected-error@+1 {{rows must be in 1..2^40 and first_row in 0..2^40, got 0 and 0 (C2)}}
 "t.t"() {a = #lm.segment<name = "q", source = "w", rows = 0>} : () -> ()
 
 // -----
@@ -215,7 +233,7 @@ func.func private @f(!lm.selection<heads = 2, block = 2048>)
 
 // -----
 
-// expected-error@+1 {{hidden must be positive, got 0 (C2)}}
+// expected-error@+1 {{hidden must be in 1..2147483647, got 0 (C2)}}
 "t.t"() {a = #lm.model<architecture = "llama", name = "t", vocab = 100, hidden = 0, layers = 1, heads = 4, kv_heads = 2, head_dim = 16, context_length = 512, trained_context = 512, parameters = 1, eos = [2]>} : () -> ()
 
 // -----
@@ -259,7 +277,7 @@ func.func private @f() attributes {lm.arithmetic = #lm.arithmetic<f32>}
 
 //===--- lm.weight
 
-// expected-error@+1 {{type must be static with 1 or 2 dimensions, got 'tensor<?x4xf32>' (C1)}}
+// expected-error@+1 {{type must have 1 or 2 dimensions of 1..2^40, got 'tensor<?x4xf32>' (C1)}}
 lm.weight @w : tensor<?x4xf32>
 
 // -----
@@ -361,7 +379,7 @@ func.func @f(%x: tensor<?x8xf32>) {
 
 lm.weight @w : tensor<6x8xf32>
 func.func @f(%x: tensor<?x8xf32>) {
-  // expected-error@+1 {{weight @w must have shape [5, 8], got [6, 8] (C2)}}
+  // expected-error@+1 {{output must have 6 columns for 6 rows of weight, got 5 (C2)}}
   %0 = lm.linear %x, @w : tensor<?x8xf32> -> tensor<?x5xf32>
   return
 }
@@ -532,7 +550,7 @@ func.func @f(%x: tensor<?x32xf32>, %b: !lm.batch, %c: !lm.kv_cache<layers = 2, h
 // -----
 
 func.func @f(%x: tensor<?x32xf32>, %b: !lm.batch, %c: !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32>) {
-  // expected-error@+1 {{value takes columns [16, 48) of 32 (C2)}}
+  // expected-error@+1 {{value takes 2 heads of 16 from column 16 of 32 (C2)}}
   %0 = lm.kv_append %x, %x, %c, %b layer 0 value_offset 16 : tensor<?x32xf32>, tensor<?x32xf32>, !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32>
   return
 }
@@ -592,7 +610,7 @@ func.func @f(%q: tensor<?x64xf32>, %b: !lm.batch, %c: !lm.kv_cache<layers = 2, h
 // -----
 
 func.func @f(%q: tensor<?x64xf32>, %b: !lm.batch, %c: !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32>) {
-  // expected-error@+1 {{query takes columns [16, 80) of 64 (C3)}}
+  // expected-error@+1 {{query takes 4 heads of 16 from column 16 of 64 (C3)}}
   %0 = lm.attention %q, %c, %b layer 0 heads 4 scale 0.25 query_offset 16 : tensor<?x64xf32>, !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32> -> tensor<?x64xf32>
   return
 }
@@ -648,6 +666,22 @@ func.func @f(%q: tensor<?x64xf32>, %b: !lm.batch, %c: !lm.kv_cache<layers = 2, h
 
 // -----
 
+func.func @f(%q: tensor<?x64xf32>, %b: !lm.batch, %c: !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32>) {
+  // expected-error@+1 {{query takes 9223372036854775806 heads of 16 from column 0 of 64 (C3)}}
+  %0 = lm.attention %q, %c, %b layer 0 heads 9223372036854775806 scale 0.25 : tensor<?x64xf32>, !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32> -> tensor<?x64xf32>
+  return
+}
+
+// -----
+
+func.func @f(%q: tensor<?x64xf32>, %b: !lm.batch, %c: !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32>) {
+  // expected-error@+1 {{query takes 4 heads of 16 from column 9223372036854775807 of 64 (C3)}}
+  %0 = lm.attention %q, %c, %b layer 0 heads 4 scale 0.25 query_offset 9223372036854775807 : tensor<?x64xf32>, !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32> -> tensor<?x64xf32>
+  return
+}
+
+// -----
+
 //===--- lm.select_blocks
 
 func.func @f(%q: tensor<?x64xf32>, %b: !lm.batch, %c: !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32>) {
@@ -667,7 +701,7 @@ func.func @f(%q: tensor<?x64xf32>, %b: !lm.batch, %c: !lm.kv_cache<layers = 2, h
 // -----
 
 func.func @f(%q: tensor<?x64xf32>, %b: !lm.batch, %c: !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32>) {
-  // expected-error@+1 {{query takes columns [32, 96) of 64 (C3)}}
+  // expected-error@+1 {{query takes 4 heads of 16 from column 32 of 64 (C3)}}
   %0 = lm.select_blocks %q, %c, %b layer 0 heads 4 scale 0.25 <block = 128, local = 1, adjacent = 1, sink = 1, select = top_k(4), estimate = mean_key> query_offset 32 : tensor<?x64xf32>, !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32> -> !lm.selection<heads = 2, block = 128>
   return
 }
@@ -742,7 +776,7 @@ func.func @f(%q: tensor<?x64xf32>, %b: !lm.batch, %c: !lm.kv_cache<layers = 2, h
 // -----
 
 func.func @f(%q: tensor<?x64xf32>, %b: !lm.batch, %c: !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32>) {
-  // expected-error@+1 {{query takes columns [-1, 63) of 64 (C3)}}
+  // expected-error@+1 {{query takes 4 heads of 16 from column -1 of 64 (C3)}}
   %0, %1 = lm.block_sparse_attention %q, %c, %b layer 0 heads 4 scale 0.25 <block = 128, local = 1, adjacent = 1, sink = 1, select = none, estimate = mean_key> query_offset -1 : tensor<?x64xf32>, !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32> -> tensor<?x64xf32>, tensor<?x4xf32>
   return
 }
@@ -840,7 +874,7 @@ func.func @f(%q: tensor<?x64xf32>, %b: !lm.batch, %c: !lm.kv_cache<layers = 2, h
 // -----
 
 func.func @f(%q: tensor<?x64xf32>, %b: !lm.batch, %c: !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32>, %s: !lm.kernel_state<layers = 2, heads = 2, head_dim = 16, features = 32>) {
-  // expected-error@+1 {{query takes columns [0, 96) of 64 (C3)}}
+  // expected-error@+1 {{query takes 6 heads of 16 from column 0 of 64 (C3)}}
   %0, %1, %2 = lm.kernelized_attention %q, %c, %b, %s layer 0 heads 6 scale 0.25 <favor_plus, features = 32, orthogonal = true, seed = 0> : tensor<?x64xf32>, !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32>, !lm.kernel_state<layers = 2, heads = 2, head_dim = 16, features = 32> -> tensor<?x64xf32>, tensor<?x4xf32>
   return
 }
