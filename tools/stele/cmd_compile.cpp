@@ -4,27 +4,14 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
-#include <filesystem>
 #include <string>
 #include <vector>
 
 #include "cli.h"
+#include "process.h"
 #include "verbs.h"
 
 namespace stele::cli {
-namespace {
-
-// stele-compile beside this program, or the bare name for PATH.
-std::string FindCompiler() {
-  std::error_code error;
-  const auto self = std::filesystem::read_symlink("/proc/self/exe", error);
-  const auto beside = self.parent_path() / "stele-compile";
-  if (!error && access(beside.c_str(), X_OK) == 0) return beside.string();
-  return "stele-compile";
-}
-
-}  // namespace
-
 int RunCompile(int argc, char** argv) {
   if (argc == 2 && std::strcmp(argv[1], "--help") == 0) {
     std::printf(
@@ -34,18 +21,17 @@ int RunCompile(int argc, char** argv) {
     std::fflush(stdout);
   }
   const std::string compiler = FindCompiler();
-  std::vector<char*> arguments = {const_cast<char*>(compiler.c_str())};
-  arguments.insert(arguments.end(), argv + 1, argv + argc);
-  arguments.push_back(nullptr);
-  execvp(compiler.c_str(), arguments.data());
-  const int error = errno;
-  if (error == ENOENT)
+  if (compiler.empty())
     return Fail(NotFound(
         "stele-compile is neither beside stele nor on PATH; build it with "
         "`cmake --preset release && ninja -C build stele-compile` (it needs "
         "LLVM 22), or compile on another machine and copy the artifact"));
+  std::vector<char*> arguments = {const_cast<char*>(compiler.c_str())};
+  arguments.insert(arguments.end(), argv + 1, argv + argc);
+  arguments.push_back(nullptr);
+  execv(compiler.c_str(), arguments.data());
   return Fail(
-      Unavailable("cannot start '" + compiler + "': " + std::strerror(error)));
+      Unavailable("cannot start '" + compiler + "': " + std::strerror(errno)));
 }
 
 }  // namespace stele::cli

@@ -17,8 +17,13 @@ namespace {
 constexpr Verb kVerbs[] = {
     {"compile", "Compile a checkpoint into an artifact", RunCompile},
     {"run", "Generate text from a prompt", RunRun},
+    {"chat", "Talk with a model", RunChat},
+    {"inspect", "Show what was compiled and what it will cost", RunInspect},
     {"bench", "Measure tokens per second", RunBench},
     {"perplexity", "Measure how well a model predicts a text", RunPerplexity},
+    {"tokenize", "Turn text into token ids, or back", RunTokenize},
+    {"verify", "Check an artifact and every checksum in it", RunVerify},
+    {"doctor", "Show what this machine offers", RunDoctor},
 };
 
 void PrintUsage(FILE* to) {

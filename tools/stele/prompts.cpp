@@ -19,28 +19,6 @@ using json = nlohmann::ordered_json;
 
 constexpr uint64_t kMaxPromptBytes = 1ull << 30;
 
-Result<std::vector<int32_t>> ParseIds(std::string_view text,
-                                      const std::string& source) {
-  constexpr std::string_view kSeparators = ", \t\r\n";
-  std::vector<int32_t> ids;
-  for (size_t at = 0;;) {
-    at = text.find_first_not_of(kSeparators, at);
-    if (at == std::string_view::npos) break;
-    const size_t end =
-        std::min(text.find_first_of(kSeparators, at), text.size());
-    const std::string_view word = text.substr(at, end - at);
-    int32_t id = 0;
-    const auto [rest, error] =
-        std::from_chars(word.data(), word.data() + word.size(), id);
-    if (error != std::errc() || rest != word.data() + word.size())
-      return InvalidArgument(source + ": '" + Printable(word) +
-                             "' is not a token id");
-    ids.push_back(id);
-    at = end;
-  }
-  return ids;
-}
-
 Result<json> ReadJson(const std::string& path) {
   STELE_ASSIGN_OR_RETURN(const std::string content,
                          ReadFile(path, kMaxPromptBytes));
@@ -242,11 +220,39 @@ std::string PromptFlags::Check(const CLI::App& app) const {
   return "";
 }
 
+Result<std::vector<int32_t>> ParseIds(std::string_view text,
+                                      const std::string& source) {
+  constexpr std::string_view kSeparators = ", \t\r\n";
+  std::vector<int32_t> ids;
+  for (size_t at = 0;;) {
+    at = text.find_first_not_of(kSeparators, at);
+    if (at == std::string_view::npos) break;
+    const size_t end =
+        std::min(text.find_first_of(kSeparators, at), text.size());
+    const std::string_view word = text.substr(at, end - at);
+    int32_t id = 0;
+    const auto [rest, error] =
+        std::from_chars(word.data(), word.data() + word.size(), id);
+    if (error != std::errc() || rest != word.data() + word.size())
+      return InvalidArgument(source + ": '" + Printable(word) +
+                             "' is not a token id");
+    ids.push_back(id);
+    at = end;
+  }
+  return ids;
+}
+
+Result<std::unique_ptr<text::Tokenizer>> LoadTokenizer(
+    const Artifact& artifact) {
+  const auto& segments = *artifact.plan().segments();
+  for (uint32_t i = 0; i < segments.size(); ++i)
+    if (segments.Get(i)->kind() == plan::SegmentKind::Tokenizer)
+      return text::Tokenizer::Load(artifact.segment(i));
+  return std::unique_ptr<text::Tokenizer>();
+}
+
 Result<std::unique_ptr<text::Tokenizer>> LoadTokenizer(const Model& model) {
-  if (model.tokenizer().empty()) return std::unique_ptr<text::Tokenizer>();
-  STELE_ASSIGN_OR_RETURN(auto tokenizer,
-                         text::Tokenizer::Load(model.tokenizer()));
-  return tokenizer;
+  return LoadTokenizer(model.artifact());
 }
 
 Result<text::ChatTemplate> LoadChatTemplate(const text::Tokenizer& tokenizer,

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "stele/runtime/base/status.h"
@@ -44,7 +45,13 @@ struct PromptFlags {
 };
 
 // The artifact's tokenizer; null when it has none.
+Result<std::unique_ptr<text::Tokenizer>> LoadTokenizer(
+    const Artifact& artifact);
 Result<std::unique_ptr<text::Tokenizer>> LoadTokenizer(const Model& model);
+
+// The ids in `text`, between blanks or commas; `source` names it in errors.
+Result<std::vector<int32_t>> ParseIds(std::string_view text,
+                                      const std::string& source);
 
 // The tokenizer's chat template; for a request with tools the one named
 // "tool_use", where there is one.

@@ -5,9 +5,14 @@
 namespace stele::cli {
 
 int RunBench(int argc, char** argv);
+int RunChat(int argc, char** argv);
 int RunCompile(int argc, char** argv);
+int RunDoctor(int argc, char** argv);
+int RunInspect(int argc, char** argv);
 int RunPerplexity(int argc, char** argv);
 int RunRun(int argc, char** argv);
+int RunTokenize(int argc, char** argv);
+int RunVerify(int argc, char** argv);
 
 }  // namespace stele::cli
 

@@ -1,0 +1,449 @@
+// stele inspect: what was compiled and what it will cost, from the plan alone.
+//
+// Nothing is loaded: an artifact can be looked at on a machine that cannot run
+// it.
+#include <algorithm>
+#include <cstdio>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "cli.h"
+#include "prompts.h"
+#include "stele/runtime/base/format.h"
+#include "stele/runtime/base/hash.h"
+#include "stele/schema/artifact_header.h"
+#include "verbs.h"
+
+namespace stele::cli {
+namespace {
+
+using nlohmann::ordered_json;
+
+unsigned long long Ull(uint64_t value) { return value; }
+
+template <typename Vector>
+ordered_json Numbers(const Vector* vector) {
+  ordered_json list = ordered_json::array();
+  if (vector)
+    for (const auto value : *vector) list.push_back(value);
+  return list;
+}
+
+std::string Shape(const flatbuffers::Vector<uint64_t>& shape) {
+  return Numbers(&shape).dump();
+}
+
+// Bytes of all layers' K and V pages for one more token.
+uint64_t BytesPerToken(const plan::KvCache& cache) {
+  return uint64_t{cache.layers()} * cache.kv_heads() * cache.page_bytes() /
+         cache.block_tokens();
+}
+
+// Whole blocks of all layers for the longest context.
+uint64_t BytesAtContext(const plan::KvCache& cache, uint64_t context) {
+  const uint64_t blocks =
+      context / cache.block_tokens() + (context % cache.block_tokens() != 0);
+  return blocks * cache.layers() * cache.kv_heads() * cache.page_bytes();
+}
+
+uint64_t BytesOfTarget(const plan::Plan& plan, uint16_t target) {
+  uint64_t bytes = 0;
+  for (const plan::Segment* segment : *plan.segments()) {
+    const auto& targets = *segment->targets();
+    if (std::find(targets.begin(), targets.end(), target) != targets.end())
+      bytes += segment->length();
+  }
+  return bytes;
+}
+
+// ---- the default: one screen
+
+void PrintModel(const Artifact& artifact) {
+  const plan::Plan& plan = artifact.plan();
+  const plan::ModelInfo& model = *plan.model();
+  std::printf("model       %s, %s, %s arithmetic\n", model.name()->c_str(),
+              model.architecture()->c_str(), model.arithmetic()->c_str());
+  std::printf(
+      "            %llu parameters, %u layers, hidden %u, %u heads, %u KV "
+      "heads "
+      "of %u, vocabulary %u\n",
+      Ull(model.parameters()), model.layers(), model.hidden_size(),
+      model.heads(), model.kv_heads(), model.head_dim(), model.vocab_size());
+  std::printf("context     %llu tokens planned, %llu trained",
+              Ull(model.context()), Ull(model.trained_context()));
+  if (model.sliding_window())
+    std::printf(", sliding window %llu", Ull(model.sliding_window()));
+  std::printf("\nproducer    %s, format %u.%u, SHA-256 %.16s...\n",
+              plan.producer()->c_str(), schema::kFormatMajor,
+              artifact.format_minor(), ToHex(artifact.digest()).c_str());
+}
+
+void PrintTargets(const plan::Plan& plan) {
+  for (uint16_t i = 0; i < plan.targets()->size(); ++i) {
+    const plan::Target& target = *plan.targets()->Get(i);
+    std::string features;
+    for (const auto* feature : *target.features())
+      features += " +" + feature->str();
+    std::printf("target      %s (%s%s), %s\n", target.name()->c_str(),
+                target.isa()->c_str(), features.c_str(),
+                FormatBytes(BytesOfTarget(plan, i)).c_str());
+  }
+}
+
+void PrintSegments(const plan::Plan& plan) {
+  for (const plan::Segment* segment : *plan.segments()) {
+    std::string where = plan::EnumNameStorage(segment->storage());
+    if (segment->storage() == plan::Storage::External)
+      where += " " + segment->external_path()->str();
+    if (segment->storage() == plan::Storage::Synthetic)
+      where += " seed " + std::to_string(segment->seed());
+    std::printf("segment     %s '%s', %s, %s\n",
+                plan::EnumNameSegmentKind(segment->kind()),
+                segment->name()->c_str(),
+                FormatBytes(segment->length()).c_str(), where.c_str());
+  }
+}
+
+void PrintFunctions(const plan::Plan& plan) {
+  for (const plan::Function* function : *plan.functions())
+    std::printf(
+        "function    %s on %s: up to %u tokens of %u sequences, %u ops, arena "
+        "%s\n",
+        function->name()->c_str(),
+        plan.targets()->Get(function->target())->name()->c_str(),
+        function->max_tokens(), function->max_sequences(),
+        function->ops()->size(), FormatBytes(function->arena_bytes()).c_str());
+}
+
+Status PrintText(const Artifact& artifact) {
+  STELE_ASSIGN_OR_RETURN(const auto tokenizer, LoadTokenizer(artifact));
+  if (!tokenizer) {
+    std::printf("tokenizer   none\n");
+    return OkStatus();
+  }
+  std::printf("tokenizer   %u ids, %zu chat templates\n",
+              tokenizer->vocab_size(), tokenizer->chat_templates().size());
+  return OkStatus();
+}
+
+Status PrintOverview(const Artifact& artifact) {
+  PrintModel(artifact);
+  PrintTargets(artifact.plan());
+  PrintSegments(artifact.plan());
+  PrintFunctions(artifact.plan());
+  for (const plan::KvCache* cache : *artifact.plan().kv_caches())
+    std::printf("KV cache    %s: %s, pages of %u tokens, %s a token\n",
+                cache->name()->c_str(), plan::EnumNameDType(cache->dtype()),
+                cache->block_tokens(),
+                FormatBytes(BytesPerToken(*cache)).c_str());
+  return PrintText(artifact);
+}
+
+// ---- --memory
+
+void PrintRow(const std::string& name, uint64_t bytes,
+              const std::string& note) {
+  std::printf("%-28s %12s  %s\n", name.c_str(), FormatBytes(bytes).c_str(),
+              note.c_str());
+}
+
+void PrintMemory(const plan::Plan& plan) {
+  for (const plan::Segment* segment : *plan.segments())
+    PrintRow(segment->name()->str(), segment->length(),
+             segment->storage() == plan::Storage::Synthetic
+                 ? "made up when loaded"
+                 : "mapped");
+  for (const plan::Function* function : *plan.functions()) {
+    PrintRow(function->name()->str() + " arena", function->arena_bytes(),
+             "the largest arena of a target is allocated");
+    PrintRow(function->name()->str() + " scratch", function->scratch_bytes(),
+             "for each worker");
+  }
+  const uint64_t context = plan.model()->context();
+  for (const plan::KvCache* cache : *plan.kv_caches()) {
+    PrintRow(cache->name()->str() + " a token", BytesPerToken(*cache), "");
+    PrintRow(cache->name()->str() + " at full context",
+             BytesAtContext(*cache, context),
+             std::to_string(context) + " tokens of one sequence");
+  }
+}
+
+// ---- --kernels
+
+// How often each entry of an executable is launched, over all functions.
+std::map<std::pair<uint32_t, uint32_t>, uint32_t> CountLaunches(
+    const plan::Plan& plan) {
+  std::map<std::pair<uint32_t, uint32_t>, uint32_t> counts;
+  for (const plan::Function* function : *plan.functions())
+    for (const plan::Op* op : *function->ops())
+      if (const auto* launch = op->body_as_Launch())
+        ++counts[{launch->executable(), launch->entry()}];
+  return counts;
+}
+
+void PrintKernels(const plan::Plan& plan) {
+  auto counts = CountLaunches(plan);
+  std::printf("%-10s %8s %12s  %s\n", "target", "launches", "scratch",
+              "kernel");
+  for (uint32_t i = 0; i < plan.executables()->size(); ++i) {
+    const plan::Executable& code = *plan.executables()->Get(i);
+    const char* target = plan.targets()->Get(code.target())->name()->c_str();
+    for (uint32_t j = 0; j < code.entries()->size(); ++j) {
+      const plan::Entry& entry = *code.entries()->Get(j);
+      std::printf("%-10s %8u %12s  %s\n", target, counts[{i, j}],
+                  FormatBytes(entry.scratch_bytes()).c_str(),
+                  entry.symbol()->c_str());
+    }
+  }
+}
+
+// ---- --plan
+
+std::string NameOf(const plan::Plan& plan, const plan::Function& function,
+                   const plan::Binding& binding) {
+  switch (binding.kind()) {
+    case plan::BindingKind::Buffer:
+      return "%" + function.buffers()->Get(binding.index())->name()->str();
+    case plan::BindingKind::Tensor:
+      return "@" + plan.tensors()->Get(binding.index())->name()->str();
+    case plan::BindingKind::KvCache:
+      return "#" + plan.kv_caches()->Get(binding.index())->name()->str();
+  }
+  return "?";
+}
+
+std::string DescribeLaunch(const plan::Plan& plan,
+                           const plan::Function& function,
+                           const plan::Launch& launch) {
+  const plan::Entry& entry = *plan.executables()
+                                  ->Get(launch.executable())
+                                  ->entries()
+                                  ->Get(launch.entry());
+  std::string text = "launch " + entry.symbol()->str() + "(";
+  for (uint32_t i = 0; i < launch.bindings()->size(); ++i) {
+    const auto access = entry.parameters()->Get(i)->access();
+    text += i ? ", " : "";
+    text += access == plan::Access::Read    ? ""
+            : access == plan::Access::Write ? "out "
+                                            : "inout ";
+    text += NameOf(plan, function, *launch.bindings()->Get(i));
+  }
+  text += ")";
+  if (launch.immediates() && launch.immediates()->size())
+    text += " " + Numbers(launch.immediates()).dump();
+  return text + "  ; " + launch.label()->str();
+}
+
+std::string DescribeOp(const plan::Plan& plan, const plan::Function& function,
+                       const plan::Op& op) {
+  if (const auto* launch = op.body_as_Launch())
+    return DescribeLaunch(plan, function, *launch);
+  if (const auto* copy = op.body_as_Copy())
+    return Format("copy %%%s to %%%s, %llu bytes",
+                  function.buffers()->Get(copy->source())->name()->c_str(),
+                  function.buffers()->Get(copy->destination())->name()->c_str(),
+                  Ull(copy->length()));
+  if (const auto* signal = op.body_as_Signal())
+    return Format("signal %u on stream %u", signal->event(), signal->stream());
+  if (const auto* wait = op.body_as_Wait())
+    return Format("wait %u on stream %u", wait->event(), wait->stream());
+  return plan::EnumNameOpBody(op.body_type());
+}
+
+void PrintFunctionPlan(const plan::Plan& plan, const plan::Function& function) {
+  std::printf(
+      "function %s: %u tokens, %u sequences, %u logit rows, arena %llu "
+      "bytes\n",
+      function.name()->c_str(), function.max_tokens(), function.max_sequences(),
+      function.max_logit_rows(), Ull(function.arena_bytes()));
+  for (const plan::Buffer* buffer : *function.buffers())
+    std::printf("  buffer %%%s: %s [%llu, %llu] at %llu, ops %u to %u%s\n",
+                buffer->name()->c_str(), plan::EnumNameDType(buffer->dtype()),
+                Ull(buffer->max_rows()), Ull(buffer->row_elements()),
+                Ull(buffer->offset()), buffer->first_op(), buffer->last_op(),
+                buffer->role() == plan::BufferRole::Output ? ", output" : "");
+  for (uint32_t i = 0; i < function.ops()->size(); ++i)
+    std::printf("  %4u  %s\n", i,
+                DescribeOp(plan, function, *function.ops()->Get(i)).c_str());
+}
+
+void PrintPlan(const plan::Plan& plan) {
+  for (const plan::Tensor* tensor : *plan.tensors())
+    std::printf("tensor @%s: %s %s %s in '%s' at %llu, %llu bytes\n",
+                tensor->name()->c_str(), plan::EnumNameDType(tensor->dtype()),
+                Shape(*tensor->shape()).c_str(), tensor->layout()->c_str(),
+                plan.segments()->Get(tensor->segment())->name()->c_str(),
+                Ull(tensor->offset()), Ull(tensor->length()));
+  for (const plan::Function* function : *plan.functions())
+    PrintFunctionPlan(plan, *function);
+}
+
+// ---- --json
+
+ordered_json ModelJson(const plan::ModelInfo& model) {
+  return {{"architecture", model.architecture()->str()},
+          {"name", model.name()->str()},
+          {"parameters", model.parameters()},
+          {"vocab_size", model.vocab_size()},
+          {"hidden_size", model.hidden_size()},
+          {"layers", model.layers()},
+          {"heads", model.heads()},
+          {"kv_heads", model.kv_heads()},
+          {"head_dim", model.head_dim()},
+          {"context", model.context()},
+          {"trained_context", model.trained_context()},
+          {"sliding_window", model.sliding_window()},
+          {"arithmetic", model.arithmetic()->str()},
+          {"eos_ids", Numbers(model.eos_ids())}};
+}
+
+ordered_json TargetJson(const plan::Plan& plan, uint16_t index) {
+  const plan::Target& target = *plan.targets()->Get(index);
+  ordered_json features = ordered_json::array();
+  for (const auto* feature : *target.features())
+    features.push_back(feature->str());
+  return {{"name", target.name()->str()},
+          {"isa", target.isa()->str()},
+          {"features", features},
+          {"bytes", BytesOfTarget(plan, index)}};
+}
+
+ordered_json SegmentJson(const plan::Segment& segment) {
+  return {{"name", segment.name()->str()},
+          {"kind", plan::EnumNameSegmentKind(segment.kind())},
+          {"storage", plan::EnumNameStorage(segment.storage())},
+          {"offset", segment.offset()},
+          {"length", segment.length()},
+          {"xxh3", Format("%016llx", Ull(segment.xxh3()))},
+          {"targets", Numbers(segment.targets())},
+          {"device", segment.device()}};
+}
+
+ordered_json TensorJson(const plan::Tensor& tensor) {
+  return {{"name", tensor.name()->str()},
+          {"dtype", plan::EnumNameDType(tensor.dtype())},
+          {"shape", Numbers(tensor.shape())},
+          {"layout", tensor.layout()->str()},
+          {"segment", tensor.segment()},
+          {"offset", tensor.offset()},
+          {"length", tensor.length()}};
+}
+
+ordered_json CacheJson(const plan::KvCache& cache, uint64_t context) {
+  return {{"name", cache.name()->str()},
+          {"layers", cache.layers()},
+          {"kv_heads", cache.kv_heads()},
+          {"head_dim", cache.head_dim()},
+          {"block_tokens", cache.block_tokens()},
+          {"dtype", plan::EnumNameDType(cache.dtype())},
+          {"page_bytes", cache.page_bytes()},
+          {"bytes_per_token", BytesPerToken(cache)},
+          {"bytes_at_context", BytesAtContext(cache, context)}};
+}
+
+ordered_json KernelsJson(const plan::Plan& plan) {
+  auto counts = CountLaunches(plan);
+  ordered_json kernels = ordered_json::array();
+  for (uint32_t i = 0; i < plan.executables()->size(); ++i) {
+    const plan::Executable& code = *plan.executables()->Get(i);
+    for (uint32_t j = 0; j < code.entries()->size(); ++j) {
+      const plan::Entry& entry = *code.entries()->Get(j);
+      kernels.push_back({{"symbol", entry.symbol()->str()},
+                         {"executable", code.name()->str()},
+                         {"target", code.target()},
+                         {"launches", counts[{i, j}]},
+                         {"scratch_bytes", entry.scratch_bytes()}});
+    }
+  }
+  return kernels;
+}
+
+ordered_json FunctionJson(const plan::Plan& plan,
+                          const plan::Function& function) {
+  ordered_json ops = ordered_json::array();
+  for (const plan::Op* op : *function.ops())
+    ops.push_back(DescribeOp(plan, function, *op));
+  ordered_json buffers = ordered_json::array();
+  for (const plan::Buffer* buffer : *function.buffers())
+    buffers.push_back({{"name", buffer->name()->str()},
+                       {"dtype", plan::EnumNameDType(buffer->dtype())},
+                       {"max_rows", buffer->max_rows()},
+                       {"row_elements", buffer->row_elements()},
+                       {"offset", buffer->offset()},
+                       {"length", buffer->length()},
+                       {"first_op", buffer->first_op()},
+                       {"last_op", buffer->last_op()}});
+  return {{"name", function.name()->str()},
+          {"target", function.target()},
+          {"max_tokens", function.max_tokens()},
+          {"max_sequences", function.max_sequences()},
+          {"max_logit_rows", function.max_logit_rows()},
+          {"ranks", function.ranks()},
+          {"arena_bytes", function.arena_bytes()},
+          {"scratch_bytes", function.scratch_bytes()},
+          {"buffers", buffers},
+          {"ops", ops}};
+}
+
+void PrintJson(const Artifact& artifact) {
+  const plan::Plan& plan = artifact.plan();
+  ordered_json document = {{"format", Format("%u.%u", schema::kFormatMajor,
+                                             artifact.format_minor())},
+                           {"producer", plan.producer()->str()},
+                           {"sha256", ToHex(artifact.digest())},
+                           {"file_bytes", artifact.file_size()},
+                           {"model", ModelJson(*plan.model())}};
+  for (const char* list :
+       {"targets", "segments", "tensors", "kv_caches", "kernels", "functions"})
+    document[list] = ordered_json::array();
+  for (uint16_t i = 0; i < plan.targets()->size(); ++i)
+    document["targets"].push_back(TargetJson(plan, i));
+  for (const plan::Segment* segment : *plan.segments())
+    document["segments"].push_back(SegmentJson(*segment));
+  for (const plan::Tensor* tensor : *plan.tensors())
+    document["tensors"].push_back(TensorJson(*tensor));
+  for (const plan::KvCache* cache : *plan.kv_caches())
+    document["kv_caches"].push_back(CacheJson(*cache, plan.model()->context()));
+  document["kernels"] = KernelsJson(plan);
+  for (const plan::Function* function : *plan.functions())
+    document["functions"].push_back(FunctionJson(plan, *function));
+  std::printf(
+      "%s\n",
+      document.dump(-1, ' ', false, ordered_json::error_handler_t::replace)
+          .c_str());
+}
+
+}  // namespace
+
+int RunInspect(int argc, char** argv) {
+  CLI::App app("Show what was compiled and what it will cost");
+  ModelFlags model;
+  bool json = false, memory = false, kernels = false, plan = false;
+  model.AddTo(app, true);
+  app.add_flag("--json", json, "Print all of it as one JSON document");
+  app.add_flag("--memory", memory, "Print what it will take to run");
+  app.add_flag("--kernels", kernels, "Print the kernels and their launches");
+  app.add_flag("--plan", plan, "Print tensors, buffers and every op");
+  if (auto code = Parse(app, argc, argv,
+                        "OUT.stele [--json | --memory | --kernels | --plan]",
+                        "stele inspect smollm2.stele --memory"))
+    return *code;
+  if (json + memory + kernels + plan > 1)
+    return WrongUsage(app, "one of --json, --memory, --kernels, --plan");
+  const auto artifact = model.Open();
+  if (!artifact.ok()) return Fail(artifact.status());
+  Status status;
+  if (json)
+    PrintJson(**artifact);
+  else if (memory)
+    PrintMemory((*artifact)->plan());
+  else if (kernels)
+    PrintKernels((*artifact)->plan());
+  else if (plan)
+    PrintPlan((*artifact)->plan());
+  else
+    status = PrintOverview(**artifact);
+  return status.ok() ? kDone : Fail(status);
+}
+
+}  // namespace stele::cli
