@@ -94,7 +94,8 @@ def FuseLinears : Lm_ModulePass<"stele-fuse-linears"> {
     Linears join only when all of their readers can take columns of a wider
     buffer, their weights have one element type and quantisation, and all or none
     have a bias. Run stele-fuse-rope-append first: rotations and head norms
-    outside the readers are in the way.
+    outside the readers are in the way. Weights that no operation names
+    afterwards are erased.
 
     Before:
     ```mlir

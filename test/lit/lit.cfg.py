@@ -1,5 +1,6 @@
 # How lit runs the suites: tools come from the build folder and from LLVM.
 import os
+import sys
 
 import lit.formats
 
@@ -15,3 +16,4 @@ config.environment["PATH"] = os.pathsep.join([
     config.environment["PATH"]])
 config.substitutions.append(("%stele_source", config.stele_source_dir))
 config.substitutions.append(("%stele_build", config.stele_binary_dir))
+config.substitutions.append(("%python", sys.executable))

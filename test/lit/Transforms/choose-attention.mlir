@@ -6,7 +6,9 @@
 // RUN: not stele-opt --stele-choose-attention='kind=sparse top-k=1 top-p=0.5' %s 2>&1 | FileCheck %s --check-prefix=BOTH
 // RUN: not stele-opt --stele-choose-attention='kind=sparse block=100' %s 2>&1 | FileCheck %s --check-prefix=BLOCK
 // RUN: not stele-opt --stele-choose-attention='kind=sparse estimate=oracle' %s 2>&1 | FileCheck %s --check-prefix=ESTIMATE
+// RUN: not stele-opt --stele-choose-attention='kind=kernelized features=0' %s 2>&1 | FileCheck %s --check-prefix=FEATURES
 
+// FEATURES: error: features must be in 1..65536, got 0 (C1)
 // KIND: error: unknown attention kind 'linear', expected dense, sparse or kernelized
 // BOTH: error: top-k and top-p exclude each other
 // BLOCK: error: block must be a power of two in 16..1024, got 100 (C1)

@@ -194,3 +194,11 @@ module attributes {lm.model = #lm.model<architecture = "llama", name = "t", voca
     return %l : tensor<?x9xf32>
   }
 }
+
+// -----
+
+!cache = !lm.kv_cache<layers = 1, heads = 2, head_dim = 16, block = 128, f32>
+module attributes {lm.model = #lm.model<architecture = "llama", name = "t", vocab = 9, hidden = 32, layers = 1, heads = 2, kv_heads = 2, head_dim = 16, context_length = 64, trained_context = 64, parameters = 1, eos = [2]>} {
+  // expected-error@+1 {{must have a body of one block}}
+  func.func private @forward(tensor<?xi32>, !lm.batch, !cache) -> tensor<?x9xf32>
+}
