@@ -7,6 +7,7 @@
 // share of it. Matrix-vector products go round more matrices than the last
 // cache holds.
 #include <benchmark/benchmark.h>
+#include <sys/mman.h>
 #include <time.h>
 
 #include <algorithm>
@@ -50,14 +51,32 @@ double ThreadSeconds() {
   return now.tv_sec + now.tv_nsec * 1e-9;
 }
 
-// Random bytes that are small normal numbers as f32 and as bf16.
-std::vector<uint16_t> RandomBf16(size_t count) {
-  std::vector<uint16_t> values(count);
-  std::minstd_rand random(1);
-  for (uint16_t& value : values)
-    value = static_cast<uint16_t>(0x3c00 | (random() & 0x807f));
-  return values;
-}
+// Weights or pages: small normal numbers as f32 and as bf16, in memory of
+// 4 KiB pages, as a mapped artifact is.
+class Numbers {
+ public:
+  explicit Numbers(size_t bytes) : bytes_(bytes) {
+    data_ = static_cast<uint16_t*>(mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                                        MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    if (data_ == MAP_FAILED) {
+      llvm::errs() << "no memory for " << bytes << " bytes of weights\n";
+      std::exit(1);
+    }
+    madvise(data_, bytes, MADV_NOHUGEPAGE);
+    std::minstd_rand random(1);
+    for (size_t i = 0; i < bytes / 2; ++i)
+      data_[i] = static_cast<uint16_t>(0x3c00 | (random() & 0x807f));
+  }
+  ~Numbers() { munmap(data_, bytes_); }
+  Numbers(const Numbers&) = delete;
+
+  void* at(size_t byte) { return data_ + byte / 2; }
+  size_t bytes() const { return bytes_; }
+
+ private:
+  size_t bytes_;
+  uint16_t* data_;
+};
 
 class Kernel {
  public:
@@ -197,7 +216,7 @@ void Linear(benchmark::State& state, const Machine& machine,
       shape.k));
   // Few rows wait for the weights: no matrix may still be in a cache.
   const size_t copies = rows < 16 ? kColdBytes / bytes + 1 : 1;
-  std::vector<uint16_t> weights = RandomBf16(copies * bytes / 2);
+  Numbers weights(copies * bytes);
   std::vector<float> x(size_t(rows) * shape.k, 0.5f), norm(shape.k, 1.0f);
   std::vector<float> residual(size_t(rows) * shape.n);
   std::vector<float> out(size_t(rows) * shape.n);
@@ -205,8 +224,8 @@ void Linear(benchmark::State& state, const Machine& machine,
   double best = 1e9;
   size_t copy = 0;
   for (auto _ : state) {
-    std::vector<void*> bindings = {
-        x.data(), weights.data() + copy++ % copies * (bytes / 2)};
+    std::vector<void*> bindings = {x.data(),
+                                   weights.at(copy++ % copies * bytes)};
     if (shape.norm) bindings.push_back(norm.data());
     if (shape.residual) bindings.push_back(residual.data());
     bindings.push_back(out.data());
@@ -241,21 +260,20 @@ void Attention(benchmark::State& state, const Machine& machine, bool bf16,
   Kernel kernel(instance, machine.target, machine.pool.get());
   Sequence batch(tokens, past);
   const size_t page = 2 * size_t(kBlock) * kHeadDim * (bf16 ? 2 : 4);
-  std::vector<uint16_t> cache = RandomBf16(batch.table.size() * page / 2);
+  Numbers cache(batch.table.size() * page);
   std::vector<float> q(size_t(tokens) * kQkv, 0.1f);
   std::vector<float> rotary(size_t(tokens) * kHeadDim, 0.5f);
   std::vector<float> out(size_t(tokens) * kHeads * kHeadDim);
   double best = 1e9;
   for (auto _ : state) {
     const double seconds = kernel.Run(
-        {q.data(), rotary.data(), cache.data(), out.data()}, batch.view);
+        {q.data(), rotary.data(), cache.at(0), out.data()}, batch.view);
     state.SetIterationTime(seconds);
     best = std::min(best, seconds);
   }
   const double keys = double(tokens) * past + tokens * (tokens + 1) / 2.0;
   if (tokens == 1)
-    Report(state, best, double(cache.size()) * 2, machine.limits.read_gbs,
-           "GB/s");
+    Report(state, best, double(cache.bytes()), machine.limits.read_gbs, "GB/s");
   else
     Report(state, best, keys * kHeads * kHeadDim * 4,
            bf16 ? machine.limits.bf16_gflops : machine.limits.f32_gflops,
@@ -280,13 +298,13 @@ void KvAppend(benchmark::State& state, const Machine& machine, bool bf16,
   Kernel kernel(instance, machine.target, machine.pool.get());
   Sequence batch(tokens, 0);
   const size_t page = 2 * size_t(kBlock) * kHeadDim * (bf16 ? 2 : 4);
-  std::vector<uint16_t> cache(batch.table.size() * page / 2);
+  Numbers cache(batch.table.size() * page);
   std::vector<float> qkv(size_t(tokens) * kQkv, 0.1f);
   std::vector<float> rotary(size_t(tokens) * kHeadDim, 0.5f);
   double best = 1e9;
   for (auto _ : state) {
     const double seconds = kernel.Run(
-        {qkv.data(), qkv.data(), rotary.data(), cache.data()}, batch.view);
+        {qkv.data(), qkv.data(), rotary.data(), cache.at(0)}, batch.view);
     state.SetIterationTime(seconds);
     best = std::min(best, seconds);
   }
