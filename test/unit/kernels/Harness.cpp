@@ -9,6 +9,7 @@
 #include "stele/compiler/Codegen/Host/WeightLayout.h"
 #include "stele/compiler/Targets/Targets.h"
 #include "llvm/Support/raw_ostream.h"
+#include "gmock/gmock.h"
 
 namespace stele::test {
 namespace {
@@ -56,13 +57,16 @@ void Kernel::Run(const std::vector<void *> &bindings,
                  const SteleBatch &batch, int workers) const {
   uint32_t next_item = 0;
   auto work = [&](int worker) {
-    // Exactly what was asked for, and never clean.
-    size_t bytes = (scratch_bytes_ + 63) / 64 * 64 + 64;
-    void *scratch = std::aligned_alloc(64, bytes);
+    // Never clean, and with a guard behind what was asked for.
+    size_t bytes = (scratch_bytes_ + 63) / 64 * 64 + 4096;
+    auto *scratch = static_cast<uint8_t *>(std::aligned_alloc(64, bytes));
     std::memset(scratch, 0xff, bytes);
     SteleHostArgs args{bindings.data(),  immediates.data(), &batch,    scratch,
                        uint32_t(worker), uint32_t(workers), &next_item};
     entry_(&args);
+    EXPECT_TRUE(std::all_of(scratch + scratch_bytes_, scratch + bytes,
+                            [](uint8_t byte) { return byte == 0xff; }))
+        << "the kernel wrote behind its scratch";
     std::free(scratch);
   };
   std::vector<std::thread> threads;
