@@ -146,7 +146,6 @@ struct FuseLinears : compiler::impl::FuseLinearsBase<FuseLinears> {
         gate.getInput() != up.getInput() || !gate->hasOneUse() ||
         !up->hasOneUse() || !canJoin({gate, up}))
       return;
-    // Both linears precede the glu; where it stands, their input is there.
     lm::LinearOp joined = join({gate, up}, columns(glu), glu.getKindAttr());
     glu.getOutput().replaceAllUsesWith(joined.getOutput());
     glu.erase();
