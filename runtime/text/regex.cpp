@@ -15,64 +15,112 @@ constexpr size_t kMaxPattern = 64 << 10;
 constexpr uint32_t kMatchLimit = 10'000'000;  // steps of one match
 constexpr uint32_t kHeapLimitKiB = 64 << 10;
 constexpr size_t kJitStackStart = 32 << 10;
-constexpr size_t kJitStackLimit = 1 << 20;
+constexpr size_t kJitStackLimit = 8 << 20;
 
-// The property White_Space. PCRE2's own \s holds U+180E as well, which left
-// the property in Unicode 6.3.
+// What the shorthands match in Hugging Face's engine, as members of a class;
+// PCRE2's own differ in a few characters. \s is the property White_Space.
 constexpr std::string_view kSpaces =
     R"(\x{9}-\x{d}\x20\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000})";
+constexpr std::string_view kNotSpaces =
+    R"(\x{0}-\x{8}\x{e}-\x{1f}\x{21}-\x{84}\x{86}-\x{9f}\x{a1}-\x{167f}\x{1681}-\x{1fff}\x{200b}-\x{2027}\x{202a}-\x{202e}\x{2030}-\x{205e}\x{2060}-\x{2fff}\x{3001}-\x{10ffff})";
+constexpr std::string_view kWord =
+    R"(\p{L}\p{M}\p{Nd}\p{Nl}\p{Pc}\x{b2}\x{b3}\x{b9}\x{bc}-\x{be}\x{24b6}-\x{24e9}\x{1f130}-\x{1f149}\x{1f150}-\x{1f169}\x{1f170}-\x{1f189})";
 
-Status NotPortable(std::string_view pattern, const char* what) {
-  return Unsupported("pattern `" + std::string(pattern) + "`: " + what +
-                     " mean something else in PCRE2; rewrite the pattern");
-}
+// Rewrites a pattern of Hugging Face's engine for PCRE2, and refuses what the
+// two read differently.
+class Translator {
+ public:
+  explicit Translator(std::string_view pattern) : pattern_(pattern) {}
 
-// Rewrites what the two engines read differently.
-Result<std::string> TranslatePattern(std::string_view pattern) {
-  std::string out;
-  bool in_class = false;
-  for (size_t i = 0; i < pattern.size(); ++i) {
-    const char c = pattern[i];
-    const std::string_view rest = pattern.substr(i);
-    if (c == '\\' && i + 1 < pattern.size()) {
-      const char escaped = pattern[++i];
-      if (escaped == 's') {
-        out +=
-            in_class ? std::string(kSpaces) : "[" + std::string(kSpaces) + "]";
-      } else if (escaped == 'S' && !in_class) {
-        out += "[^" + std::string(kSpaces) + "]";
+  Result<std::string> Run() {
+    while (at_ < pattern_.size()) {
+      if (pattern_[at_] == '\\') {
+        STELE_RETURN_IF_ERROR(Escape());
+      } else if (in_class_) {
+        STELE_RETURN_IF_ERROR(ClassMember());
+      } else if (pattern_[at_] == '[') {
+        OpenClass();
       } else {
-        out += {'\\', escaped};
+        out_ += pattern_[at_++];
       }
-      continue;
     }
-    if (in_class && rest.starts_with("&&")) {
-      return NotPortable(pattern, "intersections (&&) of classes");
-    }
-    if (in_class && c == '[' && !rest.starts_with("[:")) {
-      return NotPortable(pattern, "nested classes ([...[...]])");
-    }
-    if (in_class && rest.starts_with("[:")) {
-      const size_t end = rest.find(":]");
-      if (end == std::string_view::npos) {
-        return NotPortable(pattern, "unterminated POSIX classes");
-      }
-      out += rest.substr(0, end + 2);
-      i += end + 1;
-      continue;
-    }
-    out += c;
-    if (!in_class && c == '[') {
-      in_class = true;
-      // A ] right after the opening is a member.
-      if (pattern.substr(i + 1).starts_with("^")) out += pattern[++i];
-      if (pattern.substr(i + 1).starts_with("]")) out += pattern[++i];
-    } else if (in_class && c == ']') {
-      in_class = false;
+    return out_;
+  }
+
+ private:
+  bool Next(std::string_view text) const {
+    return pattern_.substr(at_).starts_with(text);
+  }
+  Status NotPortable(std::string_view what) const {
+    return Unsupported("pattern `" + std::string(pattern_) +
+                       "`: " + std::string(what) +
+                       " is not supported; rewrite the pattern without it");
+  }
+  void Members(std::string_view members, bool negated = false) {
+    if (in_class_) {
+      out_ += members;
+    } else {
+      out_ += negated ? "[^" : "[";
+      out_ += members;
+      out_ += ']';
     }
   }
-  return out;
-}
+
+  void OpenClass() {
+    in_class_ = true;
+    out_ += pattern_[at_++];
+    if (Next("^")) out_ += pattern_[at_++];
+    // A ] right after the opening is a member.
+    if (Next("]")) {
+      out_ += "\\]";
+      ++at_;
+    }
+  }
+
+  Status ClassMember() {
+    if (Next("&&")) return NotPortable("an intersection of classes (&&)");
+    if (Next("[")) return NotPortable("a [ inside a class");
+    if (Next("]")) in_class_ = false;
+    out_ += pattern_[at_++];
+    return OkStatus();
+  }
+
+  Status Escape() {
+    if (++at_ == pattern_.size()) return NotPortable("a \\ at the end");
+    const char c = pattern_[at_++];
+    switch (c) {
+      case 's':
+        Members(kSpaces);
+        return OkStatus();
+      case 'S':
+        Members(kNotSpaces);
+        return OkStatus();
+      case 'w':
+        Members(kWord);
+        return OkStatus();
+      case 'W':
+        if (in_class_) return NotPortable("\\W inside a class");
+        Members(kWord, /*negated=*/true);
+        return OkStatus();
+      default:
+        break;
+    }
+    constexpr std::string_view kSame = "pPdDnrtfaeAz";
+    const bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+    const bool braced_hex = c == 'x' && Next("{");
+    if (letter && !braced_hex && kSame.find(c) == std::string_view::npos) {
+      return NotPortable(std::string("\\") + c);
+    }
+    out_ += '\\';
+    out_ += c;
+    return OkStatus();
+  }
+
+  std::string_view pattern_;
+  std::string out_;
+  size_t at_ = 0;
+  bool in_class_ = false;
+};
 
 std::string ErrorText(int code) {
   PCRE2_UCHAR buffer[256];
@@ -80,10 +128,11 @@ std::string ErrorText(int code) {
   return reinterpret_cast<const char*>(buffer);
 }
 
-// What one call of FindAll needs beside the code.
+// What matching needs beside the code: one a thread, for every pattern, since
+// pre-tokenisers match many short pieces.
 struct MatchState {
-  explicit MatchState(const pcre2_code* code)
-      : data(pcre2_match_data_create_from_pattern(code, nullptr)),
+  MatchState()
+      : data(pcre2_match_data_create(1, nullptr)),
         context(pcre2_match_context_create(nullptr)),
         stack(pcre2_jit_stack_create(kJitStackStart, kJitStackLimit, nullptr)) {
     if (!ok()) return;
@@ -100,7 +149,7 @@ struct MatchState {
   MatchState& operator=(const MatchState&) = delete;
   bool ok() const { return data && context && stack; }
 
-  pcre2_match_data* data;
+  pcre2_match_data* data;  // of the whole match; groups do not matter
   pcre2_match_context* context;
   pcre2_jit_stack* stack;
 };
@@ -117,15 +166,14 @@ Result<Regex> Regex::Compile(std::string_view pattern) {
                            " bytes; at most " + std::to_string(kMaxPattern) +
                            " are accepted");
   }
-  STELE_ASSIGN_OR_RETURN(std::string translated, TranslatePattern(pattern));
+  STELE_ASSIGN_OR_RETURN(std::string translated, Translator(pattern).Run());
   int error;
   PCRE2_SIZE offset;
   Regex regex;
   regex.pattern_ = pattern;
   pcre2_code* code = pcre2_compile(
       reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
-      PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &error, &offset,
-      nullptr);
+      PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE, &error, &offset, nullptr);
   if (!code) {
     return InvalidArgument("pattern `" + std::string(pattern) +
                            "` does not compile: " + ErrorText(error) +
@@ -140,7 +188,7 @@ Result<Regex> Regex::Compile(std::string_view pattern) {
 Status Regex::FindAll(std::string_view text,
                       const std::function<void(size_t, size_t)>& match) const {
   const auto* code = static_cast<const pcre2_code*>(code_.get());
-  MatchState state(code);
+  thread_local const MatchState state;
   if (!state.ok()) return ResourceExhausted("out of memory in a pattern match");
   size_t start = 0;
   size_t last_end = SIZE_MAX;

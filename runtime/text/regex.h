@@ -18,9 +18,9 @@ namespace stele::text {
 
 class Regex {
  public:
-  // `pattern` is in the syntax of Hugging Face's engine (Oniguruma), as far as
-  // it agrees with PCRE2's: \s is made to mean White_Space, class operations
-  // (&&, nested classes) are refused.
+  // `pattern` is in the syntax of Hugging Face's engine (Oniguruma). What that
+  // and PCRE2 read differently is rewritten (\s, \w) or refused by name (class
+  // operations, \b, \h and others).
   static Result<Regex> Compile(std::string_view pattern);
 
   // Calls `match(begin, end)` for every match in `text` (valid UTF-8) from left

@@ -96,10 +96,25 @@ TEST(SplitterTest, SplitsAsGpt2Does) {
 }
 
 TEST(RegexTest, ReadsSpacesAsWhiteSpace) {
-  auto regex = Regex::Compile(R"(\s+|[\s,]+|\S+)");
+  auto regex = Regex::Compile(R"(\s+|[\s,]+|[^\S]+|\S+)");
   ASSERT_TRUE(regex.ok());
   EXPECT_THAT(SplitRegex(*regex, "a\u180Eb\u0085,\u3000c"),
               ElementsAre("a\u180Eb", "\u0085", ",\u3000", "c"));
+}
+
+// What tokenizers.pre_tokenizers.Split(Regex(...), "removed", invert=True)
+// gives.
+TEST(RegexTest, ReadsWordsAndLinesAsTheReference) {
+  const auto split = [](const char *pattern, std::string_view text) {
+    auto regex = Regex::Compile(pattern);
+    EXPECT_TRUE(regex.ok()) << regex.status().message();
+    return SplitRegex(*regex, text);
+  };
+  EXPECT_THAT(
+      split(R"(\w+)", "\u0938\u094B\u092E x\u0301 a\u00B2 \u24B6 \u2460"),
+      ElementsAre("\u0938\u094B\u092E", "x\u0301", "a\u00B2", "\u24B6"));
+  EXPECT_THAT(split(R"([\w-]+|\W)", "a-b c"), ElementsAre("a-b", " ", "c"));
+  EXPECT_THAT(split("^.+$", "ab\ncd\r\nef\n"), ElementsAre("ab", "cd\r", "ef"));
 }
 
 TEST(RegexTest, ReportsEmptyMatchesOnce) {
@@ -130,10 +145,14 @@ TEST(RegexTest, RefusesWhatItCannotRead) {
     return Regex::Compile(pattern).status().message();
   };
   EXPECT_THAT(error("(a"), HasSubstr("pattern `(a` does not compile"));
-  EXPECT_THAT(error("[\\p{L}&&[^a]]"), HasSubstr("intersections (&&)"));
-  EXPECT_THAT(error("[a[bc]]"), HasSubstr("nested classes"));
+  EXPECT_THAT(error("[\\p{L}&&[^a]]"), HasSubstr("intersection of classes"));
+  EXPECT_THAT(error("[a[bc]]"), HasSubstr("a [ inside a class is not"));
+  EXPECT_THAT(error("a\\b"), HasSubstr("pattern `a\\b`: \\b is not supported"));
+  EXPECT_THAT(error("[\\W]"), HasSubstr("\\W inside a class"));
+  EXPECT_THAT(error("\\x41"), HasSubstr("\\x is not supported"));
+  EXPECT_THAT(error("a\\"), HasSubstr("a \\ at the end"));
   EXPECT_THAT(error(std::string(70000, 'a')), HasSubstr("70000 bytes"));
-  EXPECT_EQ(error("[[:alpha:]][]a][^]a]\\[[a\\]]"), "");
+  EXPECT_EQ(error("[]a][^]a]\\[[a\\]]\\x{41}"), "");
 }
 
 TEST(PreTokenizerTest, HasNoStepsForAWholePiece) {
