@@ -251,7 +251,7 @@ Value ToFloat(Interpreter&, const Value& v, Arguments& args) {
 // Python rounds the exact decimal value half to even, as printf does.
 double RoundTo(double number, int64_t digits) {
   if (digits < 0) {
-    double scale = std::pow(10.0, static_cast<double>(-digits));
+    double scale = std::pow(10.0, -static_cast<double>(digits));
     return std::nearbyint(number / scale) * scale;
   }
   char buffer[512];

@@ -598,11 +598,11 @@ Value Interpreter::Attribute(const Value& object, std::string_view name) {
     return value ? *value : NoAttribute(object, name);
   }
   Value method = FindMethod(object, name);
-  if (!method.IsUndefined()) return method;
+  if (!method.IsUndefined() || method.HasReason()) return method;
   if (auto* dict = object.AsDict()) {
     if (const Value* value = dict->Find(name)) return *value;
   }
-  return method.HasReason() ? method : NoAttribute(object, name);
+  return NoAttribute(object, name);
 }
 
 Value Interpreter::Item(const Value& object, const Value& key) {

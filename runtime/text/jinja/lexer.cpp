@@ -26,6 +26,8 @@ std::string NormalizeNewlines(std::string_view source) {
   return out;
 }
 
+char LowerAscii(char c) { return c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c; }
+
 bool IsNameStart(char c) {
   return std::isalpha(static_cast<unsigned char>(c)) || c == '_' ||
          static_cast<unsigned char>(c) >= 0x80;
@@ -250,7 +252,7 @@ void Lexer::LexNumber() {
     while (IsDigit(Peek(i)) || (Peek(i) == '_' && IsDigit(Peek(i + 1)))) ++i;
     return i;
   };
-  char marker = static_cast<char>(std::tolower(Peek(1)));
+  char marker = LowerAscii(Peek(1));
   size_t length = 0;
   bool is_float = false;
   if (Peek() == '0' && (marker == 'x' || marker == 'o' || marker == 'b')) {
@@ -268,7 +270,7 @@ void Lexer::LexNumber() {
       length = digits(length + 1);
     }
     size_t sign = Peek(length + 1) == '+' || Peek(length + 1) == '-';
-    if (!after_dot && std::tolower(Peek(length)) == 'e' &&
+    if (!after_dot && LowerAscii(Peek(length)) == 'e' &&
         IsDigit(Peek(length + 1 + sign))) {
       is_float = true;
       length = digits(length + 1 + sign);

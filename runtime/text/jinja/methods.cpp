@@ -41,6 +41,7 @@ std::optional<int64_t> OptionalInt(Arguments& args, std::string_view name) {
 }
 
 Value ListOfTexts(std::vector<Text> texts, Interpreter& in) {
+  in.meter().Memory(texts.size() * sizeof(Text));
   std::vector<Value> values(std::make_move_iterator(texts.begin()),
                             std::make_move_iterator(texts.end()));
   return MakeList(std::move(values), in.meter());
@@ -202,6 +203,7 @@ Value PadMethod(Interpreter& in, const Text& text, Arguments& args) {
 Value ZFill(Interpreter& in, const Text& text, Arguments& args) {
   int64_t width = args.Int("width", 0);
   args.Done();
+  if (width <= 0) return text;
   size_t sign = text.bytes.starts_with('-') || text.bytes.starts_with('+');
   Text out = text.Slice(0, sign);
   out.Append(Pad(text.Slice(sign, text.size()),
@@ -223,17 +225,11 @@ Value AllAre(Interpreter& in, const Text& text, Arguments& args) {
 
 bool IsAlphaNumeric(char32_t code) { return IsAlpha(code) || IsNumeric(code); }
 
-template <bool (*kWanted)(char32_t), bool (*kOther)(char32_t)>
+template <bool kUpper>
 Value HasCase(Interpreter& in, const Text& text, Arguments& args) {
   args.Done();
   in.meter().Step(text.size() / 16 + 1);
-  bool found = false;
-  for (size_t at = 0; at < text.size();) {
-    char32_t code = NextCodePoint(text.bytes, at);
-    if (kOther(code) || IsTitle(code)) return false;
-    found |= kWanted(code);
-  }
-  return found;
+  return IsInCase(text, kUpper);
 }
 
 const std::unordered_map<std::string_view, TextMethod>& TextMethods() {
@@ -250,10 +246,10 @@ const std::unordered_map<std::string_view, TextMethod>& TextMethods() {
       {"isalpha", AllAre<IsAlpha>},
       {"isdecimal", AllAre<IsDecimal>},
       {"isdigit", AllAre<IsDecimal>},
-      {"islower", HasCase<IsLower, IsUpper>},
+      {"islower", HasCase<false>},
       {"isnumeric", AllAre<IsNumeric>},
       {"isspace", AllAre<IsSpace>},
-      {"isupper", HasCase<IsUpper, IsLower>},
+      {"isupper", HasCase<true>},
       {"join", JoinMethod},
       {"ljust", PadMethod<Side::kLeft>},
       {"lower", MapText<Lower>},

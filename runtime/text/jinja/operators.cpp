@@ -30,6 +30,12 @@ int64_t FloorDivide(int64_t a, int64_t b) {
   return (a % b != 0 && (a < 0) != (b < 0)) ? quotient - 1 : quotient;
 }
 
+int64_t FloorRemainder(int64_t a, int64_t b) {
+  if (b == -1) return 0;  // INT64_MIN % -1 overflows
+  int64_t rest = a % b;
+  return rest != 0 && (rest < 0) != (b < 0) ? rest + b : rest;
+}
+
 double FloorModulo(double a, double b) {
   double rest = std::fmod(a, b);
   if (rest != 0 && (rest < 0) != (b < 0)) rest += b;
@@ -68,13 +74,9 @@ Value IntegerArithmetic(std::string_view op, int64_t a, int64_t b) {
   } else {
     if (b == 0) Fail("division by zero");
     if (op == "/") return static_cast<double>(a) / static_cast<double>(b);
+    if (op == "%") return FloorRemainder(a, b);
     overflow = a == INT64_MIN && b == -1;
-    if (!overflow) {
-      int64_t quotient = FloorDivide(a, b);
-      result = op == "//" ? quotient : a - quotient * b;
-    } else if (op == "%") {
-      return 0;
-    }
+    if (!overflow) result = FloorDivide(a, b);
   }
   if (overflow) FailOverflow(op);
   return result;

@@ -68,6 +68,7 @@ std::vector<Text> SplitAtSpace(const Text& text, int64_t most, Meter& meter) {
     while (next < rest.size() && !IsSpace(NextCodePoint(rest.bytes, next))) {
       end = next;
     }
+    meter.Memory(sizeof(Text));
     parts.push_back(rest.Slice(at, end));
     for (at = end; at < rest.size(); at = next) {
       next = at;
@@ -95,6 +96,7 @@ std::vector<Text> SplitAtSpaceFromRight(const Text& text, int64_t most,
         begin = PreviousOffset(rest.bytes, begin);
       }
     }
+    meter.Memory(sizeof(Text));
     parts.push_back(rest.Slice(begin, end));
     end = begin;
     while (end > 0 && space_before(end)) end = PreviousOffset(rest.bytes, end);
@@ -170,6 +172,8 @@ std::string WithoutUnderscores(const std::string& digits, bool& valid) {
   }
   return out;
 }
+
+char LowerAscii(char c) { return c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c; }
 
 std::string Trimmed(const Text& text) {
   Meter meter{Limits{}};
@@ -320,7 +324,9 @@ std::optional<Text> CharAt(const Text& text, int64_t index) {
 }
 
 std::vector<Text> Characters(const Text& text, Meter& meter) {
-  meter.Memory(text.size() * sizeof(Text));
+  size_t count = CountCodePoints(text.bytes);
+  meter.Step(count);
+  meter.Memory(2 * count * sizeof(Text));
   std::vector<Text> out;
   for (size_t at = 0; at < text.size();) {
     size_t begin = at;
@@ -405,10 +411,23 @@ Text EscapeHtml(const Text& text, Meter& meter) {
                        });
 }
 
+bool IsInCase(const Text& text, bool upper) {
+  bool found = false;
+  for (size_t at = 0; at < text.size();) {
+    char32_t code = NextCodePoint(text.bytes, at);
+    bool is_upper = IsUpper(code), is_lower = IsLower(code);
+    if (upper ? is_lower : is_upper) return false;
+    if (IsTitle(code)) return false;
+    found |= is_upper || is_lower;
+  }
+  return found;
+}
+
 Text Pad(const Text& text, int64_t width, const Text& fill, Side side,
          Meter& meter) {
-  int64_t missing = width - static_cast<int64_t>(CountCodePoints(text.bytes));
-  if (missing <= 0) return Charged(text, meter);
+  auto length = static_cast<int64_t>(CountCodePoints(text.bytes));
+  if (width <= length) return Charged(text, meter);
+  int64_t missing = width - length;
   // Python's center puts the odd space on the left for odd widths.
   int64_t left = side == Side::kLeft    ? 0
                  : side == Side::kRight ? missing
@@ -439,9 +458,8 @@ std::optional<int64_t> ParseInt(const Text& text, int64_t base) {
   std::string digits = Trimmed(text);
   bool negative = digits.starts_with('-'), valid = true;
   if (negative || digits.starts_with('+')) digits.erase(0, 1);
-  char marker = digits.size() > 2 && digits[0] == '0'
-                    ? static_cast<char>(std::tolower(digits[1]))
-                    : '\0';
+  char marker =
+      digits.size() > 2 && digits[0] == '0' ? LowerAscii(digits[1]) : '\0';
   int64_t marked = marker == 'x'   ? 16
                    : marker == 'o' ? 8
                    : marker == 'b' ? 2

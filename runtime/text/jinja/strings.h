@@ -41,6 +41,9 @@ Text Title(const Text& text, Meter& meter);
 Text TitleWords(const Text& text, Meter& meter);
 Text EscapeHtml(const Text& text, Meter& meter);
 
+// isupper() or islower(): some letter has that case and none the other.
+bool IsInCase(const Text& text, bool upper);
+
 // Pads with `fill` to `width` code points; `side` is where the text goes.
 Text Pad(const Text& text, int64_t width, const Text& fill, Side side,
          Meter& meter);

@@ -30,6 +30,23 @@ std::string AtLine(int line, const std::string& message) {
   return "chat template line " + std::to_string(line) + ": " + message;
 }
 
+Status ReadVariables(const std::vector<Variable>& variables, Meter& meter,
+                     Dict& context) try {
+  for (const Variable& variable : variables) {
+    context.Set(Value::String(variable.name),
+                FromJson(variable.value, RuleOf(variable), meter), meter);
+  }
+  return OkStatus();
+} catch (const Error& error) {
+  return Status(error.code, "chat template input: " + error.message);
+}
+
+Result<Text> RunAt(Interpreter& interpreter, const Block& block) try {
+  return interpreter.Run(block);
+} catch (const Error& error) {
+  return Status(error.code, AtLine(interpreter.line(), error.message));
+}
+
 }  // namespace
 
 Result<Template> Template::Parse(std::string_view source) {
@@ -49,22 +66,13 @@ Result<Template> Template::Parse(std::string_view source) {
 
 Result<Text> Template::Render(const std::vector<Variable>& variables,
                               const RenderOptions& options) const {
-  Meter meter(options.limits);
-  Dict context;
   try {
-    for (const Variable& variable : variables) {
-      context.Set(Value::String(variable.name),
-                  FromJson(variable.value, RuleOf(variable), meter), meter);
-    }
-  } catch (const Error& error) {
-    return Status(error.code, "chat template input: " + error.message);
-  }
-  std::function<std::tm()> now = options.now ? options.now : LocalTime;
-  Interpreter interpreter(context, now, meter);
-  try {
-    return interpreter.Run(*block_);
-  } catch (const Error& error) {
-    return Status(error.code, AtLine(interpreter.line(), error.message));
+    Meter meter(options.limits);
+    Dict context;
+    STELE_RETURN_IF_ERROR(ReadVariables(variables, meter, context));
+    std::function<std::tm()> now = options.now ? options.now : LocalTime;
+    Interpreter interpreter(context, now, meter);
+    return RunAt(interpreter, *block_);
   } catch (const std::bad_alloc&) {
     return ResourceExhausted("out of memory while rendering the chat template");
   }

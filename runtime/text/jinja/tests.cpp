@@ -4,7 +4,7 @@
 #include "stele/runtime/text/jinja/builtins.h"
 #include "stele/runtime/text/jinja/interpreter.h"
 #include "stele/runtime/text/jinja/operators.h"
-#include "stele/runtime/text/jinja/unicode.h"
+#include "stele/runtime/text/jinja/strings.h"
 
 namespace stele::text::jinja {
 namespace {
@@ -68,17 +68,9 @@ bool In(Interpreter& in, const Value& v, Arguments& args) {
   return Contains(args.Required("seq"), v, in.meter());
 }
 
-// islower() and isupper(): some letter has that case and none the other.
-template <bool (*kWanted)(char32_t), bool (*kOther)(char32_t)>
+template <bool kUpper>
 bool HasCase(Interpreter& in, const Value& v, Arguments&) {
-  Text text = in.Str(v);
-  bool found = false;
-  for (size_t at = 0; at < text.size();) {
-    char32_t code = NextCodePoint(text.bytes, at);
-    if (kOther(code) || IsTitle(code)) return false;
-    found |= kWanted(code);
-  }
-  return found;
+  return IsInCase(in.Str(v), kUpper);
 }
 
 bool FilterTest(Interpreter& in, const Value& v, Arguments&) {
@@ -114,45 +106,26 @@ bool LessEqual(Interpreter& in, const Value& v, Arguments& args) {
 
 const std::unordered_map<std::string_view, TestFunction>& Tests() {
   static const std::unordered_map<std::string_view, TestFunction> kTests = {
-      {"boolean", Boolean},
-      {"callable", CallableTest},
-      {"defined", Defined},
-      {"divisibleby", DivisibleBy},
-      {"eq", Equals},
-      {"equalto", Equals},
-      {"==", Equals},
-      {"escaped", Escaped},
-      {"even", Even},
-      {"false", False},
-      {"filter", FilterTest},
-      {"float", Float},
-      {"ge", GreaterEqual},
-      {">=", GreaterEqual},
-      {"greaterthan", Greater},
-      {"gt", Greater},
-      {">", Greater},
-      {"in", In},
-      {"integer", Integer},
-      {"iterable", Iterable},
-      {"le", LessEqual},
-      {"<=", LessEqual},
-      {"lessthan", LessThan},
-      {"lower", HasCase<IsLower, IsUpper>},
-      {"lt", LessThan},
-      {"<", LessThan},
-      {"mapping", Mapping},
-      {"ne", Differs},
-      {"!=", Differs},
-      {"none", IsNoneTest},
-      {"number", NumberTest},
-      {"odd", Odd},
-      {"sameas", SameAs},
-      {"sequence", SequenceTest},
-      {"string", String},
-      {"test", TestTest},
-      {"true", True},
-      {"undefined", IsUndefinedTest},
-      {"upper", HasCase<IsUpper, IsLower>},
+      {"boolean", Boolean},     {"callable", CallableTest},
+      {"defined", Defined},     {"divisibleby", DivisibleBy},
+      {"eq", Equals},           {"equalto", Equals},
+      {"==", Equals},           {"escaped", Escaped},
+      {"even", Even},           {"false", False},
+      {"filter", FilterTest},   {"float", Float},
+      {"ge", GreaterEqual},     {">=", GreaterEqual},
+      {"greaterthan", Greater}, {"gt", Greater},
+      {">", Greater},           {"in", In},
+      {"integer", Integer},     {"iterable", Iterable},
+      {"le", LessEqual},        {"<=", LessEqual},
+      {"lessthan", LessThan},   {"lower", HasCase<false>},
+      {"lt", LessThan},         {"<", LessThan},
+      {"mapping", Mapping},     {"ne", Differs},
+      {"!=", Differs},          {"none", IsNoneTest},
+      {"number", NumberTest},   {"odd", Odd},
+      {"sameas", SameAs},       {"sequence", SequenceTest},
+      {"string", String},       {"test", TestTest},
+      {"true", True},           {"undefined", IsUndefinedTest},
+      {"upper", HasCase<true>},
   };
   return kTests;
 }

@@ -246,6 +246,12 @@ TEST(JinjaErrors, NameTheLineAndTheReason) {
           {"{{ 9223372036854775807 + 1 }}",
            "error: chat template line 1: the result of + does not fit in 64 "
            "bits"},
+          {"{{ (-9223372036854775807 - 1) % 9223372036854775807 }}",
+           "9223372036854775806"},
+          {"{{ 'x'.center(-9223372036854775807 - 1) }}", "x"},
+          {"{{ {'update': 1}.update + 1 }}",
+           "error: chat template line 1: access to attribute 'update' of "
+           "'dict' object is unsafe"},
           {"{{ 1 // 0 }}", "error: chat template line 1: division by zero"},
           {"{% include 'x' %}",
            "error: chat template line 1: the tag 'include' is not known here"},
