@@ -259,6 +259,11 @@ Value Converter::getBuffer(Value value, Operation *op,
 }
 
 LogicalResult Converter::makeLaunch(Operation *op, const TokenBucket &bucket) {
+  auto kernel = dyn_cast<lm::KernelOpInterface>(op);
+  lm::KernelAttr chosen = kernel ? kernel.getKernelAttr() : lm::KernelAttr();
+  if (chosen && chosen.getTarget() != target.isa)
+    return op->emitOpError("kernel was chosen for ")
+           << chosen.getTarget() << ", but the target is " << target.isa;
   FailureOr<KernelLaunch> launch = describeHostLaunch(op);
   if (failed(launch))
     return failure();

@@ -53,7 +53,7 @@ def test_runtime_binary(report, programs):
 def test_7b_compile(report, programs):
     out = programs.work / "7b.stele"
     code, peak, seconds, _ = anonymous_peak([
-        programs.bin / "stele-compile", harness.DATA / "configs/qwen2.5-7b",
+        programs.bin / "stele-compile", harness.DATA / "configs/qwen2.5-7b/config.json",
         "--weights", "synthetic:1", "--activations", "bf16", "-o", out])
     print(f"compile of a 7B shape: {seconds:.1f} s, {peak / MIB:.0f} MiB")
     report.check("compile of a 7B shape", code == 0, f"exit code {code}")

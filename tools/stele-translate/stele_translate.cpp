@@ -38,7 +38,7 @@ int main(int argc, char **argv) {
         return exportFlatBuffer(module, out);
       },
       [](DialectRegistry &registry) {
-        registry.insert<plan_ir::PlanDialect>();
+        registry.insert<lm::LmDialect, plan_ir::PlanDialect>();
       });
   return failed(mlirTranslateMain(argc, argv, "Stele's translations of plans"));
 }
