@@ -2,6 +2,9 @@
 // rotations and head norms have to be inside cache append and attention before
 // the projections can join, and these have to be one before a norm has a single
 // reader.
+//
+// A compile may start at any of the three parts from a file that somebody
+// edited, which is why each begins with the check of its input.
 
 #include "mlir/Transforms/Passes.h"
 #include "stele/compiler/Transforms/Passes.h"
@@ -22,6 +25,7 @@ void compiler::buildInputPipeline(OpPassManager &manager,
 
 void compiler::buildFusionPipeline(OpPassManager &manager,
                                    const LmPipelineOptions &options) {
+  manager.addPass(createVerifyInput());
   if (options.fuse) {
     manager.addPass(createFuseRopeAppend());
     manager.addPass(createFuseLinears());
@@ -34,6 +38,7 @@ void compiler::buildFusionPipeline(OpPassManager &manager,
 
 void compiler::buildSelectionPipeline(OpPassManager &manager,
                                       const LmPipelineOptions &options) {
+  manager.addPass(createVerifyInput());
   SelectKernelsOptions kernels;
   kernels.isa = options.isa;
   llvm::append_range(kernels.features, options.features);
