@@ -12,8 +12,7 @@ import numpy as np
 
 import harness
 
-CHECKPOINTS = ["llama-long", "llama-tied", "qwen2", "qwen3", "mistral-window",
-               "qwen2-window"]
+CHECKPOINTS = ["llama-long", "llama-tied", "mistral-window", "qwen3"]
 PROMPT_LENGTHS = [1, 300, 2, 47, 128, 5, 129, 17]
 STEPS = 24
 
