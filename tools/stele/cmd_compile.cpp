@@ -28,8 +28,7 @@ int RunCompile(int argc, char** argv) {
         "`cmake --preset release && ninja -C build stele-compile` (it needs "
         "LLVM 22), or compile on another machine and copy the artifact");
     if (!help) return Fail(missing);
-    std::printf("%s
-", missing.message().c_str());
+    std::printf("%s\n", missing.message().c_str());
     return kDone;
   }
   std::vector<char*> arguments = {const_cast<char*>(compiler.c_str())};
