@@ -399,31 +399,19 @@ llvm::Error Compilation::openCheckpoint() {
   return llvm::Error::success();
 }
 
-static bool hasTokenizer(const Checkpoint &source) {
-  if (const checkpoint::GgufFile *gguf = source.gguf())
-    return gguf->find("tokenizer.ggml.model");
-  if (source.folder().empty())
-    return false;
-  for (StringRef name : {"tokenizer.json", "tokenizer.model", "tekken.json"}) {
-    SmallString<128> path(source.folder());
-    llvm::sys::path::append(path, name);
-    if (llvm::sys::fs::exists(path))
-      return true;
-  }
-  return false;
-}
-
 llvm::Error Compilation::addTokenizer() {
-  if (!source || !hasTokenizer(*source)) {
+  if (source) {
+    llvm::Expected<std::vector<uint8_t>> bytes =
+        checkpoint::importTokenizer(*source);
+    if (!bytes)
+      return bytes.takeError();
+    tokenizer = std::move(*bytes);
+  }
+  if (tokenizer.empty()) {
     progress << "note: no tokenizer is there; the artifact takes token ids "
                 "only\n";
     return llvm::Error::success();
   }
-  llvm::Expected<std::vector<uint8_t>> bytes =
-      checkpoint::importTokenizer(*source);
-  if (!bytes)
-    return bytes.takeError();
-  tokenizer = std::move(*bytes);
   SmallVector<Attribute> targets;
   for (auto target : module->getOps<TargetOp>())
     targets.push_back(FlatSymbolRefAttr::get(target.getSymNameAttr()));

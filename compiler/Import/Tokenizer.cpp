@@ -16,6 +16,8 @@ llvm::Expected<std::vector<uint8_t>> importTokenizer(const Checkpoint &source) {
       return std::vector<uint8_t>();
     return importGgufTokenizer(*gguf, vocab);
   }
+  if (source.folder().empty())
+    return std::vector<uint8_t>();
   auto has = [&](llvm::StringRef name) {
     llvm::SmallString<256> path(source.folder());
     llvm::sys::path::append(path, name);

@@ -8,6 +8,7 @@
 //   tokenizer_probe SOURCE decode FILE     text of the ids of every line, each
 //                                          text terminated by NUL
 //   tokenizer_probe SOURCE stream FILE     the same through StreamDecoder
+//   tokenizer_probe SOURCE segment FILE    writes the segment to FILE
 //   tokenizer_probe SOURCE time FILE       milliseconds to load and to encode
 #include <chrono>
 #include <fstream>
@@ -96,6 +97,13 @@ int main(int argc, char **argv) {
   if (argc != 4)
     Fail("usage: tokenizer_probe SOURCE MODE FILE");
   const std::vector<uint8_t> segment = Import(argv[1]);
+  const std::string mode = argv[2];
+  if (mode == "segment") {
+    std::ofstream(argv[3], std::ios::binary)
+        .write(reinterpret_cast<const char *>(segment.data()),
+               static_cast<std::streamsize>(segment.size()));
+    return 0;
+  }
   const double begin = Milliseconds();
   auto loaded = Tokenizer::Load(segment);
   const double end = Milliseconds();
@@ -104,7 +112,6 @@ int main(int argc, char **argv) {
   const Tokenizer &tokenizer = **loaded;
   std::ifstream file(argv[3], std::ios::binary);
   const std::string text(std::istreambuf_iterator<char>(file), {});
-  const std::string mode = argv[2];
   if (mode == "encode") {
     Print(Encode(tokenizer, text));
   } else if (mode == "lines") {
