@@ -187,6 +187,10 @@ llvm::Error Compilation::importCheckpoint() {
   if (!built)
     return built.takeError();
   module = std::move(*built);
+  if (options.context > source->config().context)
+    progress << "note: a context of " << options.context
+             << " is beyond the model's " << source->config().context
+             << " tokens; YaRN stretches to it, at some loss of quality\n";
   return llvm::Error::success();
 }
 
