@@ -121,6 +121,7 @@ public:
 private:
   bool isModule() const { return StringRef(options.input).ends_with(".mlir"); }
   llvm::Error load();
+  llvm::Error checkWeights();
   llvm::Error importCheckpoint();
   llvm::Error parseModule();
   llvm::Error remember();
@@ -391,6 +392,16 @@ llvm::Error Compilation::writeModule() {
 // Out to disk
 //===----------------------------------------------------------------------===//
 
+/// A configuration alone has no weights to write.
+llvm::Error Compilation::checkWeights() {
+  if (options.stopAfter != Phase::Artifact || !source ||
+      !source->tensors().empty() || StringRef(weights).starts_with("synthetic"))
+    return llvm::Error::success();
+  return makeError("{0}: there are no weights beside the configuration; name "
+                   "the checkpoint's folder, or add --weights synthetic:SEED",
+                   source->path());
+}
+
 /// For an .mlir input that needs bytes of its checkpoint.
 llvm::Error Compilation::openCheckpoint() {
   std::string path = textAttr(*module, checkpointAttr);
@@ -400,7 +411,7 @@ llvm::Error Compilation::openCheckpoint() {
   if (!opened)
     return opened.takeError();
   source = std::move(*opened);
-  return llvm::Error::success();
+  return checkWeights();
 }
 
 llvm::Error Compilation::addTokenizer() {
@@ -508,6 +519,8 @@ llvm::Error Compilation::writeAll() {
 
 llvm::Error Compilation::run() {
   if (llvm::Error error = load())
+    return error;
+  if (llvm::Error error = checkWeights())
     return error;
   if (reached > options.stopAfter)
     return makeError("{0}: is of phase {1}, after {2} that --compile-to asks "
