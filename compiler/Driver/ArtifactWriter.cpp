@@ -93,85 +93,160 @@ static std::string makeHeader(llvm::StringRef plan, uint64_t totalBytes) {
   return header;
 }
 
-/// Writes everything into the open temporary file.
-static llvm::Expected<uint64_t>
-writeAll(llvm::StringRef path, llvm::raw_fd_ostream &out,
-         llvm::ArrayRef<compiler::SegmentBytes> segments,
-         compiler::PlanSerialiser serialise) {
-  std::vector<compiler::PlacedSegment> placed(segments.size());
-  const uint64_t planBytes = serialise(placed).size();
+namespace {
 
-  uint64_t end = headerBytes + planBytes;
-  for (auto [segment, place] : llvm::zip_equal(segments, placed)) {
-    place.offset = llvm::alignTo(end, segmentAlignment);
-    end = place.offset + segment.length;
+/// A file that is not there until keep(): written under a temporary name, which
+/// goes away with the object and on signals.
+class OutputFile {
+public:
+  static llvm::Expected<std::unique_ptr<OutputFile>>
+  create(llvm::StringRef path) {
+    if (llvm::sys::fs::is_directory(path))
+      return makeError("cannot write {0}: it is a folder; name a file (-o "
+                       "model.stele)",
+                       path);
+    llvm::Expected<llvm::sys::fs::TempFile> file =
+        llvm::sys::fs::TempFile::create(path + ".%%%%%%.tmp", 0644);
+    if (!file)
+      return makeError("cannot write {0}: {1}; check that the folder exists "
+                       "and is writable",
+                       path, llvm::toString(file.takeError()));
+    return std::unique_ptr<OutputFile>(new OutputFile(path, std::move(*file)));
+  }
+  ~OutputFile() {
+    stream.clear_error();
+    if (!kept)
+      llvm::consumeError(file.discard());
+  }
+
+  llvm::raw_fd_ostream &out() { return stream; }
+
+  /// What the disk said so far.
+  llvm::Error status() {
+    stream.flush();
+    if (!stream.has_error())
+      return llvm::Error::success();
+    return makeError("cannot write {0}: {1}; make room there or name another "
+                     "place with -o",
+                     path, stream.error().message());
+  }
+  llvm::Error flushToDisk() {
+    if (llvm::Error error = status())
+      return error;
+    return ::fsync(file.FD) == 0 ? llvm::Error::success()
+                                 : systemError("cannot flush", file.TmpName);
+  }
+  llvm::Error keep() {
+    if (llvm::Error error = file.keep(path))
+      return makeError("cannot write {0}: {1}", path,
+                       llvm::toString(std::move(error)));
+    kept = true;
+    return flushFolder(path);
+  }
+
+private:
+  OutputFile(llvm::StringRef path, llvm::sys::fs::TempFile made)
+      : path(path.str()), file(std::move(made)),
+        stream(file.FD, /*shouldClose=*/false) {}
+
+  std::string path;
+  llvm::sys::fs::TempFile file;
+  llvm::raw_fd_ostream stream;
+  bool kept = false;
+};
+
+/// The artifact and the files of its own that segments have.
+class Writer {
+public:
+  Writer(llvm::StringRef path, llvm::ArrayRef<compiler::SegmentBytes> segments)
+      : path(path), segments(segments), placed(segments.size()) {}
+
+  llvm::Expected<uint64_t> run(compiler::PlanSerialiser serialise) {
+    llvm::Expected<uint64_t> size = write(serialise);
+    // The disk's word comes before what followed from it.
+    for (std::unique_ptr<OutputFile> &file : files)
+      if (llvm::Error error = file->status()) {
+        if (!size)
+          llvm::consumeError(size.takeError());
+        return std::move(error);
+      }
+    if (!size)
+      return size.takeError();
+    for (std::unique_ptr<OutputFile> &file : files)
+      if (llvm::Error error = file->flushToDisk())
+        return std::move(error);
+    for (std::unique_ptr<OutputFile> &file : llvm::reverse(files))
+      if (llvm::Error error = file->keep())
+        return std::move(error);
+    return size;
+  }
+
+private:
+  llvm::Expected<llvm::raw_fd_ostream *> open(llvm::StringRef name) {
+    llvm::Expected<std::unique_ptr<OutputFile>> file = OutputFile::create(name);
+    if (!file)
+      return file.takeError();
+    files.push_back(std::move(*file));
+    return &files.back()->out();
+  }
+
+  llvm::Error writeSegment(llvm::raw_fd_ostream &out,
+                           const compiler::SegmentBytes &segment,
+                           compiler::PlacedSegment &place) {
     out.seek(place.offset);
     HashingStream stream(out);
     if (llvm::Error error = segment.write(stream))
       return error;
     place.xxh3 = stream.digest();
-    if (out.tell() != end)
-      return makeError("{0}: a segment of {1} bytes wrote {2}; this is a bug "
-                       "of the compiler, please report it",
-                       path, segment.length, out.tell() - place.offset);
+    if (out.tell() == place.offset + segment.length)
+      return llvm::Error::success();
+    return makeError("{0}: a segment of {1} bytes wrote {2}; this is a bug of "
+                     "the compiler, please report it",
+                     path, segment.length, out.tell() - place.offset);
   }
 
-  const std::string plan = serialise(placed);
-  if (plan.size() != planBytes)
-    return makeError("{0}: the plan's size changed from {1} to {2} bytes while "
-                     "writing; this is a bug of the compiler, please report it",
-                     path, planBytes, plan.size());
-  out.seek(0);
-  out << makeHeader(plan, end) << plan;
-  return end;
-}
+  llvm::Expected<uint64_t> write(compiler::PlanSerialiser serialise) {
+    llvm::Expected<llvm::raw_fd_ostream *> artifact = open(path);
+    if (!artifact)
+      return artifact.takeError();
+    const uint64_t planBytes = serialise(placed).size();
+    uint64_t end = headerBytes + planBytes;
+    for (auto [segment, place] : llvm::zip_equal(segments, placed)) {
+      llvm::raw_fd_ostream *out = *artifact;
+      if (segment.file.empty()) {
+        place.offset = llvm::alignTo(end, segmentAlignment);
+        end = place.offset + segment.length;
+      } else {
+        llvm::Expected<llvm::raw_fd_ostream *> own = open(segment.file);
+        if (!own)
+          return own.takeError();
+        out = *own;
+      }
+      if (llvm::Error error = writeSegment(*out, segment, place))
+        return std::move(error);
+    }
+    const std::string plan = serialise(placed);
+    if (plan.size() != planBytes)
+      return makeError("{0}: the plan's size changed from {1} to {2} bytes "
+                       "while writing; this is a bug of the compiler, please "
+                       "report it",
+                       path, planBytes, plan.size());
+    (*artifact)->seek(0);
+    **artifact << makeHeader(plan, end) << plan;
+    return end;
+  }
+
+  llvm::StringRef path;
+  llvm::ArrayRef<compiler::SegmentBytes> segments;
+  std::vector<compiler::PlacedSegment> placed;
+  std::vector<std::unique_ptr<OutputFile>> files; // the artifact first
+};
+
+} // namespace
 
 llvm::Expected<uint64_t>
 compiler::writeArtifact(llvm::StringRef path,
                         llvm::ArrayRef<SegmentBytes> segments,
                         PlanSerialiser serialise) {
-  if (llvm::sys::fs::is_directory(path))
-    return makeError("cannot write {0}: it is a folder; name a file (-o "
-                     "model.stele)",
-                     path);
-  llvm::Expected<llvm::sys::fs::TempFile> file =
-      llvm::sys::fs::TempFile::create(path + ".%%%%%%.tmp", 0644);
-  if (!file)
-    return makeError("cannot write {0}: {1}; check that the folder exists and "
-                     "is writable",
-                     path, llvm::toString(file.takeError()));
-
-  llvm::Expected<uint64_t> size = [&] {
-    llvm::raw_fd_ostream out(file->FD, /*shouldClose=*/false);
-    llvm::Expected<uint64_t> written = writeAll(path, out, segments, serialise);
-    out.flush();
-    if (!out.has_error())
-      return written;
-    // The disk's word comes before what followed from it.
-    if (!written)
-      llvm::consumeError(written.takeError());
-    std::string reason = out.error().message();
-    out.clear_error();
-    return llvm::Expected<uint64_t>(
-        makeError("cannot write {0}: {1}; make room there or name another "
-                  "place with -o",
-                  path, reason));
-  }();
-  if (!size) {
-    llvm::consumeError(file->discard());
-    return size.takeError();
-  }
-  if (::fsync(file->FD) != 0) {
-    llvm::Error error = systemError("cannot flush", file->TmpName);
-    llvm::consumeError(file->discard());
-    return error;
-  }
-  if (llvm::Error error = file->keep(path)) {
-    llvm::consumeError(file->discard());
-    return makeError("cannot write {0}: {1}", path,
-                     llvm::toString(std::move(error)));
-  }
-  if (llvm::Error error = flushFolder(path))
-    return error;
-  return size;
+  return Writer(path, segments).run(serialise);
 }

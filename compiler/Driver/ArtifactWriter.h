@@ -18,15 +18,16 @@
 
 namespace stele::compiler {
 
-/// Bytes that follow the FlatBuffer.
+/// Bytes that follow the FlatBuffer, or are a file of their own.
 struct SegmentBytes {
   uint64_t length; // what `write` will write
   std::function<llvm::Error(llvm::raw_ostream &)> write;
+  std::string file = {}; // path of the file of its own; empty: the artifact
 };
 
 /// Where a segment is, known before (offset) and after (xxh3) it is written.
 struct PlacedSegment {
-  uint64_t offset = 0; // from the start of the file
+  uint64_t offset = 0; // from the start of its file
   uint64_t xxh3 = 0;   // XXH3-64 of its bytes
 };
 
@@ -36,7 +37,9 @@ using PlanSerialiser =
     llvm::function_ref<std::string(llvm::ArrayRef<PlacedSegment>)>;
 
 /// Writes the artifact to a temporary file beside `path`, flushes it to disk
-/// and renames it over `path`. Returns the file's size.
+/// and renames it over `path`; files of segments likewise, right before it, so
+/// that a new artifact never meets their old bytes. Returns the artifact's
+/// size.
 llvm::Expected<uint64_t> writeArtifact(llvm::StringRef path,
                                        llvm::ArrayRef<SegmentBytes> segments,
                                        PlanSerialiser serialise);

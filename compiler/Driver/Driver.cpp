@@ -12,6 +12,7 @@
 #include "stele/compiler/Driver/ArtifactWriter.h"
 #include "stele/compiler/Driver/Diagnostics.h"
 #include "stele/compiler/Driver/FlatBuffer.h"
+#include "stele/compiler/Driver/MergePlans.h"
 #include "stele/compiler/Driver/Segments.h"
 #include "stele/compiler/Import/Errors.h"
 #include "stele/compiler/Import/Gguf.h"
@@ -29,6 +30,7 @@
 #include "llvm/Support/SourceMgr.h"
 #include "llvm/Support/ToolOutputFile.h"
 #include <chrono>
+#include <map>
 
 using namespace mlir;
 using namespace stele;
@@ -124,10 +126,13 @@ private:
   llvm::Error checkWeights();
   llvm::Error importCheckpoint();
   llvm::Error parseModule();
+  llvm::Error findTargets(StringRef names);
   llvm::Error remember();
 
   llvm::Error runPhase(Phase phase);
-  llvm::Error buildPasses(PassManager &manager, Phase phase);
+  llvm::Error runPasses(ModuleOp on, Phase phase, const Target &target);
+  void buildPasses(PassManager &manager, Phase phase, const Target &target);
+  llvm::Error planForTargets();
   std::string summary(Phase phase);
   llvm::Error dump(Phase phase);
   llvm::Error writeModule();
@@ -135,6 +140,8 @@ private:
   llvm::Error writeAll();
   llvm::Error openCheckpoint();
   llvm::Error addTokenizer();
+  llvm::Error generateCode();
+  llvm::Expected<SegmentBytes> makeBytes(SegmentOp segment);
 
   void report(StringRef what, const llvm::Twine &details);
 
@@ -144,8 +151,9 @@ private:
   std::unique_ptr<Checkpoint> source;
   OwningOpRef<ModuleOp> module;
   Phase reached = Phase::Import;
-  std::string targetName, weights;
-  std::vector<char> code;
+  std::string weights;
+  std::vector<Target> targets;
+  std::map<std::string, std::vector<char>> code; // by segment
   std::vector<uint8_t> tokenizer;
   DefaultTimingManager timing;
   TimingScope rootTiming;
@@ -215,6 +223,34 @@ llvm::Error Compilation::parseModule() {
   return llvm::Error::success();
 }
 
+/// The targets of a list of names; all of one arithmetic.
+llvm::Error Compilation::findTargets(StringRef names) {
+  SmallVector<StringRef> list;
+  names.split(list, ',');
+  for (StringRef name : list) {
+    llvm::Expected<Target> target = findTarget(name);
+    if (!target)
+      return target.takeError();
+    for (const Target &other : targets) {
+      if (other.name == target->name)
+        return makeError("target {0} is named twice", other.name);
+      if (other.arithmetic != target->arithmetic &&
+          options.activations == "auto")
+        return makeError("{0} computes in {1}, {2} in {3}; say --activations, "
+                         "since targets of one artifact share its weights",
+                         other.name, other.arithmetic, target->name,
+                         target->arithmetic);
+    }
+    targets.push_back(std::move(*target));
+  }
+  // The runtime takes the last that its machine runs.
+  std::vector<StringRef> newestLast = targetNames();
+  llvm::sort(targets, [&](const Target &a, const Target &b) {
+    return llvm::find(newestLast, a.name) < llvm::find(newestLast, b.name);
+  });
+  return llvm::Error::success();
+}
+
 /// Settles what options and module say together, and has the module keep it.
 llvm::Error Compilation::remember() {
   auto settle = [&](StringRef name, StringRef given, StringRef otherwise) {
@@ -225,15 +261,13 @@ llvm::Error Compilation::remember() {
     module.get()->setAttr(name, StringAttr::get(&context, value));
     return value;
   };
-  llvm::Expected<Target> target =
-      findTarget(settle(targetAttr, options.target, "host"));
-  if (!target)
-    return target.takeError();
+  std::string names = settle(targetAttr, options.target, "host");
+  if (llvm::Error error = findTargets(names))
+    return error;
   // "host" is this machine's; the module must mean the same elsewhere.
-  targetName = textAttr(*module, targetAttr);
-  if (targetName == "host")
-    targetName = target->name;
-  module.get()->setAttr(targetAttr, StringAttr::get(&context, targetName));
+  if (names == "host")
+    module.get()->setAttr(targetAttr,
+                          StringAttr::get(&context, targets.front().name));
   weights = settle(weightsAttr, options.weights, "inline");
 
   SmallString<128> path(isModule() ? options.checkpoint : options.input);
@@ -258,58 +292,73 @@ llvm::Error Compilation::load() {
 // From phase to phase
 //===----------------------------------------------------------------------===//
 
-llvm::Error Compilation::buildPasses(PassManager &manager, Phase phase) {
-  llvm::Expected<Target> target = findTarget(targetName);
-  if (!target)
-    return target.takeError();
+void Compilation::buildPasses(PassManager &manager, Phase phase,
+                              const Target &target) {
   LmPipelineOptions lm;
   lm.arithmetic =
-      options.activations == "auto" ? target->arithmetic : options.activations;
+      options.activations == "auto" ? target.arithmetic : options.activations;
   lm.fuse = options.fuse;
-  lm.isa = target->isa;
-  for (const std::string &feature : target->features)
+  lm.isa = target.isa;
+  for (const std::string &feature : target.features)
     lm.features.push_back(feature);
   switch (phase) {
   case Phase::Lm:
-    buildInputPipeline(manager, lm);
-    break;
+    return buildInputPipeline(manager, lm);
   case Phase::Fused:
-    buildFusionPipeline(manager, lm);
-    break;
+    return buildFusionPipeline(manager, lm);
   case Phase::Selected:
-    buildSelectionPipeline(manager, lm);
-    break;
+    return buildSelectionPipeline(manager, lm);
   case Phase::Plan: {
-    std::string storage = weights;
-    if (storage == "external")
-      storage +=
-          ":" + llvm::sys::path::filename(options.output).str() + ".weights";
     ConvertLmToPlanOptions plan;
-    plan.target = targetName;
-    plan.weights = storage;
-    manager.addPass(createConvertLmToPlan(plan));
-    break;
+    plan.target = target.source;
+    plan.weights = weights;
+    if (weights == "external")
+      plan.weights +=
+          ":" + llvm::sys::path::filename(options.output).str() + ".weights";
+    return manager.addPass(createConvertLmToPlan(plan));
   }
   case Phase::Assigned:
-    manager.addPass(createAssignBuffers());
-    break;
+    return manager.addPass(createAssignBuffers());
   case Phase::Import:
   case Phase::Artifact:
     llvm_unreachable("no passes lead there");
   }
-  return llvm::Error::success();
 }
 
-llvm::Error Compilation::runPhase(Phase phase) {
+llvm::Error Compilation::runPasses(ModuleOp on, Phase phase,
+                                   const Target &target) {
   FirstError errors(context);
   PassManager manager(&context);
   manager.enableCrashReproducerGeneration(reproducerPath(phase));
   TimingScope scope = rootTiming.nest(phaseName(phase));
   manager.enableTiming(scope);
-  if (llvm::Error error = buildPasses(manager, phase))
-    return error;
-  if (failed(manager.run(*module)))
+  buildPasses(manager, phase, target);
+  if (failed(manager.run(on)))
     return errors.take(phaseName(phase).str() + ": a pass failed");
+  return llvm::Error::success();
+}
+
+/// Several targets: each gets a copy of the fused module, selects its kernels
+/// and becomes a plan; the plans become one.
+llvm::Error Compilation::planForTargets() {
+  SmallVector<OwningOpRef<ModuleOp>> plans;
+  for (const Target &target : targets) {
+    plans.emplace_back(module->clone());
+    for (Phase phase : {Phase::Selected, Phase::Plan})
+      if (llvm::Error error = runPasses(*plans.back(), phase, target))
+        return error;
+  }
+  if (llvm::Error error = mergePlans(plans))
+    return error;
+  module = std::move(plans.front());
+  return llvm::Error::success();
+}
+
+llvm::Error Compilation::runPhase(Phase phase) {
+  const bool merges = targets.size() > 1 && phase == Phase::Plan;
+  if (llvm::Error error = merges ? planForTargets()
+                                 : runPasses(*module, phase, targets.front()))
+    return error;
   reached = phase;
   module.get()->setAttr(phaseAttr, StringAttr::get(&context, phaseName(phase)));
   report(phaseName(phase), summary(phase));
@@ -451,58 +500,74 @@ template <typename T> static SegmentBytes bytesOf(const std::vector<T> &bytes) {
           }};
 }
 
+llvm::Error Compilation::generateCode() {
+  for (auto executable : module->getOps<ExecutableOp>()) {
+    llvm::Expected<std::vector<char>> image = compileExecutable(executable);
+    if (!image)
+      return image.takeError();
+    report("code", showBytes(image->size()) + " for " + executable.getTarget());
+    std::string name = executable.getSegment().str();
+    if (!options.dumpDir.empty())
+      if (llvm::Error error =
+              writeFile(options.dumpDir + "/" + name + ".so",
+                        StringRef(image->data(), image->size())))
+        return error;
+    code[name] = std::move(*image);
+  }
+  return dump(Phase::Artifact);
+}
+
+llvm::Expected<SegmentBytes> Compilation::makeBytes(SegmentOp segment) {
+  switch (segment.getKind()) {
+  case SegmentKind::Executable:
+    return bytesOf(code[segment.getSymName().str()]);
+  case SegmentKind::Tokenizer:
+    return bytesOf(tokenizer);
+  case SegmentKind::Calibration:
+    return makeError("segment @{0}: this compiler cannot write calibration",
+                     segment.getSymName());
+  case SegmentKind::Weights:
+    break;
+  }
+  if (!source)
+    return makeError("{0}: says no checkpoint to take weights from; name it "
+                     "with --checkpoint",
+                     options.input);
+  SegmentBytes bytes = makeWeights(segment, *source);
+  if (auto file = segment.getFile()) {
+    SmallString<128> path(llvm::sys::path::parent_path(options.output));
+    llvm::sys::path::append(path, *file);
+    bytes.file = path.str().str();
+  }
+  return bytes;
+}
+
 llvm::Error Compilation::writeAll() {
   if (llvm::Error error = openCheckpoint())
     return error;
   if (llvm::Error error = addTokenizer())
     return error;
-  for (auto executable : module->getOps<ExecutableOp>()) {
-    llvm::Expected<std::vector<char>> image = compileExecutable(executable);
-    if (!image)
-      return image.takeError();
-    code = std::move(*image);
-    report("code", showBytes(code.size()) + " for " + executable.getTarget());
-  }
-  if (!options.dumpDir.empty())
-    if (llvm::Error error = writeFile(options.dumpDir + "/kernels.so",
-                                      {code.data(), code.size()}))
-      return error;
-  if (llvm::Error error = dump(Phase::Artifact))
+  if (llvm::Error error = generateCode())
     return error;
 
   FirstError errors(context);
   if (failed(verify(*module)) || failed(verifyExportable(*module)))
     return errors.take("the plan is not valid");
 
-  std::vector<SegmentOp> inlined;
+  std::vector<SegmentOp> written;
   std::vector<SegmentBytes> bytes;
   for (auto segment : module->getOps<SegmentOp>()) {
     if (segment.getStorage() == Storage::Synthetic)
       continue;
-    inlined.push_back(segment);
-    switch (segment.getKind()) {
-    case SegmentKind::Executable:
-      bytes.push_back(bytesOf(code));
-      break;
-    case SegmentKind::Tokenizer:
-      bytes.push_back(bytesOf(tokenizer));
-      break;
-    case SegmentKind::Weights:
-      if (!source)
-        return makeError("{0}: says no checkpoint to take weights from; name "
-                         "it with --checkpoint",
-                         options.input);
-      bytes.push_back(makeWeights(segment, *source));
-      break;
-    case SegmentKind::Calibration:
-      return makeError("segment @{0}: this compiler cannot write calibration",
-                       segment.getSymName());
-    }
+    llvm::Expected<SegmentBytes> made = makeBytes(segment);
+    if (!made)
+      return made.takeError();
+    written.push_back(segment);
+    bytes.push_back(std::move(*made));
   }
   auto serialise = [&](ArrayRef<PlacedSegment> placed) {
-    IntegerType unsigned64 =
-        IntegerType::get(&context, 64, IntegerType::Unsigned);
-    for (auto [op, place] : llvm::zip_equal(inlined, placed)) {
+    auto unsigned64 = IntegerType::get(&context, 64, IntegerType::Unsigned);
+    for (auto [op, place] : llvm::zip_equal(written, placed)) {
       SegmentOp segment = op;
       segment.setOffset(place.offset);
       segment.setXxh3Attr(IntegerAttr::get(unsigned64, place.xxh3));
@@ -527,10 +592,17 @@ llvm::Error Compilation::run() {
                      "for",
                      options.input, phaseName(reached),
                      phaseName(options.stopAfter));
-  while (reached < options.stopAfter && reached < Phase::Assigned)
-    if (llvm::Error error =
-            runPhase(static_cast<Phase>(static_cast<int>(reached) + 1)))
+  if (targets.size() > 1 && options.stopAfter == Phase::Selected)
+    return makeError("--compile-to selected is for one target; kernels of "
+                     "several are in the plan");
+  while (reached < options.stopAfter && reached < Phase::Assigned) {
+    auto next = static_cast<Phase>(static_cast<int>(reached) + 1);
+    // Kernels of several targets are selected on the way to their plan.
+    if (targets.size() > 1 && next == Phase::Selected)
+      next = Phase::Plan;
+    if (llvm::Error error = runPhase(next))
       return error;
+  }
   return options.stopAfter == Phase::Artifact ? writeAll() : writeModule();
 }
 

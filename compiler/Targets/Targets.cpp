@@ -105,6 +105,7 @@ static llvm::Expected<Target> readTarget(const Json &json,
   if (!json.is_object())
     return makeError("{0}: a target description must be an object", file);
   Target target;
+  target.source = file.str();
   ObjectReader reader(json, file);
   if (llvm::Error error = reader.text("name", target.name))
     return error;

@@ -21,8 +21,9 @@ struct TokenBucket {
 };
 
 struct Target {
-  std::string name;                  // "x86-64-v4-bf16"
-  std::string isa;                   // what the runtime checks: "x86-64-v4"
+  std::string source; // embedded name, or the file it was read from
+  std::string name;   // "x86-64-v4-bf16"
+  std::string isa;    // what the runtime checks: "x86-64-v4"
   std::vector<std::string> features; // beyond the level: "avx512bf16"
   std::string arithmetic;            // what `auto` means: "f32" or "bf16"
   std::vector<TokenBucket> buckets;  // ascending by tokens

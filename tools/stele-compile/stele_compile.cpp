@@ -51,8 +51,9 @@ static void addFlags(CLI::App &app, compiler::CompileOptions &options,
       ->type_name("FILE");
   app.add_option("--target", options.target,
                  "host, " + llvm::join(compiler::targetNames(), ", ") +
-                     ", or a description file (default: host)")
-      ->type_name("NAME");
+                     ", or a description file; several with commas between "
+                     "(default: host)")
+      ->type_name("NAME[,...]");
   app.add_option("--activations", options.activations,
                  "arithmetic of the linears: auto, f32 (parity with the "
                  "reference) or bf16 (default: auto, the target's)")
