@@ -68,7 +68,7 @@ static void addFlags(CLI::App &app, compiler::CompileOptions &options,
       ->type_name("KIND");
   app.add_option("--context", options.context,
                  "longest context planned for (default: the checkpoint's)")
-      ->transform(CLI::Validator(parseTokens, "TOKENS"))
+      ->transform(CLI::Validator(parseTokens, ""))
       ->type_name("TOKENS");
   app.add_option("--weights", options.weights,
                  "inline, external (a file beside the artifact) or "
@@ -91,8 +91,9 @@ static void addFlags(CLI::App &app, compiler::CompileOptions &options,
       ->type_name("DIR");
   app.add_flag("--time-phases", options.timePhases,
                "print the time of every pass");
-  app.add_flag("!--no-fuse", options.fuse,
-               "one kernel for every operation of the model, to compare with");
+  app.add_flag_callback(
+      "--no-fuse", [&options] { options.fuse = false; },
+      "one kernel for every operation of the model, to compare with");
 }
 
 /// The line and exit code that a wrong command gets.
