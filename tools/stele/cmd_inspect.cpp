@@ -183,14 +183,18 @@ std::map<std::pair<uint32_t, uint32_t>, uint32_t> CountLaunches(
 
 void PrintKernels(const plan::Plan& plan) {
   auto counts = CountLaunches(plan);
-  std::printf("%-10s %8s %12s  %s\n", "target", "launches", "scratch",
+  size_t width = 10;
+  for (const plan::Target* target : *plan.targets())
+    width = std::max<size_t>(width, target->name()->size());
+  const int column = static_cast<int>(width);
+  std::printf("%-*s %8s %12s  %s\n", column, "target", "launches", "scratch",
               "kernel");
   for (uint32_t i = 0; i < plan.executables()->size(); ++i) {
     const plan::Executable& code = *plan.executables()->Get(i);
     const char* target = plan.targets()->Get(code.target())->name()->c_str();
     for (uint32_t j = 0; j < code.entries()->size(); ++j) {
       const plan::Entry& entry = *code.entries()->Get(j);
-      std::printf("%-10s %8u %12s  %s\n", target, counts[{i, j}],
+      std::printf("%-*s %8u %12s  %s\n", column, target, counts[{i, j}],
                   FormatBytes(entry.scratch_bytes()).c_str(),
                   entry.symbol()->c_str());
     }
