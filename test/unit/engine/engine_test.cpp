@@ -122,22 +122,6 @@ TEST(Engine, RunsTheCodeOfTheArtifact) {
             Reference(ToyModel(1), Tokens(3, 9)));
 }
 
-// An artifact of each format version that was ever written loads and runs for
-// ever. test/data/artifacts: `make_toy` of that version's tree.
-TEST(Engine, RunsArtifactsOfOldFormats) {
-  for (const char *version : {"1.0"}) {
-    auto artifact =
-        Artifact::Open(std::string(STELE_SOURCE_DIR) +
-                       "/test/data/artifacts/format-" + version + ".stele");
-    ASSERT_TRUE(artifact.ok()) << artifact.status().message();
-    auto model = Model::Load(*artifact, *HostDevice::Create(1));
-    ASSERT_TRUE(model.ok()) << model.status().message();
-    EXPECT_EQ(Reference(*model, Tokens(3, 9)),
-              Reference(ToyModel(1), Tokens(3, 9)))
-        << version;
-  }
-}
-
 TEST(Engine, DecodesGoBeforePrompts) {
   EngineOptions options;
   options.max_sessions = 2;
