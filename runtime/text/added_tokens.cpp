@@ -105,9 +105,10 @@ void AddedTokenMatcher::Split(std::string_view text, const Filter& filter,
     if (token->lstrip) match.begin = SkipSpacesBack(text, match.begin, emitted);
     if (token->rstrip) match.end = SkipSpaces(text, match.end);
     if (emitted < match.begin) sink({emitted, match.begin}, nullptr);
-    sink(match, token);
     // White space that this token took may still spell the next one, so the
-    // search goes on right behind its content, as the reference's does.
+    // search goes on right behind its content, as the reference's does. A
+    // token whose own text was taken is gone.
+    if (match.begin < match.end) sink(match, token);
     emitted = match.end;
   }
   if (emitted < text.size()) sink({emitted, text.size()}, nullptr);

@@ -2,6 +2,7 @@
 #include "stele/runtime/text/tokenizer.h"
 
 #include <algorithm>
+#include <unordered_map>
 #include <utility>
 
 #include "stele/runtime/text/added_tokens.h"
@@ -122,6 +123,8 @@ class Tokenizer::Impl {
   std::vector<AddedToken> added_tokens;  // by content, as it was written
   std::optional<AddedTokenMatcher> raw_tokens;
   std::optional<AddedTokenMatcher> normalized_tokens;
+  // Added tokens decode to the form that is looked for.
+  std::unordered_map<uint32_t, std::string> decoded_forms;
   std::vector<int32_t> prefix, suffix;
   std::optional<int32_t> bos, eos, pad;
   std::vector<std::string> strings;  // storage of the views below
@@ -197,7 +200,9 @@ Status Tokenizer::Impl::LoadAddedTokens(const schema::Tokenizer& source) {
       raw.push_back(std::move(added));
       continue;
     }
-    STELE_ASSIGN_OR_RETURN(added.content, Normalize(added.content, true));
+    STELE_ASSIGN_OR_RETURN(std::string content, Normalize(added.content, true));
+    if (content != added.content) decoded_forms[added.id] = content;
+    added.content = std::move(content);
     if (!added.content.empty()) normalized.push_back(std::move(added));
   }
   std::sort(added_tokens.begin(), added_tokens.end(),
@@ -401,9 +406,12 @@ void Tokenizer::Impl::Push(int32_t id, bool skip_special,
   if (skip_special && vocabulary->special(token)) return;
   if (type == schema::TokenType::Byte && decoder.byte_fallback) {
     detokenizer.PushByte(static_cast<char>(vocabulary->ByteOf(token)), out);
-  } else {
-    detokenizer.Push(vocabulary->bytes(token), out);
+    return;
   }
+  const auto form = decoded_forms.find(token);
+  detokenizer.Push(
+      form == decoded_forms.end() ? vocabulary->bytes(token) : form->second,
+      out);
 }
 
 Tokenizer::Tokenizer(std::unique_ptr<const Impl> impl)

@@ -100,11 +100,8 @@ void Vocabulary::IndexTokens() {
   byte_tokens_.fill(kNoToken);
   const size_t mask = index_.size() - 1;
   for (uint32_t id = 0; id < size(); ++id) {
-    if (types_[id] == schema::TokenType::Byte) {
-      byte_tokens_[ByteOf(id)] = id;
-      continue;
-    }
-    if (types_[id] != schema::TokenType::Normal || special_[id]) continue;
+    if (types_[id] == schema::TokenType::Byte) byte_tokens_[ByteOf(id)] = id;
+    if (types_[id] >= schema::TokenType::Literal || special_[id]) continue;
     size_t slot = HashBytes(bytes(id)) & mask;
     while (index_[slot] != kNoToken && bytes(index_[slot]) != bytes(id)) {
       slot = (slot + 1) & mask;

@@ -57,6 +57,15 @@ TokenizerBuilder Hello() {
   return builder;
 }
 
+TokenizerBuilder HelloSpm() {
+  TokenizerBuilder builder = TokenizerBuilder::Spm();
+  for (const char *c : {"\u2581", "h", "i"})
+    builder.Token(c);
+  builder.Merge("h", "i");
+  builder.Merge("\u2581", "hi");
+  return builder;
+}
+
 TEST(TokenizerTest, MergesBytes) {
   const auto tokenizer = Load(Hello());
   EXPECT_THAT(Tokens(*tokenizer, "hello hell"),
@@ -138,13 +147,20 @@ TEST(TokenizerTest, StripsAroundAddedTokens) {
   builder.Added("<l>", false).lstrip = true;
   builder.Added("<r>", false).rstrip = true;
   builder.Added("w", false).single_word = true;
+  const auto word = static_cast<int32_t>(builder.texts.size() - 1);
   const auto tokenizer = Load(builder);
   EXPECT_THAT(Tokens(*tokenizer, "a \n<l> b"),
               ElementsAre("a", "<l>", " ", "b"));
   EXPECT_THAT(Tokens(*tokenizer, "a <r> \u00A0b"),
               ElementsAre("a", " ", "<r>", "b"));
   EXPECT_THAT(Tokens(*tokenizer, "<r>  <l>"), ElementsAre("<r>", "<l>"));
-  const int32_t word = static_cast<int32_t>(builder.texts.size() - 1);
+  // White space that spells a token, but that another one has taken.
+  schema::AddedTokenT &newline = builder.Added("\n", false);
+  newline.rstrip = true;
+  EXPECT_THAT(Tokens(*Load(builder), "<r>\n\na"),
+              ElementsAre("<r>", "\n", "\n", "a"));
+  newline.lstrip = true;
+  EXPECT_THAT(Tokens(*Load(builder), "<r>\n\na"), ElementsAre("<r>", "a"));
   EXPECT_EQ(Encode(*tokenizer, "w w,"), (Ids{word, ' ', word, ','}));
   EXPECT_EQ(Encode(*tokenizer, "aw w_"), (Ids{'a', 'w', ' ', 'w', '_'}));
 }
@@ -164,6 +180,12 @@ TEST(TokenizerTest, FindsNormalizedAddedTokensInNormalizedText) {
       EXPECT_FALSE(tokenizer->IsSpecial(id));
     }
   }
+  // It decodes to what was found.
+  TokenizerBuilder spm = HelloSpm();
+  spm.Added("<t>", false).normalized = true;
+  const auto other = Load(spm);
+  EXPECT_THAT(Tokens(*other, "hi <t>hi"), ElementsAre("\u2581hi", "<t>", "hi"));
+  EXPECT_EQ(other->Decode(Encode(*other, "hi <t>hi")), "hi <t>hi");
   const Span before[] = {{0, 1}};
   EXPECT_THAT(Tokens(*tokenizer, "acafe\u0301", {.literal = before}),
               ElementsAre("a", "caf\u00E9"));
@@ -186,15 +208,6 @@ TEST(TokenizerTest, TakesWholeTokensWhereMergesAreIgnored) {
   builder.t.ignore_merges = true;
   EXPECT_THAT(Tokens(*Load(builder), "xyz xyzz"),
               ElementsAre("xyz", " ", "x", "y", "z", "z"));
-}
-
-TokenizerBuilder HelloSpm() {
-  TokenizerBuilder builder = TokenizerBuilder::Spm();
-  for (const char *c : {"\u2581", "h", "i"})
-    builder.Token(c);
-  builder.Merge("h", "i");
-  builder.Merge("\u2581", "hi");
-  return builder;
 }
 
 TEST(TokenizerTest, FallsBackToBytes) {
