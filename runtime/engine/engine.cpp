@@ -1,31 +1,19 @@
 // Planning an engine's memory, and the batched step; see engine.h.
 #include "stele/runtime/engine/engine.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <limits>
 #include <new>
-#include <string_view>
 #include <utility>
 
 #include "stele/runtime/base/checked.h"
 #include "stele/runtime/base/format.h"
+#include "stele/runtime/base/memory.h"
 
 namespace stele {
 namespace {
 
 constexpr uint32_t kMaxSessions = 1u << 16;
-
-// What the system can give without swapping; 0 when it does not say.
-uint64_t AvailableMemory() {
-  Result<std::string> text = ReadFile("/proc/meminfo", 1 << 20);
-  if (!text.ok()) return 0;
-  constexpr std::string_view kKey = "MemAvailable:";
-  const size_t at = text->find(kKey);
-  if (at == std::string::npos) return 0;
-  return std::strtoull(text->c_str() + at + kKey.size(), nullptr, 10) * 1024;
-}
 
 const plan::Buffer& LogitsBuffer(const plan::Function& function) {
   // Verified: there is an output of this name.

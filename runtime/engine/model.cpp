@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "stele/runtime/base/format.h"
+#include "stele/runtime/base/memory.h"
 #include "stele/runtime/engine/synthetic.h"
 
 namespace stele {
@@ -93,16 +94,25 @@ Result<const std::byte*> Model::LoadSegment(uint32_t index) {
 
 Result<const std::byte*> Model::MakeSynthetic(uint32_t index) {
   const plan::Segment& segment = *artifact_->plan().segments()->Get(index);
+  const uint64_t available = AvailableMemory();
+  if (available != 0 && segment.length() > available)
+    return ResourceExhausted("synthetic weights need " +
+                             FormatBytes(segment.length()) +
+                             ", the machine has " + FormatBytes(available));
   STELE_ASSIGN_OR_RETURN(
       DeviceMemory memory,
       device_->Allocate(segment.length(), "synthetic weights"));
-  std::vector<std::byte> values;
+  std::vector<std::byte> piece(1 << 20);
   for (const plan::Tensor* tensor : *artifact_->plan().tensors()) {
     if (tensor->segment() != index) continue;
-    values.resize(tensor->length());
-    FillSynthetic(*tensor, segment.seed(), values);
-    STELE_RETURN_IF_ERROR(
-        device_->CopyFromHost(memory.data() + tensor->offset(), values));
+    SyntheticValues values(*tensor, segment.seed());
+    for (uint64_t at = 0; at < tensor->length(); at += piece.size()) {
+      const auto next = std::span(piece).first(
+          std::min<uint64_t>(piece.size(), tensor->length() - at));
+      values.Fill(next);
+      STELE_RETURN_IF_ERROR(
+          device_->CopyFromHost(memory.data() + tensor->offset() + at, next));
+    }
   }
   synthetic_weight_bytes_ += segment.length();
   synthetic_.push_back(std::move(memory));

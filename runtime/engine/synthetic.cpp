@@ -7,7 +7,6 @@
 #include <string_view>
 
 #include "stele/runtime/base/hash.h"
-#include "stele/runtime/engine/random.h"
 
 namespace stele {
 namespace {
@@ -30,7 +29,7 @@ uint16_t ToF16(float value) {
 }
 
 template <typename T, typename Make>
-void Fill(std::span<std::byte> out, Make make) {
+void FillEach(std::span<std::byte> out, Make make) {
   for (size_t i = 0; i + sizeof(T) <= out.size(); i += sizeof(T)) {
     const T value = make();
     std::memcpy(out.data() + i, &value, sizeof value);
@@ -39,31 +38,36 @@ void Fill(std::span<std::byte> out, Make make) {
 
 }  // namespace
 
-void FillSynthetic(const plan::Tensor& tensor, uint64_t seed,
-                   std::span<std::byte> out) {
-  Random random(seed ^ HashName(tensor.name()->string_view()));
-  const bool vector = tensor.shape()->size() == 1;
-  const uint64_t columns = vector ? 1 : tensor.shape()->Get(1);
-  // Uniform in +-sqrt(3 / columns) has variance 1 / columns: a product with
-  // an input of variance 1 has variance 1.
-  const double scale = std::sqrt(3.0 / static_cast<double>(columns));
-  const auto next = [&] {
-    const double unit = random.NextUnit();
-    return static_cast<float>(vector ? 0.5 + unit : scale * (2 * unit - 1));
-  };
-  switch (tensor.dtype()) {
+SyntheticValues::SyntheticValues(const plan::Tensor& tensor, uint64_t seed)
+    : random_(seed ^ HashName(tensor.name()->string_view())),
+      dtype_(tensor.dtype()),
+      vector_(tensor.shape()->size() == 1),
+      // Uniform in +-sqrt(3 / columns) has variance 1 / columns: a product
+      // with an input of variance 1 has variance 1.
+      scale_(vector_ ? 1
+                     : std::sqrt(3.0 /
+                                 static_cast<double>(tensor.shape()->Get(1)))) {
+}
+
+float SyntheticValues::Next() {
+  const double unit = random_.NextUnit();
+  return static_cast<float>(vector_ ? 0.5 + unit : scale_ * (2 * unit - 1));
+}
+
+void SyntheticValues::Fill(std::span<std::byte> out) {
+  switch (dtype_) {
     case plan::DType::F32:
-      return Fill<float>(out, next);
+      return FillEach<float>(out, [&] { return Next(); });
     case plan::DType::BF16:
-      return Fill<uint16_t>(out, [&] { return ToBf16(next()); });
+      return FillEach<uint16_t>(out, [&] { return ToBf16(Next()); });
     case plan::DType::F16:
-      return Fill<uint16_t>(out, [&] { return ToF16(next()); });
+      return FillEach<uint16_t>(out, [&] { return ToF16(Next()); });
     case plan::DType::I32:
     case plan::DType::I8:
     case plan::DType::U8:
     case plan::DType::I64:
     case plan::DType::I4:
-      return Fill<uint8_t>(out, [&] { return random.Next() >> 56; });
+      return FillEach<uint8_t>(out, [&] { return random_.Next() >> 56; });
   }
 }
 

@@ -6,16 +6,31 @@
 #include <cstdint>
 #include <span>
 
+#include "stele/runtime/engine/random.h"
 #include "stele/schema/plan_generated.h"
 
 namespace stele {
 
-// Fills `out`, the bytes of `tensor`, with values that depend on the seed and
-// the tensor's name only. Matrices get small values of either sign, so that
-// activations stay finite through any depth; vectors (norm weights, rotary
-// frequencies) get values in [0.5, 1.5].
-void FillSynthetic(const plan::Tensor& tensor, uint64_t seed,
-                   std::span<std::byte> out);
+// The values of one tensor, in order. They depend on the seed and the tensor's
+// name only. Matrices get small values of either sign, so that activations
+// stay finite through any depth; vectors (norm weights, rotary frequencies)
+// get values in [0.5, 1.5].
+class SyntheticValues {
+ public:
+  SyntheticValues(const plan::Tensor& tensor, uint64_t seed);
+
+  // Fills `out`, the next bytes of the tensor; all but its last piece hold
+  // whole elements.
+  void Fill(std::span<std::byte> out);
+
+ private:
+  float Next();
+
+  Random random_;
+  plan::DType dtype_;
+  bool vector_;
+  double scale_;
+};
 
 }  // namespace stele
 
