@@ -213,6 +213,47 @@ TEST_F(HfTokenizer, RefusesOtherFormatsByName) {
   EXPECT_EQ(importFolder(), "/tokenizer.json: not a JSON object");
 }
 
+TEST_F(HfTokenizer, RefusesTextThatIsNone) {
+  EXPECT_THAT(import({{"\"b\": 1", "\"\\ud800\": 1"}}),
+              HasSubstr("/tokenizer.json:14:"));
+  EXPECT_THAT(import({{"\"b\": 1", "\"\xFF\": 1"}}),
+              HasSubstr("/tokenizer.json:14:"));
+  EXPECT_EQ(import({{"<|end|>", ""}}),
+            "/tokenizer.json: the added token of id 5 is empty; remove it");
+  // NUL is a character.
+  EXPECT_EQ(import({{"<|end|>", "a\\u0000b"}}), "none");
+  EXPECT_EQ(text(5), std::string("a\0b", 3));
+}
+
+TEST_F(HfTokenizer, TakesAddedTokensOfTheConfig) {
+  folder.write("tokenizer_config.json",
+               R"({"added_tokens_decoder": {
+                    "4": {"content": "<|end|>", "special": true},
+                    "0": {"content": "a", "special": true}}})");
+  // <|end|> is known, under its id of tokenizer.json.
+  ASSERT_EQ(import(), "none");
+  ASSERT_EQ(result->added_tokens.size(), 2u);
+  EXPECT_EQ(result->added_tokens[1]->id, 0u);
+  folder.write("tokenizer_config.json",
+               R"({"added_tokens_decoder": {"x": {"content": "b"}}})");
+  EXPECT_EQ(import(), "/tokenizer_config.json: added_tokens_decoder[\"x\"] is "
+                      "not named by an id");
+}
+
+TEST_F(HfTokenizer, MayBeMissingFromACheckpoint) {
+  const char *const config =
+      R"({"architectures": ["LlamaForCausalLM"], "model_type": "llama",
+          "hidden_size": 8, "intermediate_size": 8, "num_hidden_layers": 1,
+          "num_attention_heads": 1, "vocab_size": 6, "hidden_act": "silu",
+          "rms_norm_eps": 1e-5, "max_position_embeddings": 64})";
+  std::string path = folder.write("config.json", config);
+  auto checkpoint = Checkpoint::open(path);
+  ASSERT_TRUE(bool(checkpoint)) << llvm::toString(checkpoint.takeError());
+  auto segment = importTokenizer(**checkpoint);
+  ASSERT_TRUE(bool(segment)) << llvm::toString(segment.takeError());
+  EXPECT_TRUE(segment->empty());
+}
+
 TEST_F(HfTokenizer, KnowsItsSplitters) {
   const std::pair<const char *, tokens::Splitter> patterns[] = {
       {R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+)",
