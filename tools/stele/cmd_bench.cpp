@@ -217,10 +217,12 @@ void PrintRow(const json& row) {
 Status RunCases(const BenchFlags& flags) {
   STELE_ASSIGN_OR_RETURN(auto model, flags.model.Load());
   json rows = json::array();
-  if (!flags.json)
+  if (!flags.json) {
     std::printf(
         "test      tokens    depth  batch   tokens/s        min        "
         "max         peak\n");
+    std::fflush(stdout);  // rows may take a while
+  }
   for (const Case& test : Cases(flags)) {
     STELE_ASSIGN_OR_RETURN(json row, Measure(model, flags, test));
     if (!flags.json) PrintRow(row);

@@ -1,0 +1,211 @@
+// stele run, bench and perplexity from outside, on the toy artifact.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "fixture.h"
+
+namespace stele::test {
+namespace {
+
+using nlohmann::json;
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+json RunJson(std::vector<std::string> arguments) {
+  arguments.insert(arguments.begin(), "run");
+  arguments.push_back("--json");
+  const Outcome done = Stele(std::move(arguments));
+  EXPECT_EQ(done.code, 0) << done.err;
+  return json::parse(done.out);
+}
+
+TEST_F(Cli, RunPrintsTheAnswer) {
+  const std::string artifact = Artifact();
+  const json answer =
+      RunJson({artifact, "--tokens", "5,3", "-n", "6", "--ignore-eos"});
+  EXPECT_EQ(answer["prompt_tokens"], 2);
+  EXPECT_EQ(answer["tokens"].size(), 6u);
+  EXPECT_EQ(answer["finish_reason"], "length");
+  EXPECT_TRUE(answer["stats"].contains("load_s"));
+  const Outcome text =
+      Stele({"run", artifact, "--tokens", "5,3", "-n", "6", "--ignore-eos"});
+  EXPECT_EQ(text.out, answer["text"].get<std::string>() + "\n");
+  EXPECT_THAT(text.err, StartsWith("memory plan\n"));
+}
+
+TEST_F(Cli, RunTakesTextFromEverywhere) {
+  const std::string artifact = Artifact();
+  const std::string file = File("prompt.txt", "abc");
+  const json raw = RunJson({artifact, "--raw", "-p", "abc", "-n", "3"});
+  EXPECT_EQ(RunJson({artifact, "-f", file, "-n", "3"})["tokens"],
+            raw["tokens"]);
+  const Outcome piped =
+      Stele({"run", artifact, "-", "-n", "3", "--json"}, "abc");
+  EXPECT_EQ(json::parse(piped.out)["tokens"], raw["tokens"]);
+}
+
+TEST_F(Cli, RunUsesTheChatTemplateForQuestions) {
+  const std::string artifact = Artifact();
+  const auto prompt = [&](std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), {"run", artifact, "--print-prompt"});
+    return Stele(std::move(arguments)).out;
+  };
+  EXPECT_EQ(prompt({"-p", "abc"}), "<s>U:abc\na:");
+  EXPECT_EQ(prompt({"-p", "abc", "--system", "d"}), "<s>a:d\nU:abc\na:");
+  EXPECT_EQ(prompt({"-p", "abc", "--raw"}), "abc");
+  const std::string file = File("text.txt", "def");
+  EXPECT_EQ(prompt({"-f", file}), "def");
+  EXPECT_EQ(prompt({"-f", file, "--chat"}), "<s>U:def\na:");
+  EXPECT_EQ(prompt({"-f", file, "-p", "abc"}), "<s>U:def\n\nabc\na:");
+}
+
+TEST_F(Cli, RunAnswersLinesInTheirOrder) {
+  const std::string artifact = Artifact();
+  const std::string lines =
+      File("lines.jsonl", "{\"tokens\": [1, 2, 3, 4, 5, 6]}\n\n"
+                          "{\"prompt\": \"abc\"}\n"
+                          "{\"messages\": [{\"role\": \"user\", "
+                          "\"content\": \"a\"}]}\n");
+  const Outcome done =
+      Stele({"run", artifact, "--prompts", lines, "-n", "4", "--ignore-eos"});
+  ASSERT_EQ(done.code, 0) << done.err;
+  std::istringstream out(done.out);
+  std::vector<json> answers;
+  for (std::string line; std::getline(out, line);)
+    answers.push_back(json::parse(line));
+  ASSERT_EQ(answers.size(), 3u);
+  EXPECT_EQ(answers[0]["tokens"],
+            RunJson({artifact, "--tokens", "1,2,3,4,5,6", "-n", "4",
+                     "--ignore-eos"})["tokens"]);
+  EXPECT_EQ(answers[1]["tokens"], RunJson({artifact, "--raw", "-p", "abc", "-n",
+                                           "4", "--ignore-eos"})["tokens"]);
+}
+
+TEST_F(Cli, RunNamesTheLineThatIsWrong) {
+  const std::string artifact = Artifact();
+  for (const auto &[line, message] :
+       {std::pair("{\"tokens\": [1, 1.5]}", "line 2: 1.5 is not a token id"),
+        std::pair("{\"tokens\": [99999999999]}",
+                  "line 2: 99999999999 is not a token id"),
+        std::pair("{\"tokens\": []}", "line 2 is empty"),
+        std::pair("nonsense", "line 2: expected one of"),
+        std::pair("{\"song\": 1}", "line 2: \"song\" is not a request")}) {
+    const std::string file =
+        File("wrong.jsonl", std::string("{\"tokens\": [1]}\n") + line);
+    const Outcome done = Stele({"run", artifact, "--prompts", file});
+    EXPECT_EQ(done.code, 1) << line;
+    EXPECT_EQ(done.out, "");
+    EXPECT_THAT(done.err, StartsWith("error: "));
+    EXPECT_THAT(done.err, HasSubstr(message));
+  }
+}
+
+TEST_F(Cli, RunWritesTheLogitsOfThePrompt) {
+  const std::string artifact = Artifact();
+  const std::string file = Keep(testing::TempDir() + "logits.npy");
+  const json answer =
+      RunJson({artifact, "--tokens", "@" + File("ids", "5 3\n2"), "-n", "2",
+               "--logits", file});
+  const std::string npy = ReadAll(file);
+  EXPECT_THAT(npy, StartsWith("\x93NUMPY\x01"));
+  EXPECT_THAT(npy, HasSubstr("'descr': '<f4', 'fortran_order': False, "
+                             "'shape': (3, 17), }"));
+  EXPECT_EQ(npy.size() % 64, (3 * 17 * 4) % 64u);
+  const float *last =
+      reinterpret_cast<const float *>(npy.data() + npy.size() - 17 * 4);
+  EXPECT_EQ(answer["tokens"][0], std::max_element(last, last + 17) - last);
+}
+
+TEST_F(Cli, RunRefusesWrongUsage) {
+  const std::string artifact = Artifact();
+  const auto code = [&](std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), {"run", artifact});
+    return Stele(std::move(arguments)).code;
+  };
+  EXPECT_EQ(code({}), 2);
+  EXPECT_EQ(code({"-p", "a", "--tokens", "1"}), 2);
+  EXPECT_EQ(code({"-p", "a", "--raw", "--system", "b"}), 2);
+  EXPECT_EQ(code({"--tokens", "1", "--threads", "0"}), 2);
+  EXPECT_EQ(code({"--tokens", "1", "--device", "abacus"}), 2);
+  EXPECT_EQ(code({"--tokens", "1", "--top-p", "2"}), 1);
+  EXPECT_EQ(code({"--tokens", "1", "--temperature", "nan"}), 1);
+  EXPECT_EQ(code({"--tokens", "1", "--sha256", "12"}), 1);
+}
+
+TEST_F(Cli, RunStopsBeforeTheStopText) {
+  const std::string artifact = Artifact();
+  const std::vector<std::string> run = {artifact, "--tokens", "5,3,1",
+                                        "-n",     "20",       "--ignore-eos"};
+  const std::string text = RunJson(run)["text"];
+  ASSERT_GE(text.size(), 4u);
+  auto stopped = run;
+  stopped.insert(stopped.end(), {"--stop", text.substr(2, 2)});
+  const json answer = RunJson(stopped);
+  EXPECT_EQ(answer["finish_reason"], "stop");
+  EXPECT_EQ(answer["text"], text.substr(0, text.find(text.substr(2, 2))));
+}
+
+TEST_F(Cli, InterruptEndsAProgramWith130) {
+  Process bench({"bench", Artifact(), "--threads", "1", "-p", "0", "-n", "50",
+                 "-r", "1000", "-b",
+                 "1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1"});
+  EXPECT_THAT(bench.Read(60), StartsWith("test      tokens"));
+  bench.Interrupt();
+  EXPECT_EQ(bench.Finish(), 130);
+}
+
+TEST_F(Cli, BenchHasARowForEveryCase) {
+  const Outcome done = Stele({"bench", Artifact(), "-p", "4,8", "-n", "3", "-d",
+                              "0,8", "-b", "1,2", "-r", "2", "--json"});
+  ASSERT_EQ(done.code, 0) << done.err;
+  const json rows = json::parse(done.out)["rows"];
+  ASSERT_EQ(rows.size(), 12u);
+  for (const json &row : rows) {
+    EXPECT_LE(row["tokens_per_s"]["min"], row["tokens_per_s"]["median"]);
+    EXPECT_LE(row["tokens_per_s"]["median"], row["tokens_per_s"]["max"]);
+  }
+  EXPECT_EQ(rows[0]["test"], "prefill");
+  EXPECT_EQ(rows[2]["test"], "decode");
+  EXPECT_EQ(rows[11]["depth"], 8);
+  EXPECT_EQ(rows[11]["batch"], 2);
+}
+
+TEST_F(Cli, PerplexityOfItselfAgrees) {
+  const std::string artifact = Artifact();
+  const std::string text = File("text.txt", "abcdefghi abc abd fgh ::abba\n");
+  const Outcome done =
+      Stele({"perplexity", artifact, "-f", text, "--context", "8", "--stride",
+             "4", "--reference", artifact, "--json"});
+  ASSERT_EQ(done.code, 0) << done.err;
+  const json result = json::parse(done.out);
+  const Outcome ids = Stele({"tokenize", artifact, "-f", text, "--json"});
+  EXPECT_EQ(result["tokens"], json::parse(ids.out)["ids"].size() - 1);
+  EXPECT_EQ(result["perplexity"], result["reference_perplexity"]);
+  EXPECT_EQ(result["next_token_agreement"], 1.0);
+  EXPECT_NEAR(result["kl_mean"].get<double>(), 0, 1e-9);
+}
+
+TEST_F(Cli, PerplexityDependsOnTheContextOnly) {
+  const std::string artifact = Artifact();
+  const std::string text = File("text.txt", "abcdefghi abc abd fgh ::abba\n");
+  const auto nll = [&](const char *context, const char *stride) {
+    const Outcome done = Stele({"perplexity", artifact, "-f", text, "--context",
+                                context, "--stride", stride, "--json"});
+    EXPECT_EQ(done.code, 0) << done.err;
+    return json::parse(done.out)["nll"].get<double>();
+  };
+  // One window holds the whole text.
+  EXPECT_EQ(nll("64", "64"), nll("64", "1"));
+  EXPECT_NE(nll("8", "8"), nll("8", "2"));
+  EXPECT_EQ(Stele({"perplexity", artifact, "-f", text, "--context", "4",
+                   "--stride", "8"})
+                .code,
+            1);
+}
+
+} // namespace
+} // namespace stele::test
