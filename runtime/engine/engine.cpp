@@ -64,6 +64,8 @@ Status Engine::CheckOptions() {
   const uint64_t longest = options_.max_sessions * options_.session_tokens;
   if (options_.total_tokens == 0 || options_.total_tokens > longest)
     options_.total_tokens = longest;
+  options_.session_tokens =
+      std::min(options_.session_tokens, options_.total_tokens);
   const uint32_t largest = model_->functions().back()->max_tokens();
   if (options_.chunk == 0 || options_.chunk > largest) options_.chunk = largest;
   return OkStatus();

@@ -26,7 +26,8 @@ constexpr uint64_t kMaxTokens = 1u << 20;
 constexpr uint64_t kMaxBuffers = 1u << 14;  // bounds the pairwise check
 constexpr uint64_t kMaxStreams = 64;
 // Far more memory than a machine has, far less than would wrap in a sum.
-constexpr uint64_t kMaxMemory = 1ull << 48;
+constexpr uint64_t kMaxArena = 1ull << 48;
+constexpr uint64_t kMaxScratch = 1ull << 32;
 
 bool Reads(plan::Access access) { return access != plan::Access::Write; }
 bool Writes(plan::Access access) { return access != plan::Access::Read; }
@@ -110,10 +111,10 @@ Status FunctionVerifier::CheckSizes() const {
                        " ranks, this runtime runs one");
   if (function_.events() > function_.ops()->size())
     return Bad(where_ + ".events", function_.events(), "events, fewer ops");
-  if (function_.arena_bytes() > kMaxMemory)
+  if (function_.arena_bytes() > kMaxArena)
     return Bad(where_ + ".arena_bytes", function_.arena_bytes(),
                "is beyond any memory");
-  if (function_.scratch_bytes() > kMaxMemory)
+  if (function_.scratch_bytes() > kMaxScratch)
     return Bad(where_ + ".scratch_bytes", function_.scratch_bytes(),
                "is beyond any memory");
   if (function_.ops()->size() == 0) return Bad(where_ + ".ops", "is empty");
