@@ -13,11 +13,13 @@ import subprocess
 import time
 
 import harness
+import mixed_text
 
 MIB = 1 << 20
 RUNTIME_BYTES = 5 * MIB
 COMPILE_7B_ANONYMOUS = 2048 * MIB
 RUN_SLACK = 64 * MIB
+MILLION_TOKENS_S = 2
 
 
 def anonymous_peak(command, timeout=300):
@@ -87,6 +89,21 @@ def test_smollm2(report, programs):
     report.check("load to ready", load < 100, f"{load:.1f} ms")
     report.check("anonymous memory of a run", peak <= planned + RUN_SLACK,
                  f"{peak} bytes, planned {planned}")
+    test_tokenizer(report, programs, out)
+
+
+def test_tokenizer(report, programs, artifact):
+    file = programs.work / "mixed.txt"
+    file.write_bytes(b"".join(mixed_text.documents()))
+    before = os.times()
+    output = programs.execute("stele", "tokenize", artifact, "-f", file)
+    seconds = os.times().children_user - before.children_user
+    tokens = len(output.split())
+    million = seconds * 1e6 / max(tokens, 1)
+    print(f"tokenize: {tokens} tokens, {million:.2f} s for a million")
+    report.check("enough tokens to time", tokens > 1e6, f"{tokens} tokens")
+    report.check("a million tokens, time", million < MILLION_TOKENS_S,
+                 f"{million:.2f} s")
 
 
 def test(report, programs, only):
