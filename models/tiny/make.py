@@ -135,6 +135,27 @@ def prompt_tokens(name, vocab, length):
     return ids
 
 
+SAMPLERS = [
+    {"temperature": 2.0, "top_k": 5},
+    {"temperature": 1.5, "top_p": 0.6},
+    {"temperature": 1.5, "min_p": 0.2},
+    {"temperature": 3.0, "top_k": 12, "top_p": 0.5, "min_p": 0.05},
+]
+
+
+def write_sampling(folder, model, tokens, versions):
+    """sampling.json: what penalties and samplers make of one prompt."""
+    row = reference.all_logits(model, tokens)[-1]
+    reference.write_json(folder / "sampling.json", {
+        "versions": versions,
+        "tokens": tokens,
+        "penalties": [{"penalty": p, "greedy": reference.greedy_penalised(
+            model, tokens, p, 32)} for p in (1.02, 1.3)],
+        "samplers": [{"settings": s, "allowed": reference.allowed_ids(row, **s)}
+                     for s in SAMPLERS],
+    })
+
+
 def write_goldens(name, model, folder, prompts, versions):
     """goldens.json and one logits file a prompt, beside the checkpoint."""
     vocab = model.config.vocab_size
@@ -167,8 +188,12 @@ def make_checkpoint(recipe, out):
         for name, shape in tensor_shapes(folder, recipe.tied).items()
     }
     write_weights(folder, tensors, recipe.shards)
-    write_goldens(recipe.name, reference.load(folder), folder, recipe.prompts,
-                  reference.versions(safetensors, tokenizers))
+    model, versions = reference.load(folder), reference.versions(
+        safetensors, tokenizers)
+    write_goldens(recipe.name, model, folder, recipe.prompts, versions)
+    if recipe.generation:
+        tokens = prompt_tokens(recipe.name, model.config.vocab_size, 20)
+        write_sampling(folder, model, tokens, versions)
 
 
 def main():

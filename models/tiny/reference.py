@@ -66,6 +66,31 @@ def greedy(model, tokens, steps=GREEDY_STEPS):
     return chosen, gaps
 
 
+@torch.no_grad()
+def greedy_penalised(model, tokens, penalty, steps):
+    """Greedy tokens under transformers' repetition penalty, prompt included."""
+    processor = transformers.RepetitionPenaltyLogitsProcessor(penalty)
+    sequence = list(tokens)
+    for _ in range(steps):
+        ids = torch.tensor([sequence])
+        scores = processor(ids, model(ids, use_cache=False).logits[:, -1])
+        sequence.append(int(scores.argmax()))
+    return sequence[len(tokens):]
+
+
+def allowed_ids(row, temperature=1.0, top_k=0, top_p=1.0, min_p=0.0):
+    """Ids that transformers' samplers leave, in the order `generate` runs them."""
+    scores = transformers.TemperatureLogitsWarper(temperature)(
+        None, torch.tensor(row)[None])
+    if top_k:
+        scores = transformers.TopKLogitsWarper(top_k)(None, scores)
+    if top_p < 1:
+        scores = transformers.TopPLogitsWarper(top_p)(None, scores)
+    if min_p:
+        scores = transformers.MinPLogitsWarper(min_p)(None, scores)
+    return torch.isfinite(scores[0]).nonzero()[:, 0].tolist()
+
+
 def write_json(path, value):
     """Stable JSON: lists of numbers on one line, so that diffs stay readable."""
     def render(node, depth):

@@ -147,6 +147,32 @@ def test_results(report, programs, artifact):
     report.check("another seed", first != other, f"{first} twice")
 
 
+def test_sampling(report, programs, artifact):
+    """Penalties and samplers, against what transformers leaves to draw from."""
+    file = harness.TINY / "llama-tied/sampling.json"
+    golden = json.loads(file.read_text())
+    ids = ",".join(map(str, golden["tokens"]))
+    run = ["run", artifact, "--tokens", ids, "--ignore-eos", "--json"]
+    for case in golden["penalties"]:
+        expected = case["greedy"]
+        done = json.loads(invoke(
+            programs, *run, "-n", len(expected), "--temperature", "0",
+            "--repeat-penalty", case["penalty"]).stdout)
+        report.check(f"repeat penalty {case['penalty']}",
+                     done["tokens"] == expected,
+                     f"{done['tokens']}, expected {expected}")
+    off = {"top_k": 0, "top_p": 1, "min_p": 0, "temperature": 1}
+    for case in golden["samplers"]:
+        flags = [text for key, value in {**off, **case["settings"]}.items()
+                 for text in (f"--{key.replace('_', '-')}", value)]
+        drawn = {json.loads(invoke(
+            programs, *run, "-n", "1", "--repeat-penalty", "1", *flags,
+            "--seed", seed).stdout)["tokens"][0] for seed in range(16)}
+        report.check(f"sampler {case['settings']}",
+                     drawn <= set(case["allowed"]) and len(drawn) > 1,
+                     f"drew {drawn}, allowed {case['allowed']}")
+
+
 def test_end_tokens(report, programs):
     """Greedy runs stop at the first end token of generation_config or config."""
     tried = 0
@@ -181,6 +207,7 @@ def test(report, programs, only):
     test_compile_leaves_nothing(report, programs)
     test_interrupted_compile(report, programs)
     test_results(report, programs, artifact)
+    test_sampling(report, programs, artifact)
     test_end_tokens(report, programs)
 
 

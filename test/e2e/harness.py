@@ -28,6 +28,7 @@ class Report:
     def __init__(self):
         self.passed = self.failed = 0
         self.steps = self.ties = 0
+        self.largest = 0.0  # difference of f32 logits
 
     def check(self, name, ok, detail=""):
         if ok:
@@ -38,6 +39,9 @@ class Report:
         return ok
 
     def finish(self):
+        if self.largest:
+            print(f"largest difference of logits: {self.largest:.1e} of the "
+                  "row's range")
         if self.steps:
             share = self.ties / self.steps
             self.check("ties", share <= 0.01,
@@ -106,6 +110,7 @@ def check_logits(report, name, found, expected):
                         f"{found.shape}, expected {expected.shape}"):
         return
     worst = float(differences(found, expected).max())
+    report.largest = max(report.largest, worst)
     report.check(f"{name} logits", worst <= TIE,
                  f"differ by {worst:.2e} of the row's range, allowed {TIE:.0e}")
 

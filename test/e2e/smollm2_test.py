@@ -18,6 +18,7 @@ sys.path.insert(0, str(DATA))
 
 from smollm2_tokenizer import load_tokenizer  # noqa: E402
 
+END_OF_TURN = 2
 BF16_LOSS = 0.005  # perplexity of bf16 over that of f32
 PERPLEXITY_TOLERANCE = 1e-4
 
@@ -34,6 +35,41 @@ def test_prompts(report, programs, artifact, goldens):
             report, case,
             lambda tokens, n: programs.run(artifact, tokens, n)["tokens"],
             golden)
+
+
+def test_text(report, programs, artifact, goldens):
+    """Text in, text out: the chat template, end tokens, stop strings."""
+    def run(*arguments):
+        return json.loads(programs.execute(
+            "stele", "run", artifact, "--temperature", "0", "--json", *arguments))
+
+    raw, question = goldens["prompts"][0], goldens["prompts"][3]
+    chat = run("-p", "What is the capital of France?", "-n", "32")
+    answer = question["greedy"][:question["greedy"].index(END_OF_TURN) + 1]
+    report.check("smollm2 chat", chat["finish_reason"] == "eos"
+                 and chat["prompt_tokens"] == len(question["tokens"])
+                 and chat["tokens"] == answer
+                 and chat["text"] == "The capital of France is Paris.", chat)
+    stopped = run("--raw", "-p", raw["text"], "-n", "32", "--stop", "answer")
+    report.check("smollm2 stop string", stopped["finish_reason"] == "stop"
+                 and stopped["text"] == " Paris.\n\nThe ", stopped)
+
+
+def test_batch(report, programs, artifact, goldens):
+    """All 20 prompts in one ragged batch give the tokens they give alone."""
+    steps = 16
+    file = programs.work / "prompts.jsonl"
+    file.write_text("".join(json.dumps({"tokens": g["tokens"]}) + "\n"
+                            for g in goldens["prompts"]))
+    out = programs.execute("stele", "run", artifact, "--prompts", file, "-n",
+                           steps, "--json", *harness.GREEDY)
+    answers = [json.loads(line)["tokens"] for line in out.splitlines()]
+    for i, (golden, answer) in enumerate(zip(goldens["prompts"], answers,
+                                             strict=True)):
+        if min(golden["gaps"][:steps]) >= harness.TIE:
+            report.check(f"smollm2 batch, prompt {i}",
+                         answer == golden["greedy"][:steps],
+                         f"{answer}, expected {golden['greedy'][:steps]}")
 
 
 def perplexity(programs, artifact, golden):
@@ -83,6 +119,8 @@ def test(report, programs, only):
         f32 = programs.compile(model, "smollm2-f32", "--activations", "f32")
         bf16 = programs.compile(model, "smollm2-bf16", "--activations", "bf16")
         test_prompts(report, programs, f32, goldens)
+        test_text(report, programs, f32, goldens)
+        test_batch(report, programs, f32, goldens)
         test_perplexity(report, programs, f32, bf16, goldens)
         test_template(report, programs, bf16)
         tokenizer_diff.compare(

@@ -3,8 +3,7 @@
 
     python test/data/tokenizers/make.py
 
-One folder a kind; see models/tiny/train_tokenizer.py for what each is. A new
-run on other licence texts trains another vocabulary of the same kind: the tests
+One folder a kind; see models/tiny/train_tokenizer.py for what each is. The tests
 compute what they expect with `tokenizers` itself, from the committed file.
 """
 
