@@ -13,7 +13,6 @@
 #include <memory>
 #include <mutex>
 #include <new>
-#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <utility>
@@ -27,6 +26,7 @@
 #include "stele/runtime/engine/model.h"
 #include "stele/runtime/plan/artifact.h"
 #include "stele/runtime/text/chat_template.h"
+#include "stele/runtime/text/json.h"
 #include "stele/runtime/text/tokenizer.h"
 
 using stele::Artifact;
@@ -194,9 +194,10 @@ Result<std::vector<int32_t>> RenderAndTokenize(const text::Tokenizer& tokenizer,
   if (tokenizer.chat_templates().empty())
     return FailedPrecondition("this artifact has no chat template");
   text::ChatRequest chat;
-  chat.messages = nlohmann::ordered_json::parse(messages_json, nullptr, false);
+  STELE_ASSIGN_OR_RETURN(chat.messages,
+                         text::ParseJson(messages_json, "the conversation"));
   if (!chat.messages.is_array())
-    return InvalidArgument("the messages are not a JSON array");
+    return InvalidArgument("the conversation is not a JSON array");
   std::map<std::string, std::string> special;
   for (const text::NamedToken& token : tokenizer.named_tokens())
     special.emplace(token.name, token.content);

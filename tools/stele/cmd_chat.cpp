@@ -22,6 +22,7 @@
 #include "stele/runtime/base/format.h"
 #include "stele/runtime/engine/engine.h"
 #include "stele/runtime/engine/generation.h"
+#include "stele/runtime/text/json.h"
 #include "verbs.h"
 
 namespace stele::cli {
@@ -175,9 +176,10 @@ class Chat {
   }
 
   Status Load(const std::string& path) {
-    STELE_ASSIGN_OR_RETURN(const std::string text,
+    STELE_ASSIGN_OR_RETURN(const std::string content,
                            ReadFile(path, kMaxConversationBytes));
-    ordered_json messages = ordered_json::parse(text, nullptr, false);
+    STELE_ASSIGN_OR_RETURN(ordered_json messages,
+                           text::ParseJson(content, "'" + path + "'"));
     const bool valid =
         messages.is_array() &&
         std::all_of(messages.begin(), messages.end(), [](const auto& message) {

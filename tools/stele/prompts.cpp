@@ -11,6 +11,7 @@
 
 #include "stele/runtime/base/file.h"
 #include "stele/runtime/base/format.h"
+#include "stele/runtime/text/json.h"
 
 namespace stele::cli {
 namespace {
@@ -22,10 +23,7 @@ constexpr uint64_t kMaxPromptBytes = 1ull << 30;
 Result<json> ReadJson(const std::string& path) {
   STELE_ASSIGN_OR_RETURN(const std::string content,
                          ReadFile(path, kMaxPromptBytes));
-  json value = json::parse(content, nullptr, false);
-  if (value.is_discarded())
-    return InvalidArgument("'" + path + "' is not valid JSON");
-  return value;
+  return text::ParseJson(content, "'" + path + "'");
 }
 
 Result<Request> Checked(Request request, const std::string& source) {
@@ -149,7 +147,7 @@ class RequestReader {
   }
 
   Result<Request> FromLine(const std::string& line, const std::string& where) {
-    json value = json::parse(line, nullptr, false);
+    STELE_ASSIGN_OR_RETURN(json value, text::ParseJson(line, where));
     if (!value.is_object() || value.size() != 1)
       return InvalidArgument(where +
                              ": expected one of {\"prompt\": TEXT}, "

@@ -213,6 +213,24 @@ TEST_F(Api, EightThreadsGetTheAnswersThatOneGets) {
   EXPECT_EQ(together, alone);
 }
 
+TEST_F(Api, EnginesOfOneModelMayRunAtTheSameTime) {
+  stele::Model model(path_);
+  std::vector<std::vector<int32_t>> alone(3), together(3);
+  for (int i = 0; i < 3; ++i) {
+    stele::Engine engine(model, Sessions(1));
+    alone[i] = Answer(engine, i);
+  }
+  std::vector<std::thread> threads;
+  for (int i = 0; i < 3; ++i)
+    threads.emplace_back([&, i] {
+      stele::Engine engine(model, Sessions(1));
+      together[i] = Answer(engine, i);
+    });
+  for (std::thread &thread : threads)
+    thread.join();
+  EXPECT_EQ(together, alone);
+}
+
 TEST_F(Api, ThreadsMayCancelEachOther) {
   stele::Model model(path_);
   stele::Engine engine(model, Sessions(2));

@@ -92,7 +92,8 @@ TEST_F(Cli, RunNamesTheLineThatIsWrong) {
         std::pair("{\"tokens\": [99999999999]}",
                   "line 2: 99999999999 is not a token id"),
         std::pair("{\"tokens\": []}", "line 2 is empty"),
-        std::pair("nonsense", "line 2: expected one of"),
+        std::pair("nonsense", "line 2 is not valid JSON"),
+        std::pair("[1]", "line 2: expected one of"),
         std::pair("{\"song\": 1}", "line 2: \"song\" is not a request")}) {
     const std::string file =
         File("wrong.jsonl", std::string("{\"tokens\": [1]}\n") + line);
@@ -102,6 +103,27 @@ TEST_F(Cli, RunNamesTheLineThatIsWrong) {
     EXPECT_THAT(done.err, StartsWith("error: "));
     EXPECT_THAT(done.err, HasSubstr(message));
   }
+}
+
+TEST_F(Cli, RunBoundsTheDepthOfJson) {
+  const std::string artifact = Artifact();
+  const std::string deep = std::string(300000, '[') + std::string(300000, ']');
+  for (const auto &[flag, text] :
+       {std::pair("--messages",
+                  "[{\"role\": \"user\", \"content\": " + deep + "}]"),
+        std::pair("--prompts", "{\"tokens\": " + deep + "}")}) {
+    const Outcome done =
+        Stele({"run", artifact, flag, File("deep.json", text)});
+    EXPECT_EQ(done.code, 1) << flag;
+    EXPECT_THAT(done.err, HasSubstr("JSON nests deeper than 64 levels"));
+  }
+  EXPECT_EQ(Stele({"run", artifact, "--messages",
+                   File("strings.json", "[{\"role\": \"user\", \"content\": "
+                                        "\"" +
+                                            std::string(300, '[') + "\"}]"),
+                   "-n", "0", "--print-prompt"})
+                .code,
+            0);
 }
 
 TEST_F(Cli, RunWritesTheLogitsOfThePrompt) {
