@@ -17,3 +17,10 @@ add_library(stele_llvm INTERFACE)
 target_include_directories(stele_llvm SYSTEM INTERFACE
   ${LLVM_INCLUDE_DIRS} ${MLIR_INCLUDE_DIRS})
 target_link_libraries(stele_llvm INTERFACE MLIR LLVM)
+# Debian builds LLVM with NDEBUG, and llvm::Statistic has members that depend on
+# it: without, our passes and the library disagree on their layout.
+target_compile_definitions(stele_llvm INTERFACE NDEBUG)
+if(STELE_SANITIZE MATCHES "address")
+  target_sources(stele_llvm INTERFACE
+    ${CMAKE_SOURCE_DIR}/tools/cmake/asan_options.cpp)
+endif()
