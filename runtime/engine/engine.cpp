@@ -95,7 +95,7 @@ Status Engine::PlanMemory() {
     tables = shape_.pages_per_block() * sizeof(int32_t) *
              (blocks + max_blocks_ * options_.max_sessions);
   }
-  const uint64_t vocabulary = model_->info().vocab_size();
+  const uint32_t vocabulary = model_->info().vocab_size();
   const uint64_t sessions = options_.max_sessions * vocabulary * sizeof(float) +
                             options_.total_tokens * sizeof(int32_t);
   memory_.items = {
@@ -108,6 +108,7 @@ Status Engine::PlanMemory() {
        pages, false},
       {"page tables", tables, false},
       {"sessions, tokens and logits", sessions, false},
+      {"sampling", SamplerScratch::Bytes(vocabulary), false},
   };
   std::erase_if(memory_.items,
                 [](const auto& item) { return item.bytes == 0; });
@@ -142,6 +143,7 @@ Status Engine::Allocate() {
         device.Allocate(pool_->blocks() * shape_.block_bytes(), "KV pages"));
   }
   arrays_.Allocate(tokens, sequences);
+  sampler_scratch_.emplace(model_->info().vocab_size());
   row_.resize(model_->info().vocab_size());
   sessions_.reserve(options_.max_sessions);
   parts_.reserve(sequences);

@@ -19,6 +19,7 @@
 #include "stele/runtime/device/device.h"
 #include "stele/runtime/engine/memory_plan.h"
 #include "stele/runtime/engine/model.h"
+#include "stele/runtime/engine/sampler.h"
 #include "stele/runtime/engine/session.h"
 
 namespace stele {
@@ -117,6 +118,7 @@ class Engine {
   std::vector<Part> parts_;
   BatchArrays arrays_;
   SteleBatch batch_ = {};
+  std::optional<SamplerScratch> sampler_scratch_;
   std::vector<float> row_;  // where a row of logits is handed out from
 };
 

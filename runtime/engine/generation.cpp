@@ -38,7 +38,7 @@ Generation::Generation(const Model& model, const text::Tokenizer* tokenizer,
     : model_(model),
       session_(session),
       options_(std::move(options)),
-      sampler_(options_.sampling, model.info().vocab_size()),
+      sampler_(options_.sampling),
       stops_(options_.stop) {
   if (tokenizer) decoder_.emplace(*tokenizer);
   if (options_.max_tokens == 0) Finish(FinishReason::kLength);
@@ -57,7 +57,8 @@ Status Generation::Advance() {
     return OkStatus();
   }
   if (session_->logits().empty()) return OkStatus();
-  Take(sampler_.Sample(session_->logits(), session_->tokens()));
+  Take(sampler_.Sample(session_->logits(), session_->tokens(),
+                       session_->sampler_scratch()));
   if (done()) return OkStatus();
   return session_->Feed({&tokens_.back(), 1});
 }

@@ -8,6 +8,14 @@
 #include "stele/runtime/base/format.h"
 
 namespace stele {
+namespace {
+
+template <typename Candidate>
+bool Better(const Candidate& a, const Candidate& b) {
+  return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
+}
+
+}  // namespace
 
 SamplingOptions SamplingOptions::Defaults(const plan::ModelInfo& model) {
   SamplingOptions options;
@@ -45,92 +53,92 @@ int32_t ArgMax(std::span<const float> logits) {
   return token;
 }
 
-Sampler::Sampler(const SamplingOptions& options, uint32_t vocabulary)
-    : options_(options),
-      random_(options.seed),
-      scores_(vocabulary),
-      penalised_(vocabulary, 0) {
-  if (options_.temperature > 0) candidates_.reserve(vocabulary);
+SamplerScratch::SamplerScratch(uint32_t vocabulary)
+    : scores_(vocabulary), penalised_(vocabulary, 0) {
+  candidates_.reserve(vocabulary);
+}
+
+uint64_t SamplerScratch::Bytes(uint32_t vocabulary) {
+  return uint64_t{vocabulary} *
+         (sizeof(float) + sizeof(uint32_t) + sizeof(Candidate));
 }
 
 int32_t Sampler::Sample(std::span<const float> logits,
-                        std::span<const int32_t> history) {
+                        std::span<const int32_t> history,
+                        SamplerScratch& scratch) {
   if (options_.repetition_penalty == 1 && options_.temperature == 0)
     return ArgMax(logits);
-  scores_.assign(logits.begin(), logits.end());
-  if (options_.repetition_penalty != 1) Penalise(history);
-  if (options_.temperature == 0) return ArgMax(scores_);
-  return Draw();
+  scratch.scores_.assign(logits.begin(), logits.end());
+  if (options_.repetition_penalty != 1) Penalise(history, scratch);
+  if (options_.temperature == 0) return ArgMax(scratch.scores_);
+  return Draw(scratch);
 }
 
 // Each token of the history once, however often it is there.
-void Sampler::Penalise(std::span<const int32_t> history) {
-  ++call_;
+void Sampler::Penalise(std::span<const int32_t> history,
+                       SamplerScratch& scratch) const {
+  ++scratch.call_;
   for (int32_t token : history) {
-    if (penalised_[token] == call_) continue;
-    penalised_[token] = call_;
-    float& score = scores_[token];
+    if (scratch.penalised_[token] == scratch.call_) continue;
+    scratch.penalised_[token] = scratch.call_;
+    float& score = scratch.scores_[token];
     score = score > 0 ? score / options_.repetition_penalty
                       : score * options_.repetition_penalty;
   }
 }
 
-int32_t Sampler::Draw() {
-  candidates_.clear();
-  for (size_t i = 0; i < scores_.size(); ++i)
-    if (scores_[i] > -std::numeric_limits<float>::infinity())
-      candidates_.push_back(
-          {scores_[i] / options_.temperature, static_cast<int32_t>(i)});
-  if (candidates_.empty()) return ArgMax(scores_);
-  KeepTopK();
+int32_t Sampler::Draw(SamplerScratch& scratch) {
+  const std::vector<float>& scores = scratch.scores_;
+  std::vector<Candidate>& candidates = scratch.candidates_;
+  candidates.clear();
+  for (size_t i = 0; i < scores.size(); ++i)
+    if (scores[i] > -std::numeric_limits<float>::infinity())
+      candidates.push_back(
+          {scores[i] / options_.temperature, static_cast<int32_t>(i)});
+  if (candidates.empty()) return ArgMax(scores);
+  KeepTopK(candidates);
   // Best first; equal logits by id, so that the order is always the same.
-  std::sort(candidates_.begin(), candidates_.end(),
-            [](const Candidate& a, const Candidate& b) {
-              return a.logit != b.logit ? a.logit > b.logit : a.token < b.token;
-            });
-  KeepTopP();
-  KeepMinP();
+  std::sort(candidates.begin(), candidates.end(), Better<Candidate>);
+  KeepTopP(candidates);
+  KeepMinP(candidates);
   double sum = 0;
-  const double best = candidates_.front().logit;
-  for (const Candidate& c : candidates_) sum += std::exp(c.logit - best);
+  const double best = candidates.front().logit;
+  for (const Candidate& c : candidates) sum += std::exp(c.logit - best);
   double left = random_.NextUnit() * sum;
-  for (const Candidate& c : candidates_) {
+  for (const Candidate& c : candidates) {
     left -= std::exp(c.logit - best);
     if (left < 0) return c.token;
   }
-  return candidates_.back().token;  // rounding used up the sum
+  return candidates.back().token;  // rounding used up the sum
 }
 
-void Sampler::KeepTopK() {
-  if (options_.top_k == 0 || options_.top_k >= candidates_.size()) return;
-  const auto end = candidates_.begin() + options_.top_k;
-  std::nth_element(candidates_.begin(), end - 1, candidates_.end(),
-                   [](const Candidate& a, const Candidate& b) {
-                     return a.logit != b.logit ? a.logit > b.logit
-                                               : a.token < b.token;
-                   });
-  candidates_.erase(end, candidates_.end());
+void Sampler::KeepTopK(std::vector<Candidate>& candidates) const {
+  if (options_.top_k == 0 || options_.top_k >= candidates.size()) return;
+  const auto end = candidates.begin() + options_.top_k;
+  std::nth_element(candidates.begin(), end - 1, candidates.end(),
+                   Better<Candidate>);
+  candidates.erase(end, candidates.end());
 }
 
 // The fewest best candidates that together reach top_p.
-void Sampler::KeepTopP() {
+void Sampler::KeepTopP(std::vector<Candidate>& candidates) const {
   if (options_.top_p >= 1) return;
-  const double best = candidates_.front().logit;
+  const double best = candidates.front().logit;
   double sum = 0;
-  for (const Candidate& c : candidates_) sum += std::exp(c.logit - best);
+  for (const Candidate& c : candidates) sum += std::exp(c.logit - best);
   double reached = 0;
   size_t keep = 0;
-  while (keep < candidates_.size() && reached < options_.top_p * sum)
-    reached += std::exp(candidates_[keep++].logit - best);
-  candidates_.resize(std::max<size_t>(keep, 1));
+  while (keep < candidates.size() && reached < options_.top_p * sum)
+    reached += std::exp(candidates[keep++].logit - best);
+  candidates.resize(std::max<size_t>(keep, 1));
 }
 
 // Candidates at least min_p as likely as the best one.
-void Sampler::KeepMinP() {
+void Sampler::KeepMinP(std::vector<Candidate>& candidates) const {
   if (options_.min_p <= 0) return;
   const double least =
-      candidates_.front().logit + std::log(static_cast<double>(options_.min_p));
-  std::erase_if(candidates_,
+      candidates.front().logit + std::log(static_cast<double>(options_.min_p));
+  std::erase_if(candidates,
                 [&](const Candidate& c) { return c.logit < least; });
 }
 

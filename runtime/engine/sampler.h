@@ -30,35 +30,50 @@ struct SamplingOptions {
   Status Validate() const;
 };
 
-// Not thread safe. One per sequence: it carries the random state.
-class Sampler {
+// Working memory of the size of the vocabulary, which samplers that take turns
+// share. Allocates nothing after construction.
+class SamplerScratch {
  public:
-  // `options` are valid.
-  Sampler(const SamplingOptions& options, uint32_t vocabulary);
-
-  // `history`: all tokens so far, for the repetition penalty. A NaN logit is
-  // never chosen.
-  int32_t Sample(std::span<const float> logits,
-                 std::span<const int32_t> history);
+  explicit SamplerScratch(uint32_t vocabulary);
+  static uint64_t Bytes(uint32_t vocabulary);
 
  private:
+  friend class Sampler;
   struct Candidate {
     float logit;
     int32_t token;
   };
 
-  void Penalise(std::span<const int32_t> history);
-  int32_t Draw();
-  void KeepTopK();
-  void KeepTopP();
-  void KeepMinP();
-
-  SamplingOptions options_;
-  Random random_;
   std::vector<float> scores_;
   std::vector<uint32_t> penalised_;  // call number that last penalised a token
   uint32_t call_ = 0;
   std::vector<Candidate> candidates_;
+};
+
+// Not thread safe. One per sequence: it carries the random state.
+class Sampler {
+ public:
+  // `options` are valid.
+  explicit Sampler(const SamplingOptions& options)
+      : options_(options), random_(options.seed) {}
+
+  // `history`: all tokens so far, for the repetition penalty. A NaN logit is
+  // never chosen.
+  int32_t Sample(std::span<const float> logits,
+                 std::span<const int32_t> history, SamplerScratch& scratch);
+
+ private:
+  using Candidate = SamplerScratch::Candidate;
+
+  void Penalise(std::span<const int32_t> history,
+                SamplerScratch& scratch) const;
+  int32_t Draw(SamplerScratch& scratch);
+  void KeepTopK(std::vector<Candidate>& candidates) const;
+  void KeepTopP(std::vector<Candidate>& candidates) const;
+  void KeepMinP(std::vector<Candidate>& candidates) const;
+
+  SamplingOptions options_;
+  Random random_;
 };
 
 // Index of the first largest logit, NaN ignored; 0 when all are NaN.

@@ -41,6 +41,10 @@ std::span<const float> Session::logits() const {
   return logits_;
 }
 
+SamplerScratch& Session::sampler_scratch() const {
+  return *engine_->sampler_scratch_;
+}
+
 Status Session::Truncate(uint64_t tokens) {
   if (tokens > tokens_.size())
     return InvalidArgument("cannot keep " + std::to_string(tokens) +

@@ -15,6 +15,7 @@
 
 #include "stele/runtime/base/status.h"
 #include "stele/runtime/context/page_pool.h"
+#include "stele/runtime/engine/sampler.h"
 
 namespace stele {
 
@@ -52,6 +53,9 @@ class Session {
   void Cancel() { cancelled_ = true; }
   void Resume() { cancelled_ = false; }
   bool cancelled() const { return cancelled_; }
+
+  // The engine's, for sampling from logits().
+  SamplerScratch& sampler_scratch() const;
 
   // Forgets the tokens behind the first `tokens`, processed or not.
   Status Truncate(uint64_t tokens);

@@ -15,11 +15,18 @@ const std::vector<float> kLogits = {1, 3, 2, 0, 3};
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
 std::map<int32_t, int> Draws(const SamplingOptions &options, int count = 4000) {
-  Sampler sampler(options, kLogits.size());
+  Sampler sampler(options);
+  SamplerScratch scratch(kLogits.size());
   std::map<int32_t, int> counts;
   for (int i = 0; i < count; ++i)
-    ++counts[sampler.Sample(kLogits, {})];
+    ++counts[sampler.Sample(kLogits, {}, scratch)];
   return counts;
+}
+
+int32_t Once(const SamplingOptions &options, std::span<const float> logits,
+             std::span<const int32_t> history) {
+  SamplerScratch scratch(logits.size());
+  return Sampler(options).Sample(logits, history, scratch);
 }
 
 SamplingOptions Warm() {
@@ -29,7 +36,7 @@ SamplingOptions Warm() {
 }
 
 TEST(Sampler, GreedyTakesTheFirstLargest) {
-  EXPECT_EQ(Sampler({}, 5).Sample(kLogits, {}), 1);
+  EXPECT_EQ(Once({}, kLogits, {}), 1);
   EXPECT_EQ(ArgMax(std::vector<float>{kNan, 1, kNan, 2}), 3);
   EXPECT_EQ(ArgMax(std::vector<float>{kNan, kNan}), 0);
 }
@@ -51,10 +58,11 @@ TEST(Sampler, TheSeedDecides) {
   SamplingOptions options = Warm();
   const auto draw = [&](uint64_t seed) {
     options.seed = seed;
-    Sampler sampler(options, kLogits.size());
+    Sampler sampler(options);
+    SamplerScratch scratch(kLogits.size());
     std::vector<int32_t> tokens;
     for (int i = 0; i < 50; ++i)
-      tokens.push_back(sampler.Sample(kLogits, {}));
+      tokens.push_back(sampler.Sample(kLogits, {}, scratch));
     return tokens;
   };
   EXPECT_EQ(draw(7), draw(7));
@@ -93,13 +101,13 @@ TEST(Sampler, RepetitionPenaltyCountsATokenOnce) {
   SamplingOptions options;
   options.repetition_penalty = 1.2f;
   const std::vector<int32_t> history = {1, 1, 1};
-  EXPECT_EQ(Sampler(options, 5).Sample(kLogits, history), 4);
+  EXPECT_EQ(Once(options, kLogits, history), 4);
   // 3 / 1.2 = 2.5 stays above 2; three times over it would not.
   const std::vector<int32_t> both = {1, 1, 1, 4};
-  EXPECT_EQ(Sampler(options, 5).Sample(kLogits, both), 1);
+  EXPECT_EQ(Once(options, kLogits, both), 1);
   const std::vector<float> negative = {-1, -1.1f};
   const std::vector<int32_t> first = {0};
-  EXPECT_EQ(Sampler(options, 2).Sample(negative, first), 1);
+  EXPECT_EQ(Once(options, negative, first), 1);
 }
 
 TEST(Sampler, OptionsAreChecked) {
