@@ -252,7 +252,7 @@ plan::OpBodyUnion Exporter::makeBody(Operation *op) {
         copy.destination = indexOf(op.getDestination());
         copy.length = op.getLength();
         place(copy, op);
-        set(std::move(copy));
+        set(copy);
       })
       .Case([&](SelectPagesOp op) {
         plan::SelectPagesT select;
@@ -261,7 +261,7 @@ plan::OpBodyUnion Exporter::makeBody(Operation *op) {
         select.selection = indexOf(op.getSelection());
         select.slots = op.getSlots();
         place(select, op);
-        set(std::move(select));
+        set(select);
       })
       .Case([&](PageInOp op) {
         plan::PageInT pages;
@@ -270,7 +270,7 @@ plan::OpBodyUnion Exporter::makeBody(Operation *op) {
         pages.first_slot = op.getFirstSlot();
         pages.slots = op.getSlots();
         place(pages, op);
-        set(std::move(pages));
+        set(pages);
       })
       .Case([&](PageOutOp op) {
         plan::PageOutT pages;
@@ -278,26 +278,26 @@ plan::OpBodyUnion Exporter::makeBody(Operation *op) {
         pages.layer = op.getLayer();
         pages.max_pages = op.getMaxPages();
         place(pages, op);
-        set(std::move(pages));
+        set(pages);
       })
       .Case([&](SignalOp op) {
         plan::SignalT signal;
         signal.event = op.getEvent();
         place(signal, op);
-        set(std::move(signal));
+        set(signal);
       })
       .Case([&](WaitOp op) {
         plan::WaitT wait;
         wait.event = op.getEvent();
         place(wait, op);
-        set(std::move(wait));
+        set(wait);
       })
       .Case([&](CollectiveOp op) {
         plan::CollectiveT collective;
         collective.kind = static_cast<plan::CollectiveKind>(op.getKind());
         collective.buffer = indexOf(op.getBuffer());
         place(collective, op);
-        set(std::move(collective));
+        set(collective);
       });
   return body;
 }
