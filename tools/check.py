@@ -86,6 +86,7 @@ def release():
 
 def asan():
     configure_and_build("asan", "build-asan")
+    must("tools/make-venv")
     return ctest("build-asan", "-LE", "slow",
                  env={"ASAN_OPTIONS": "detect_leaks=1:allocator_may_return_null=1"})
 
