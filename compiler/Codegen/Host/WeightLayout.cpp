@@ -4,6 +4,9 @@
 #include "llvm/ADT/bit.h"
 #include "llvm/Support/MathExtras.h"
 #include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <optional>
 #include <vector>
 
 using namespace llvm;
@@ -82,6 +85,116 @@ Error packPanels(const schema::WeightLayout &layout, int64_t rows,
   return Error::success();
 }
 
+using Real = schema::QuantFormat::Real;
+
+// The bits of an f16 that is exactly `value`.
+std::optional<uint16_t> toExactF16(float value) {
+  float magnitude = std::fabs(value);
+  uint16_t sign = std::signbit(value) ? 0x8000 : 0;
+  if (magnitude < 0x1p-14f) {
+    float units = magnitude * 0x1p24f; // a subnormal counts these
+    if (units != std::floor(units))
+      return std::nullopt;
+    return sign | static_cast<uint16_t>(units);
+  }
+  uint32_t bits = llvm::bit_cast<uint32_t>(magnitude);
+  if (!(magnitude <= 65504.0f) || (bits & 0x1fff) != 0)
+    return std::nullopt;
+  return sign | static_cast<uint16_t>((bits >> 13) - (112 << 10));
+}
+
+// Writes one panel of a quantised matrix, block by block.
+class QuantPanel {
+public:
+  QuantPanel(const schema::QuantFormat &format, int64_t columns)
+      : format(format), columns(columns),
+        groups(llvm::divideCeil(columns, format.group)),
+        bytes(schema::QuantPanelBytes(format, columns)) {}
+
+  void clear() { std::fill(bytes.begin(), bytes.end(), 0); }
+
+  // Row `row` of `rows`, which begins at row `first` of the matrix, as row
+  // `lane` of the panel.
+  Error put(const checkpoint::QuantRows &rows, int64_t row, int64_t first,
+            int64_t lane) {
+    int64_t width = schema::QuantBlockColumns(format);
+    uint8_t *at = bytes.data();
+    for (int64_t begin = 0; begin < columns; begin += width) {
+      int64_t group = row * groups + begin / format.group;
+      int64_t count = std::min(width, columns - begin);
+      uint8_t *offsets =
+          at + schema::QuantRealBytes(format.scale) * schema::kQuantPanelRows;
+      bool fits = putReal(format.scale, rows.scales[group], lane, at);
+      if (format.offset != Real::kNone)
+        fits &= putReal(format.offset, rows.offsets[group], lane, offsets);
+      if (!fits)
+        return createStringError(
+            inconvertibleErrorCode(),
+            "row " + Twine(first + row) + ", group " +
+                Twine(begin / format.group) +
+                ": scale or offset is not finite, or no f16 without loss");
+      if (!putCodes(&rows.codes[row * columns + begin], count, lane,
+                    at + schema::QuantHeadBytes(format)))
+        return createStringError(inconvertibleErrorCode(),
+                                 "row " + Twine(first + row) +
+                                     " holds a code of more than " +
+                                     Twine(format.bits) + " bits");
+      at += schema::QuantBlockBytes(format, count);
+    }
+    return Error::success();
+  }
+
+  void write(raw_ostream &out) const {
+    out.write(reinterpret_cast<const char *>(bytes.data()), bytes.size());
+  }
+
+private:
+  static bool putReal(Real real, float value, int64_t lane, uint8_t *to) {
+    if (real == Real::kF32) {
+      std::memcpy(to + 4 * lane, &value, 4);
+      return std::isfinite(value);
+    }
+    std::optional<uint16_t> bits = toExactF16(value);
+    if (bits)
+      std::memcpy(to + 2 * lane, &*bits, 2);
+    return bits.has_value();
+  }
+
+  bool putCodes(const uint8_t *codes, int64_t count, int64_t lane,
+                uint8_t *to) const {
+    int64_t step = schema::QuantStepColumns(format);
+    uint8_t all = 0;
+    for (int64_t i = 0; i < count; ++i) {
+      uint8_t *unit = to + (i / step * schema::kQuantPanelRows + lane) * 4;
+      unit[i % 4] |= codes[i] << (i % step / 4 * 4);
+      all |= codes[i];
+    }
+    return all >> format.bits == 0;
+  }
+
+  schema::QuantFormat format;
+  int64_t columns, groups;
+  std::vector<uint8_t> bytes;
+};
+
+// Reads rows and says whether they are of the shape asked for.
+Error readQuantRows(QuantReader read, const schema::QuantFormat &format,
+                    int64_t begin, int64_t end, int64_t columns,
+                    checkpoint::QuantRows &rows) {
+  if (Error error = read(begin, end, rows))
+    return error;
+  size_t count = end - begin;
+  size_t reals = count * llvm::divideCeil(columns, format.group);
+  size_t offsets = format.offset == Real::kNone ? 0 : reals;
+  if (rows.codes.size() == count * columns && rows.scales.size() == reals &&
+      rows.offsets.size() == offsets)
+    return Error::success();
+  return createStringError(inconvertibleErrorCode(),
+                           "rows from " + Twine(begin) +
+                               " on came with another number of codes, scales "
+                               "or offsets than their format says");
+}
+
 } // namespace
 
 Expected<uint64_t> packedBytes(StringRef name, PackedType type, int64_t rows,
@@ -108,6 +221,56 @@ Error packWeight(StringRef name, PackedType type, int64_t rows, int64_t columns,
     return packPanels<float>(
         layout, rows, columns, read, [](float x) { return x; }, out);
   return packPanels<uint16_t>(layout, rows, columns, read, toBf16, out);
+}
+
+Expected<uint64_t> packedBytes(StringRef name,
+                               const schema::QuantFormat &format, int64_t rows,
+                               int64_t columns) {
+  Expected<const schema::WeightLayout *> layout = findLayout(name);
+  if (!layout)
+    return layout.takeError();
+  if (std::optional<uint64_t> bytes =
+          schema::PackedBytes(**layout, format, rows, columns))
+    return *bytes;
+  return createStringError(inconvertibleErrorCode(),
+                           "a weight of " + Twine(rows) + " x " +
+                               Twine(columns) + " with " + Twine(format.bits) +
+                               " bits in groups of " + Twine(format.group) +
+                               " does not fit the layout " + name);
+}
+
+Error packQuantised(StringRef name, const schema::QuantFormat &format,
+                    int64_t rows, int64_t columns, QuantReader read,
+                    raw_ostream &out) {
+  if (Expected<uint64_t> bytes = packedBytes(name, format, rows, columns);
+      !bytes)
+    return bytes.takeError();
+  const schema::WeightLayout &layout = **findLayout(name);
+  int64_t halfRows = rows / layout.halves, width = layout.panel_rows;
+  int64_t block =
+      std::max(width, static_cast<int64_t>(llvm::alignDown(
+                          kBlockBytes / std::max<int64_t>(columns, 1), width)));
+  checkpoint::QuantRows source[2];
+  QuantPanel panel(format, columns);
+  for (int64_t begin = 0; begin < halfRows; begin += block) {
+    int64_t end = std::min(begin + block, halfRows);
+    for (int64_t half = 0; half < layout.halves; ++half)
+      if (Error error =
+              readQuantRows(read, format, half * halfRows + begin,
+                            half * halfRows + end, columns, source[half]))
+        return error;
+    for (int64_t row = begin; row < end; row += width) {
+      panel.clear();
+      for (int64_t half = 0; half < layout.halves; ++half)
+        for (int64_t i = row; i < std::min(row + width, end); ++i)
+          if (Error error =
+                  panel.put(source[half], i - begin, half * halfRows + begin,
+                            half * width + i - row))
+            return error;
+      panel.write(out);
+    }
+  }
+  return Error::success();
 }
 
 } // namespace stele::compiler

@@ -1,11 +1,13 @@
 // Packs a checkpoint's matrices into the order that host kernels read.
 //
 // Place on the road: compiler/Driver writes every weight of the artifact
-// through packWeight; runtime/schema/weight_layout.h is the table of layouts
-// that the runtime checks stored sizes against.
+// through packWeight or packQuantised; runtime/schema/weight_layout.h is the
+// table of layouts that the runtime checks stored sizes against.
 #ifndef STELE_COMPILER_CODEGEN_HOST_WEIGHTLAYOUT_H
 #define STELE_COMPILER_CODEGEN_HOST_WEIGHTLAYOUT_H
 
+#include "stele/compiler/Import/Quantised.h"
+#include "stele/schema/quant_format.h"
 #include "llvm/ADT/STLFunctionalExtras.h"
 #include "llvm/ADT/StringRef.h"
 #include "llvm/Support/Error.h"
@@ -28,6 +30,24 @@ llvm::Expected<uint64_t> packedBytes(llvm::StringRef layout, PackedType type,
 // if those are more).
 llvm::Error packWeight(llvm::StringRef layout, PackedType type, int64_t rows,
                        int64_t columns, RowReader read, llvm::raw_ostream &out);
+
+// Rows [begin, end) of a quantised weight as it is fused: codes of all columns,
+// in the order that the kernel reads its activations in.
+using QuantReader = llvm::function_ref<llvm::Error(
+    int64_t begin, int64_t end, checkpoint::QuantRows &rows)>;
+
+// Bytes that packQuantised writes.
+llvm::Expected<uint64_t> packedBytes(llvm::StringRef layout,
+                                     const schema::QuantFormat &format,
+                                     int64_t rows, int64_t columns);
+
+// Streams the packed codes, scales and offsets to `out`. Nothing is rounded: a
+// scale or offset that the format cannot hold is an error, as is a code of too
+// many bits.
+llvm::Error packQuantised(llvm::StringRef layout,
+                          const schema::QuantFormat &format, int64_t rows,
+                          int64_t columns, QuantReader read,
+                          llvm::raw_ostream &out);
 
 } // namespace stele::compiler
 
