@@ -4,6 +4,7 @@
 #include "stele/compiler/Import/Dequantise.h"
 #include "stele/compiler/Import/Errors.h"
 #include "stele/compiler/Import/Gguf.h"
+#include "stele/compiler/Import/GgufBlocks.h"
 #include "stele/compiler/Import/SafeTensors.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringSwitch.h"
@@ -313,17 +314,24 @@ llvm::Error Checkpoint::checkFinite(const TensorInfo &tensor, int64_t row,
                    at % width);
 }
 
-llvm::Error Checkpoint::readRows(const TensorInfo &tensor, int64_t begin,
-                                 int64_t end, float *out) const {
-  const InputFile &file = *files[tensor.file];
-  // A module edited by hand may ask for anything.
-  if (begin < 0 || begin > end || end > tensor.rows())
-    return makeError(
-        "{0}: tensor '{1}' has {2} rows, rows {3} to {4} were asked "
-        "for",
-        file.path(), tensor.name, tensor.rows(), begin, end);
-  int64_t width = tensor.rowWidth();
-  if (begin == end || width == 0)
+// A module edited by hand may ask for anything.
+llvm::Error Checkpoint::checkRange(const TensorInfo &tensor, int64_t begin,
+                                   int64_t end) const {
+  if (begin >= 0 && begin <= end && end <= tensor.rows())
+    return llvm::Error::success();
+  return makeError("{0}: tensor '{1}' has {2} rows, rows {3} to {4} were asked "
+                   "for",
+                   files[tensor.file]->path(), tensor.name, tensor.rows(),
+                   begin, end);
+}
+
+// Hands the bytes of rows [begin, end) to take(row, count, bytes), some rows at
+// a time and in order.
+llvm::Error Checkpoint::readStored(
+    const TensorInfo &tensor, int64_t begin, int64_t end,
+    llvm::function_ref<llvm::Error(int64_t, int64_t, const uint8_t *)> take)
+    const {
+  if (begin == end || tensor.rowWidth() == 0)
     return llvm::Error::success();
   uint64_t rowBytes = tensor.bytes / tensor.rows();
   // Rows in stored order are read many at a time, reordered ones singly.
@@ -333,17 +341,78 @@ llvm::Error Checkpoint::readRows(const TensorInfo &tensor, int64_t begin,
   std::vector<uint8_t> buffer(std::min<int64_t>(step, end - begin) * rowBytes);
   for (int64_t row = begin; row < end; row += step) {
     int64_t count = std::min(step, end - row);
-    if (llvm::Error error =
-            file.read(tensor.offset + storedRow(tensor, row) * rowBytes,
-                      count * rowBytes, buffer.data()))
+    if (llvm::Error error = files[tensor.file]->read(
+            tensor.offset + storedRow(tensor, row) * rowBytes, count * rowBytes,
+            buffer.data()))
       return error;
-    float *to = out + (row - begin) * width;
-    dequantise(tensor.type, buffer.data(), count * width, to);
-    if (llvm::Error error =
-            checkFinite(tensor, row, llvm::ArrayRef(to, count * width)))
+    if (llvm::Error error = take(row, count, buffer.data()))
       return error;
   }
   return llvm::Error::success();
+}
+
+llvm::Error Checkpoint::readRows(const TensorInfo &tensor, int64_t begin,
+                                 int64_t end, float *out) const {
+  if (llvm::Error error = checkRange(tensor, begin, end))
+    return error;
+  int64_t width = tensor.rowWidth();
+  return readStored(tensor, begin, end,
+                    [&](int64_t row, int64_t count, const uint8_t *bytes) {
+                      float *to = out + (row - begin) * width;
+                      dequantise(tensor.type, bytes, count * width, to);
+                      return checkFinite(tensor, row,
+                                         llvm::ArrayRef(to, count * width));
+                    });
+}
+
+//===----------------------------------------------------------------------===//
+// Quantised tensors
+//===----------------------------------------------------------------------===//
+
+std::optional<stele::schema::QuantFormat>
+Checkpoint::quantFormat(const TensorInfo &tensor) const {
+  return quantFormatOf(tensor.type);
+}
+
+llvm::ArrayRef<int32_t> Checkpoint::columnOrder(const TensorInfo &) const {
+  return {}; // the groups of every type read so far are contiguous
+}
+
+// `values` holds the scales, or the offsets, of whole rows from `row` on. Zero
+// is a scale like any other: its group is all zeros (or all the offset).
+llvm::Error Checkpoint::checkScales(const TensorInfo &tensor, int64_t row,
+                                    llvm::ArrayRef<float> values,
+                                    llvm::StringRef what) const {
+  const float *bad =
+      llvm::find_if(values, [](float value) { return !std::isfinite(value); });
+  if (bad == values.end())
+    return llvm::Error::success();
+  int64_t groups = groupsOf(*quantFormat(tensor), tensor.rowWidth());
+  int64_t at = bad - values.begin();
+  return makeError("{0}: tensor '{1}' has the {2} {3} in row {4}, group {5}; "
+                   "the checkpoint is damaged",
+                   files[tensor.file]->path(), tensor.name, what, shown(*bad),
+                   row + at / groups, at % groups);
+}
+
+llvm::Error Checkpoint::readQuantised(const TensorInfo &tensor, int64_t begin,
+                                      int64_t end, QuantRows &out) const {
+  std::optional<schema::QuantFormat> format = quantFormat(tensor);
+  assert(format && "only a quantised tensor has codes");
+  if (llvm::Error error = checkRange(tensor, begin, end))
+    return error;
+  int64_t width = tensor.rowWidth();
+  out.resize(*format, end - begin, width);
+  if (llvm::Error error = readStored(
+          tensor, begin, end,
+          [&](int64_t row, int64_t count, const uint8_t *bytes) {
+            splitBlocks(tensor.type, bytes, count, width, row - begin, out);
+            return llvm::Error::success();
+          }))
+    return error;
+  if (llvm::Error error = checkScales(tensor, begin, out.scales, "scale"))
+    return error;
+  return checkScales(tensor, begin, out.offsets, "offset");
 }
 
 //===----------------------------------------------------------------------===//

@@ -6,8 +6,10 @@
 
 #include "stele/compiler/Import/Config.h"
 #include "stele/compiler/Import/InputFile.h"
+#include "stele/compiler/Import/Quantised.h"
 #include "stele/compiler/Import/Tensor.h"
 #include "llvm/ADT/ArrayRef.h"
+#include "llvm/ADT/STLFunctionalExtras.h"
 #include "llvm/ADT/StringMap.h"
 #include <memory>
 #include <vector>
@@ -36,6 +38,19 @@ public:
   llvm::Error readRows(const TensorInfo &tensor, int64_t begin, int64_t end,
                        float *out) const;
 
+  // How the file quantises the tensor, in the format that keeps each of its
+  // values exactly; nothing for a plain tensor.
+  std::optional<schema::QuantFormat>
+  quantFormat(const TensorInfo &tensor) const;
+  // As readRows, for a tensor that has a quantFormat: the rows as they are
+  // stored. Their columns are those of the codes, see columnOrder.
+  llvm::Error readQuantised(const TensorInfo &tensor, int64_t begin,
+                            int64_t end, QuantRows &out) const;
+
+  // Column j of the codes is column order[j] of the weight; empty when they are
+  // the same. Only formats whose groups are not contiguous have an order.
+  llvm::ArrayRef<int32_t> columnOrder(const TensorInfo &tensor) const;
+
   // Where tokenizer and template files are looked for: the Hugging Face
   // folder, empty for a GGUF file.
   llvm::StringRef folder() const { return folderPath; }
@@ -55,8 +70,17 @@ private:
   llvm::Error readRopeFactors(const TensorInfo &tensor);
   llvm::Error indexTensors();
   llvm::Error checkTiedWeights();
+  llvm::Error checkRange(const TensorInfo &tensor, int64_t begin,
+                         int64_t end) const;
+  llvm::Error
+  readStored(const TensorInfo &tensor, int64_t begin, int64_t end,
+             llvm::function_ref<llvm::Error(int64_t, int64_t, const uint8_t *)>
+                 take) const;
   llvm::Error checkFinite(const TensorInfo &tensor, int64_t row,
                           llvm::ArrayRef<float> values) const;
+  llvm::Error checkScales(const TensorInfo &tensor, int64_t row,
+                          llvm::ArrayRef<float> values,
+                          llvm::StringRef what) const;
 
   std::string openedPath;
   ModelConfig modelConfig;

@@ -83,6 +83,81 @@ INSTANTIATE_TEST_SUITE_P(
       return name;
     });
 
+namespace {
+using Real = stele::schema::QuantFormat::Real;
+struct StoredQuantised {
+  const char *file;
+  stele::schema::QuantFormat format;
+};
+class TinyQuantised : public testing::TestWithParam<StoredQuantised> {};
+} // namespace
+
+// The formula of quant_format.h, written out, on codes and scales must give the
+// gguf package's values; q_proj of a llama file has its rows interleaved.
+TEST_P(TinyQuantised, CodesAndScalesGiveTheSameBits) {
+  auto [file, format] = GetParam();
+  std::string folder = tiny + "gguf/" + file;
+  std::unique_ptr<Checkpoint> checkpoint = open(folder + "/model.gguf");
+  ASSERT_TRUE(checkpoint);
+  std::string name = "model.layers.0.self_attn.q_proj.weight";
+  const TensorInfo *tensor = checkpoint->find(name);
+  ASSERT_TRUE(tensor);
+  ASSERT_EQ(checkpoint->quantFormat(*tensor), format);
+  std::vector<float> expected = readNpy(folder + "/" + name + ".npy");
+  int64_t columns = tensor->rowWidth(), rows = expected.size() / columns;
+  int64_t groups = columns / format.group;
+  // Two reads, the second into used memory.
+  QuantRows quantised;
+  for (auto [begin, end] : {std::pair<int64_t, int64_t>{0, 4}, {4, rows}}) {
+    ASSERT_EQ(
+        errorOf(checkpoint->readQuantised(*tensor, begin, end, quantised)),
+        "none");
+    ASSERT_EQ(int64_t(quantised.codes.size()), (end - begin) * columns);
+    ASSERT_EQ(int64_t(quantised.scales.size()), (end - begin) * groups);
+    ASSERT_EQ(quantised.offsets.empty(), format.offset == Real::kNone);
+    for (int64_t i = 0; i < (end - begin) * columns; ++i) {
+      int code = quantised.codes[i];
+      float scale = quantised.scales[i / format.group];
+      ASSERT_LT(code, 1 << format.bits);
+      float value = format.offset == Real::kNone
+                        ? scale * float(code - (1 << (format.bits - 1)))
+                        : scale * code + quantised.offsets[i / format.group];
+      ASSERT_EQ(value, expected[begin * columns + i]) << i;
+      // What is stored in 16 bits must fit them.
+      if (format.scale == Real::kF16)
+        ASSERT_EQ(float(_Float16(scale)), scale);
+      if (format.offset == Real::kF16)
+        ASSERT_EQ(float(_Float16(quantised.offsets[i / format.group])),
+                  quantised.offsets[i / format.group]);
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, TinyQuantised,
+    testing::Values(
+        StoredQuantised{"llama-q4_0", {4, 32, Real::kF16, Real::kNone}},
+        StoredQuantised{"llama-q4_1", {4, 32, Real::kF16, Real::kF16}},
+        StoredQuantised{"llama-q4_k", {4, 32, Real::kF32, Real::kF32}},
+        StoredQuantised{"llama-q5_0", {8, 32, Real::kF16, Real::kNone}},
+        StoredQuantised{"llama-q5_1", {8, 32, Real::kF16, Real::kF16}},
+        StoredQuantised{"llama-q5_k", {8, 32, Real::kF32, Real::kF32}},
+        StoredQuantised{"llama-q6_k", {8, 16, Real::kF32, Real::kNone}},
+        StoredQuantised{"llama-q8_0", {8, 32, Real::kF16, Real::kNone}},
+        StoredQuantised{"qwen2-q4_1", {4, 32, Real::kF16, Real::kF16}}),
+    [](const auto &info) {
+      std::string name = info.param.file;
+      std::replace(name.begin(), name.end(), '-', '_');
+      return name;
+    });
+
+TEST(Checkpoint, PlainTensorsHaveNoQuantFormat) {
+  std::unique_ptr<Checkpoint> checkpoint =
+      open(tiny + "gguf/llama-q4_0/model.gguf");
+  ASSERT_TRUE(checkpoint);
+  EXPECT_FALSE(checkpoint->quantFormat(*checkpoint->find("model.norm.weight")));
+}
+
 class TinyFolder : public testing::TestWithParam<const char *> {};
 
 TEST_P(TinyFolder, OpensAndReadsEveryTensor) {
@@ -360,6 +435,12 @@ TEST_F(PatchedGguf, Case33_ZeroAndNotFiniteScales) {
   EXPECT_EQ(readWithScale(0x7e00),
             folder.path("m.gguf") + ": tensor '" + name +
                 "' has a NaN in row 0, column 0; the checkpoint is damaged");
+  std::unique_ptr<Checkpoint> checkpoint = open(folder.path("m.gguf"));
+  QuantRows rows;
+  EXPECT_EQ(
+      errorOf(checkpoint->readQuantised(*checkpoint->find(name), 0, 1, rows)),
+      folder.path("m.gguf") + ": tensor '" + name +
+          "' has the scale nan in row 0, group 0; the checkpoint is damaged");
 }
 
 // llama.cpp's converter interleaves the halves of every head's rows of q and k.
