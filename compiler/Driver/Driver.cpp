@@ -8,9 +8,12 @@
 #include "mlir/Parser/Parser.h"
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Support/Timing.h"
+#include "stele/compiler/Codegen/Host/ObjectCache.h"
 #include "stele/compiler/Conversion/Passes.h"
 #include "stele/compiler/Driver/ArtifactWriter.h"
 #include "stele/compiler/Driver/Diagnostics.h"
+#include "stele/compiler/Driver/DumpFiles.h"
+#include "stele/compiler/Driver/Executable.h"
 #include "stele/compiler/Driver/FlatBuffer.h"
 #include "stele/compiler/Driver/MergePlans.h"
 #include "stele/compiler/Driver/Segments.h"
@@ -28,7 +31,6 @@
 #include "llvm/Support/Path.h"
 #include "llvm/Support/Process.h"
 #include "llvm/Support/SourceMgr.h"
-#include "llvm/Support/ToolOutputFile.h"
 #include <chrono>
 #include <map>
 
@@ -93,13 +95,10 @@ static std::string showCount(int64_t count) {
 
 /// Where reproducers go: never beside the output.
 static std::string reproducerPath(Phase phase) {
-  SmallString<128> folder;
-  if (auto cache = llvm::sys::Process::GetEnv("STELE_CACHE"))
-    folder = *cache;
-  else if (llvm::sys::path::cache_directory(folder))
-    llvm::sys::path::append(folder, "stele");
+  SmallString<128> folder(cacheFolder());
+  const bool isOff = folder.empty();
   llvm::sys::path::append(folder, "reproducers");
-  if (llvm::sys::fs::create_directories(folder))
+  if (isOff || llvm::sys::fs::create_directories(folder))
     llvm::sys::path::system_temp_directory(/*erasedOnReboot=*/true, folder);
   llvm::sys::path::append(folder,
                           llvm::formatv("{0}-{1}.mlir", phaseName(phase),
@@ -394,22 +393,6 @@ std::string Compilation::summary(Phase phase) {
                        countOps<lm::WeightOp>(*module));
 }
 
-/// Writes a file of the dump folder.
-static llvm::Error writeFile(StringRef path, StringRef bytes) {
-  std::error_code code;
-  llvm::ToolOutputFile file(path, code, llvm::sys::fs::OF_None);
-  if (!code) {
-    file.os() << bytes;
-    file.os().flush();
-    code = file.os().error();
-    file.os().clear_error();
-  }
-  if (code)
-    return makeError("cannot write {0}: {1}", path, code.message());
-  file.keep();
-  return llvm::Error::success();
-}
-
 static std::string print(ModuleOp module) {
   std::string text;
   llvm::raw_string_ostream stream(text);
@@ -421,9 +404,8 @@ static std::string print(ModuleOp module) {
 llvm::Error Compilation::dump(Phase phase) {
   if (options.dumpDir.empty())
     return llvm::Error::success();
-  if (std::error_code code = llvm::sys::fs::create_directories(options.dumpDir))
-    return makeError("cannot make the folder {0}: {1}", options.dumpDir,
-                     code.message());
+  if (llvm::Error error = makeFolder(options.dumpDir))
+    return error;
   std::string path =
       llvm::formatv("{0}/{1}-{2}.mlir", options.dumpDir,
                     static_cast<int>(phase) + 1, phaseName(phase));
@@ -502,17 +484,21 @@ template <typename T> static SegmentBytes bytesOf(const std::vector<T> &bytes) {
 
 llvm::Error Compilation::generateCode() {
   for (auto executable : module->getOps<ExecutableOp>()) {
-    llvm::Expected<std::vector<char>> image = compileExecutable(executable);
-    if (!image)
-      return image.takeError();
-    report("code", showBytes(image->size()) + " for " + executable.getTarget());
+    llvm::Expected<CompiledCode> made =
+        compileExecutable(executable, options.jobs, options.dumpDir);
+    if (!made)
+      return made.takeError();
+    std::vector<char> &image = made->image;
+    report("code",
+           llvm::formatv("{0} for {1}; {2} kernels, {3} of them cached",
+                         showBytes(image.size()), executable.getTarget(),
+                         made->numKernels, made->numCached));
     std::string name = executable.getSegment().str();
     if (!options.dumpDir.empty())
-      if (llvm::Error error =
-              writeFile(options.dumpDir + "/" + name + ".so",
-                        StringRef(image->data(), image->size())))
+      if (llvm::Error error = writeFile(options.dumpDir + "/" + name + ".so",
+                                        StringRef(image.data(), image.size())))
         return error;
-    code[name] = std::move(*image);
+    code[name] = std::move(image);
   }
   return dump(Phase::Artifact);
 }

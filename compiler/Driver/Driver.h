@@ -45,6 +45,7 @@ struct CompileOptions {
   int64_t context = 0;     // 0: what the checkpoint says
   bool fuse = true;        // off: one kernel for every imported operation
   std::string dumpDir;     // empty: dump nothing
+  unsigned jobs = 0;       // threads that compile kernels; 0: every core
   bool timePhases = false; // time of every pass
 };
 

@@ -1,8 +1,7 @@
-// Machine code and weights of an artifact (Segments.h).
+// Packed weights of an artifact (Segments.h).
 
 #include "stele/compiler/Driver/Segments.h"
 #include "mlir/IR/BuiltinAttributes.h"
-#include "stele/compiler/Codegen/Host/HostCodegen.h"
 #include "stele/compiler/Codegen/Host/WeightLayout.h"
 #include "stele/compiler/Import/Errors.h"
 
@@ -11,66 +10,6 @@ using namespace stele;
 using namespace stele::compiler;
 using namespace stele::plan_ir;
 using checkpoint::makeError;
-
-static KernelInstance makeInstance(InstanceAttr attribute) {
-  KernelInstance instance;
-  instance.templateName = attribute.getTemplateName().str();
-  for (NamedAttribute constant : attribute.getConstants()) {
-    std::string name = constant.getName().str();
-    if (auto integer = dyn_cast<IntegerAttr>(constant.getValue()))
-      instance.ints[name] = integer.getInt();
-    else
-      instance.floats[name] =
-          cast<FloatAttr>(constant.getValue()).getValueAsDouble();
-  }
-  return instance;
-}
-
-/// The function's scratch becomes the most that its launches need.
-static void raiseScratch(FunctionOp function) {
-  SymbolTableCollection symbols;
-  int64_t most = function.getScratch();
-  for (auto launch : function.getBody().getOps<LaunchOp>())
-    if (EntryOp entry = launch.lookupEntry(symbols))
-      most = std::max<int64_t>(most, entry.getScratch());
-  function.setScratch(most);
-}
-
-llvm::Expected<std::vector<char>>
-compiler::compileExecutable(ExecutableOp executable) {
-  auto module = executable->getParentOfType<ModuleOp>();
-  auto target = module.lookupSymbol<TargetOp>(executable.getTarget());
-  std::vector<std::string> features;
-  for (auto feature : target.getFeatures().getAsValueRange<StringAttr>())
-    features.push_back(feature.str());
-  llvm::Expected<std::unique_ptr<HostCodegen>> codegen =
-      HostCodegen::create(target.getIsa(), features);
-  if (!codegen)
-    return codegen.takeError();
-
-  for (auto entry : executable.getBody().getOps<EntryOp>()) {
-    if (!entry.getInstance())
-      return makeError("kernel @{0} has no template to be compiled from; "
-                       "compile from a phase before the artifact",
-                       entry.getSymName());
-    KernelInstance instance = makeInstance(*entry.getInstance());
-    if (instance.symbol() != entry.getSymName())
-      return makeError("kernel @{0} is made from {1}; its name must follow "
-                       "from its template and constants",
-                       entry.getSymName(), instance.symbol());
-    if (llvm::Error error = (*codegen)->add(instance))
-      return error;
-    entry.setScratch((*codegen)->scratchBytes(instance));
-  }
-  for (auto function : module.getOps<FunctionOp>())
-    raiseScratch(function);
-
-  llvm::Expected<std::vector<char>> image = (*codegen)->link();
-  if (image)
-    module.lookupSymbol<SegmentOp>(executable.getSegment())
-        .setLength(image->size());
-  return image;
-}
 
 /// Rows [begin, end) of a tensor that is made of rows of the checkpoint's.
 static llvm::Error readSources(TensorOp tensor,

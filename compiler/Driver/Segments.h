@@ -1,7 +1,7 @@
-// The bytes behind a plan: machine code and packed weights.
+// The bytes behind a plan: packed weights.
 //
-// Place on the road: the plan module says which kernels there are, and which
-// tensors lie where; here they become bytes for ArtifactWriter.
+// Place on the road: the plan module says which tensors lie where; here they
+// become bytes for ArtifactWriter.
 #ifndef STELE_COMPILER_DRIVER_SEGMENTS_H
 #define STELE_COMPILER_DRIVER_SEGMENTS_H
 
@@ -11,12 +11,6 @@
 #include "stele/dialects/Plan/PlanOps.h"
 
 namespace stele::compiler {
-
-/// Compiles the entries of an executable that have an instance and links them
-/// into one image. Fills in the scratch of the entries and of the functions
-/// that launch them, and the length of the code's segment.
-llvm::Expected<std::vector<char>>
-compileExecutable(plan_ir::ExecutableOp executable);
 
 /// The bytes of a segment of weights, streamed from the checkpoint tensor by
 /// tensor; a tensor with a value needs none. `checkpoint` outlives the result.

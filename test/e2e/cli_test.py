@@ -6,6 +6,7 @@ wrong; wrong usage is 2; an interrupted compile is 130 and leaves nothing.
 """
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -113,11 +114,13 @@ def test_interrupted_compile(report, programs):
     out = programs.work / "interrupted"
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
-    for delay in (0.05, 0.15, 0.3):
+    environment = {**os.environ, "TMPDIR": str(out)}  # lld's files count, too
+    for delay in (0.05, 0.1, 0.15, 0.2, 0.3):
         target = out / "x.stele"
         process = subprocess.Popen(
             [programs.bin / "stele-compile", harness.TINY / "llama-tied", "-o",
-             target], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+             target], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            env=environment)
         time.sleep(delay)
         process.send_signal(signal.SIGINT)
         code = process.wait(timeout=60)

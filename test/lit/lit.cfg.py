@@ -14,6 +14,7 @@ config.test_exec_root = os.path.join(config.stele_binary_dir, "test/lit")
 config.environment["PATH"] = os.pathsep.join([
     os.path.join(config.stele_binary_dir, "bin"), config.llvm_tools_dir,
     config.environment["PATH"]])
+config.environment["STELE_CACHE"] = os.path.join(config.stele_binary_dir, "cache")
 config.substitutions.append(("%stele_source", config.stele_source_dir))
 config.substitutions.append(("%stele_build", config.stele_binary_dir))
 config.substitutions.append(("%python", sys.executable))

@@ -89,6 +89,10 @@ static void addFlags(CLI::App &app, compiler::CompileOptions &options,
   app.add_option("--dump-dir", options.dumpDir,
                  "write the module after each phase there, and the code")
       ->type_name("DIR");
+  app.add_option("--jobs", options.jobs,
+                 "threads that compile kernels (default: every core)")
+      ->check(CLI::Range(1u, 1024u))
+      ->type_name("N");
   app.add_flag("--time-phases", options.timePhases,
                "print the time of every pass");
   app.add_flag_callback(

@@ -5,6 +5,7 @@
 #include "stele/compiler/Codegen/Host/HostCodegen.h"
 #include "stele/compiler/Codegen/Host/Link.h"
 #include "stele/compiler/Codegen/Host/Templates.h"
+#include "llvm-c/Core.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/Bitcode/BitcodeReader.h"
 #include "llvm/IR/Constants.h"
@@ -13,7 +14,11 @@
 #include "llvm/IR/Verifier.h"
 #include "llvm/MC/TargetRegistry.h"
 #include "llvm/Passes/PassBuilder.h"
+#include "llvm/Support/Endian.h"
+#include "llvm/Support/FormatVariadic.h"
+#include "llvm/Support/SHA256.h"
 #include "llvm/Support/TargetSelect.h"
+#include "llvm/Support/ThreadPool.h"
 #include "llvm/Target/TargetMachine.h"
 #include "llvm/Target/TargetOptions.h"
 #include "llvm/TargetParser/Host.h"
@@ -163,16 +168,15 @@ Expected<uint64_t> takeScratchBytes(Module &module) {
   return result;
 }
 
-Expected<SmallVector<char, 0>> emitObject(Module &module,
-                                          TargetMachine &machine) {
-  SmallVector<char, 0> object;
+Expected<std::string> emitObject(Module &module, TargetMachine &machine) {
+  SmallString<0> object;
   raw_svector_ostream stream(object);
   legacy::PassManager passes;
   if (machine.addPassesToEmitFile(passes, stream, nullptr,
                                   CodeGenFileType::ObjectFile))
     return failure("this LLVM emits no x86-64 object files");
   passes.run(module);
-  return object;
+  return object.str().str();
 }
 
 } // namespace
@@ -189,30 +193,79 @@ std::string KernelInstance::symbol() const {
   return name;
 }
 
-struct HostCodegen::State {
-  const Isa *isa = nullptr;
-  std::unique_ptr<TargetMachine> machine;
-  struct Compiled {
-    SmallVector<char, 0> object;
-    uint64_t scratchBytes = 0;
-  };
-  std::map<std::string, Compiled> compiled; // by symbol, in a stable order
+namespace {
 
-  Expected<std::unique_ptr<Module>> load(const KernelInstance &instance,
-                                         LLVMContext &context) const;
-  Expected<Compiled> compile(const KernelInstance &instance) const;
+struct Compiled {
+  std::string object;
+  uint64_t scratchBytes = 0;
+  bool isCached = false;
 };
 
-Expected<std::unique_ptr<Module>>
-HostCodegen::State::load(const KernelInstance &instance,
-                         LLVMContext &context) const {
+// What a cached instance is found by: all that its object follows from.
+ObjectCache::Key cacheKey(const TemplateBitcode &bitcode, StringRef symbol) {
+  unsigned major, minor, patch;
+  LLVMGetVersion(&major, &minor, &patch);
+  SHA256 hash;
+  // No part holds a zero byte, but for the last.
+  for (const std::string &part :
+       {std::string(STELE_CODEGEN_DIGEST),
+        formatv("LLVM {0}.{1}.{2}", major, minor, patch).str(),
+        bitcode.isa.str(), symbol.str()}) {
+    hash.update(part);
+    hash.update(StringRef("", 1));
+  }
+  hash.update(bitcode.bitcode);
+  return hash.final();
+}
+
+// An entry of the cache: the bytes of scratch, then the object.
+std::string encode(const Compiled &compiled) {
+  char scratch[sizeof(uint64_t)];
+  support::endian::write64le(scratch, compiled.scratchBytes);
+  return std::string(scratch, sizeof scratch) + compiled.object;
+}
+
+Compiled decode(StringRef bytes) {
+  return {bytes.drop_front(sizeof(uint64_t)).str(),
+          support::endian::read64le(bytes.data()), /*isCached=*/true};
+}
+
+} // namespace
+
+struct HostCodegen::State {
+  const Isa *isa = nullptr;
+  const Target *target = nullptr;
+  ObjectCache cache;
+  std::map<std::string, Compiled> compiled; // by symbol, in a stable order
+
+  explicit State(ObjectCache cache) : cache(std::move(cache)) {}
+  std::unique_ptr<TargetMachine> makeMachine() const;
+  Expected<const TemplateBitcode *>
+  findTemplate(const KernelInstance &instance) const;
+  Expected<Compiled> compile(const KernelInstance &instance,
+                             const TemplateBitcode &bitcode) const;
+  Expected<Compiled> get(const KernelInstance &instance) const;
+};
+
+// Machines and contexts are not for several threads, so that each instance has
+// its own.
+std::unique_ptr<TargetMachine> HostCodegen::State::makeMachine() const {
+  std::string features;
+  for (StringRef feature : isa->features)
+    features += (features.empty() ? "+" : ",+") + feature.str();
+  return std::unique_ptr<TargetMachine>(target->createTargetMachine(
+      Triple(kTriple), isa->level, features, TargetOptions(), Reloc::PIC_,
+      CodeModel::Small, CodeGenOptLevel::Aggressive));
+}
+
+Expected<const TemplateBitcode *>
+HostCodegen::State::findTemplate(const KernelInstance &instance) const {
   std::vector<std::string> known;
   for (const TemplateBitcode &entry : hostTemplates()) {
     if (entry.isa != isa->name)
       continue;
     if (entry.name == instance.templateName)
-      return parseBitcodeFile(
-          MemoryBufferRef(entry.bitcode, instance.templateName), context);
+      return &entry;
     known.push_back(entry.name.str());
   }
   return failure("no kernel template " + instance.templateName + " for " +
@@ -220,10 +273,12 @@ HostCodegen::State::load(const KernelInstance &instance,
                  nearest(instance.templateName, known));
 }
 
-Expected<HostCodegen::State::Compiled>
-HostCodegen::State::compile(const KernelInstance &instance) const {
+Expected<Compiled>
+HostCodegen::State::compile(const KernelInstance &instance,
+                            const TemplateBitcode &bitcode) const {
   LLVMContext context;
-  Expected<std::unique_ptr<Module>> loaded = load(instance, context);
+  Expected<std::unique_ptr<Module>> loaded = parseBitcodeFile(
+      MemoryBufferRef(bitcode.bitcode, instance.templateName), context);
   if (!loaded)
     return loaded.takeError();
   Module &module = **loaded;
@@ -240,26 +295,41 @@ HostCodegen::State::compile(const KernelInstance &instance) const {
   entry->setName(instance.symbol());
   entry->setVisibility(GlobalValue::DefaultVisibility);
   internalise(module, instance.symbol());
+  std::unique_ptr<TargetMachine> machine = makeMachine();
   module.setTargetTriple(Triple(kTriple));
   module.setDataLayout(machine->createDataLayout());
   optimise(module, *machine);
-  Compiled result;
   Expected<uint64_t> scratch = takeScratchBytes(module);
   if (!scratch)
     return scratch.takeError();
-  result.scratchBytes = *scratch;
-  Expected<SmallVector<char, 0>> object = emitObject(module, *machine);
+  Expected<std::string> object = emitObject(module, *machine);
   if (!object)
     return object.takeError();
-  result.object = std::move(*object);
-  return result;
+  return Compiled{std::move(*object), *scratch};
 }
 
-HostCodegen::HostCodegen() : state(std::make_unique<State>()) {}
+// From the cache, or compiled for it.
+Expected<Compiled>
+HostCodegen::State::get(const KernelInstance &instance) const {
+  Expected<const TemplateBitcode *> bitcode = findTemplate(instance);
+  if (!bitcode)
+    return bitcode.takeError();
+  const ObjectCache::Key key = cacheKey(**bitcode, instance.symbol());
+  if (std::optional<std::string> found = cache.find(key))
+    return decode(*found);
+  Expected<Compiled> compiled = compile(instance, **bitcode);
+  if (compiled)
+    cache.insert(key, encode(*compiled));
+  return compiled;
+}
+
+HostCodegen::HostCodegen(ObjectCache cache)
+    : state(std::make_unique<State>(std::move(cache))) {}
 HostCodegen::~HostCodegen() = default;
 
 Expected<std::unique_ptr<HostCodegen>>
-HostCodegen::create(StringRef level, ArrayRef<std::string> wanted) {
+HostCodegen::create(StringRef level, ArrayRef<std::string> wanted,
+                    ObjectCache cache) {
   const Isa *isa = findIsa(level, wanted);
   if (!isa)
     return failure("no host kernels for the ISA level " + level +
@@ -272,26 +342,42 @@ HostCodegen::create(StringRef level, ArrayRef<std::string> wanted) {
   const Target *target = TargetRegistry::lookupTarget(Triple(kTriple), message);
   if (!target)
     return failure(message);
-  std::string features;
-  for (StringRef feature : isa->features)
-    features += (features.empty() ? "+" : ",+") + feature.str();
-  std::unique_ptr<HostCodegen> codegen(new HostCodegen());
+  std::unique_ptr<HostCodegen> codegen(new HostCodegen(std::move(cache)));
   codegen->state->isa = isa;
-  codegen->state->machine.reset(target->createTargetMachine(
-      Triple(kTriple), isa->level, features, TargetOptions(), Reloc::PIC_,
-      CodeModel::Small, CodeGenOptLevel::Aggressive));
+  codegen->state->target = target;
   return codegen;
 }
 
-Error HostCodegen::add(const KernelInstance &instance) {
-  std::string symbol = instance.symbol();
-  if (state->compiled.count(symbol))
-    return Error::success();
-  Expected<State::Compiled> compiled = state->compile(instance);
-  if (!compiled)
-    return compiled.takeError();
-  state->compiled.emplace(symbol, std::move(*compiled));
-  return Error::success();
+Error HostCodegen::add(ArrayRef<KernelInstance> instances, unsigned jobs) {
+  using Result = std::optional<Expected<Compiled>>;
+  std::map<std::string, Result> results;
+  DefaultThreadPool pool(hardware_concurrency(jobs));
+  for (const KernelInstance &instance : instances) {
+    auto [place, isNew] = results.try_emplace(instance.symbol());
+    if (isNew && !state->compiled.count(place->first))
+      pool.async([this, &instance, &result = place->second] {
+        result.emplace(state->get(instance));
+      });
+  }
+  pool.wait();
+  Error first = Error::success();
+  bool isCacheFuller = false;
+  for (auto &[symbol, result] : results) {
+    if (!result)
+      continue;
+    if (!*result) {
+      if (first)
+        consumeError(result->takeError());
+      else
+        first = result->takeError();
+      continue;
+    }
+    isCacheFuller |= !(*result)->isCached;
+    state->compiled.emplace(symbol, std::move(**result));
+  }
+  if (isCacheFuller)
+    state->cache.prune();
+  return first;
 }
 
 uint64_t HostCodegen::scratchBytes(const KernelInstance &instance) const {
@@ -299,11 +385,21 @@ uint64_t HostCodegen::scratchBytes(const KernelInstance &instance) const {
   return found == state->compiled.end() ? 0 : found->second.scratchBytes;
 }
 
+unsigned HostCodegen::numCached() const {
+  return count_if(state->compiled,
+                  [](const auto &entry) { return entry.second.isCached; });
+}
+
+void HostCodegen::forEachObject(
+    function_ref<void(StringRef, StringRef)> take) const {
+  for (const auto &[symbol, compiled] : state->compiled)
+    take(symbol, compiled.object);
+}
+
 Expected<std::vector<char>> HostCodegen::link() {
   std::vector<StringRef> objects;
   for (const auto &entry : state->compiled)
-    objects.emplace_back(entry.second.object.data(),
-                         entry.second.object.size());
+    objects.push_back(entry.second.object);
   return linkSharedObject(objects);
 }
 

@@ -7,7 +7,9 @@
 #ifndef STELE_COMPILER_CODEGEN_HOST_HOSTCODEGEN_H
 #define STELE_COMPILER_CODEGEN_HOST_HOSTCODEGEN_H
 
+#include "stele/compiler/Codegen/Host/ObjectCache.h"
 #include "llvm/ADT/ArrayRef.h"
+#include "llvm/ADT/STLFunctionalExtras.h"
 #include "llvm/ADT/StringRef.h"
 #include "llvm/Support/Error.h"
 #include <cstdint>
@@ -33,20 +35,28 @@ public:
   // Code for a machine of a psABI level ("x86-64-v3", "x86-64-v4") with the
   // given further features; as much of them as the templates can use.
   static llvm::Expected<std::unique_ptr<HostCodegen>>
-  create(llvm::StringRef isa, llvm::ArrayRef<std::string> features);
+  create(llvm::StringRef isa, llvm::ArrayRef<std::string> features,
+         ObjectCache cache = ObjectCache::ofUser());
   ~HostCodegen();
 
-  // Compiles the instance; one that was added before costs nothing. A missing
-  // or unknown constant is an error that names it.
-  llvm::Error add(const KernelInstance &instance);
+  // Compiles the instances on `jobs` threads (0: every core); one that was
+  // added before costs nothing. A missing or unknown constant is an error that
+  // names it. What link() gives does not depend on jobs, order or cache.
+  llvm::Error add(llvm::ArrayRef<KernelInstance> instances, unsigned jobs = 0);
   // Bytes of scratch that each worker needs to run an instance added before.
   uint64_t scratchBytes(const KernelInstance &instance) const;
+  // How many of the instances the cache had.
+  unsigned numCached() const;
+  // Calls `take` with each instance's symbol and relocatable object.
+  void forEachObject(
+      llvm::function_ref<void(llvm::StringRef symbol, llvm::StringRef object)>
+          take) const;
   // The shared object: every entry exported, nothing undefined, only RELATIVE
   // relocations, segments aligned to 4096.
   llvm::Expected<std::vector<char>> link();
 
 private:
-  HostCodegen();
+  explicit HostCodegen(ObjectCache cache);
   struct State;
   std::unique_ptr<State> state;
 };

@@ -63,13 +63,27 @@ TEST(HostCodegen, LinksAllInstancesIntoOneStrictImage) {
 }
 
 TEST(HostCodegen, GivesTheSameBytesForTheSameInstances) {
-  auto build = [](std::vector<int> widths) {
-    auto codegen = makeCodegen();
-    for (int width : widths)
-      EXPECT_FALSE(bool(codegen->add(addInstance(width))));
+  auto build = [](const std::vector<KernelInstance> &instances, unsigned jobs) {
+    auto codegen = llvm::cantFail(
+        HostCodegen::create("x86-64-v3", {}, compiler::ObjectCache("")));
+    llvm::cantFail(codegen->add(instances, jobs));
+    EXPECT_EQ(codegen->numCached(), 0u);
     return llvm::cantFail(codegen->link());
   };
-  EXPECT_EQ(build({1, 2}), build({2, 1}));
+  KernelInstance one = addInstance(1), two = addInstance(2),
+                 three = addInstance(3);
+  std::vector<char> image = build({one, two, three}, 1);
+  EXPECT_EQ(build({three, one, two, one}, 1), image);
+  EXPECT_EQ(build({two, three, one}, 3), image);
+}
+
+TEST(HostCodegen, SaysWhatIsWrongWithOneOfMany) {
+  auto codegen = makeCodegen();
+  std::vector<KernelInstance> instances = {
+      addInstance(1), {"add", {}, {}}, {"sub", {}, {}}, addInstance(2)};
+  // The first of them by symbol, whichever thread was faster.
+  EXPECT_EQ(llvm::toString(codegen->add(instances, 4)),
+            "kernel template add needs the integer constant width");
 }
 
 TEST(HostCodegen, SymbolsFollowFromConstantsAlone) {
