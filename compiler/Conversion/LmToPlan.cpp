@@ -298,6 +298,17 @@ LogicalResult Converter::makeLaunch(Operation *op, const TokenBucket &bucket) {
   return success();
 }
 
+/// By what name the host reads a result of @forward.
+static StringAttr makeOutputName(func::FuncOp forward, unsigned index,
+                                 Value value, Value buffer) {
+  if (auto given = forward.getResultAttrOfType<StringAttr>(
+          index, lm::LmDialect::nameAttrName))
+    return given;
+  if (value.getDefiningOp<lm::LogitsOp>())
+    return StringAttr::get(forward.getContext(), logitsName);
+  return cast<BufferOp>(buffer.getDefiningOp()).getNameAttr();
+}
+
 LogicalResult Converter::convertFunction(func::FuncOp forward,
                                          const TokenBucket &bucket) {
   buffers.clear();
@@ -322,17 +333,14 @@ LogicalResult Converter::convertFunction(func::FuncOp forward,
   for (Operation &op : forward.getBody().front().without_terminator())
     if (failed(makeLaunch(&op, bucket)))
       return failure();
-  for (Value value : returned->getOperands()) {
+  for (auto [index, value] : llvm::enumerate(returned->getOperands())) {
     if (!isActivation(value))
       continue;
     Value buffer = buffers.lookup(value);
     if (!buffer)
       return returned->emitOpError("returns a value that no operation of "
                                    "@forward computes");
-    bool isLogits = value.getDefiningOp<lm::LogitsOp>() != nullptr;
-    names.push_back(builder.getStringAttr(
-        isLogits ? logitsName.str()
-                 : cast<BufferOp>(buffer.getDefiningOp()).getName().str()));
+    names.push_back(makeOutputName(forward, index, value, buffer));
     results.push_back(buffer);
   }
   ReturnOp::create(builder, returned->getLoc(), builder.getArrayAttr(names),

@@ -83,6 +83,31 @@ def ChooseAttention : Lm_ModulePass<"stele-choose-attention"> {
   ];
 }
 
+def ExposeInputs : Lm_ModulePass<"stele-expose-inputs"> {
+  let summary = "Return what chosen linears read";
+  let description = [{
+    Has `@forward` return, behind its results so far, the input of every
+    `lm.linear` whose weight is listed, named by the weight. A norm inside the
+    linear is not applied: the result is what the norm reads. Calibration
+    (compiler/Calibrate) learns from it what the linear's columns carry.
+
+    Before:
+    ```mlir
+    func.func @forward(...) -> tensor<?x35xf32> {
+      %h1 = lm.linear %a, @o_proj residual(%h : tensor<?x32xf32>) : tensor<?x32xf32> -> tensor<?x32xf32>
+    ```
+    After, with weights=o_proj:
+    ```mlir
+    func.func @forward(...) -> (tensor<?x35xf32>, tensor<?x32xf32> {lm.name = "o_proj"}) {
+      %h1 = lm.linear %a, @o_proj residual(%h : tensor<?x32xf32>) : tensor<?x32xf32> -> tensor<?x32xf32>
+    ```
+  }];
+  let options = [
+    ListOption<"weights", "weights", "std::string",
+               "weights of the linears; each must be one's">
+  ];
+}
+
 def FuseLinears : Lm_ModulePass<"stele-fuse-linears"> {
   let summary = "Join linears that read the same rows";
   let description = [{
@@ -253,7 +278,7 @@ def VerifyInput : Lm_ModulePass<"stele-verify-input"> {
 
     * `lm.model` is there, and exactly one function, `@forward`, which takes token
       ids, a batch and a KV cache (in this order) and returns the logits
-      [?, vocabulary];
+      [?, vocabulary], behind which only results with an `lm.name` follow;
     * the cache has the model's layers, KV heads and head size;
     * the function holds only lm operations, no control flow;
     * every layer's keys and values are appended exactly once, to the newest

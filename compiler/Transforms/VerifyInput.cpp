@@ -27,8 +27,14 @@ LogicalResult checkSignature(func::FuncOp function, lm::ModelAttr model) {
       !isa<lm::KvCacheType>(type.getInput(2)))
     return function.emitOpError("must take (")
            << tokens << ", !lm.batch, !lm.kv_cache<...>), got " << type;
-  if (type.getNumResults() != 1 || type.getResult(0) != logits)
+  if (type.getNumResults() < 1 || type.getResult(0) != logits)
     return function.emitOpError("must return ") << logits << ", got " << type;
+  for (unsigned i = 1; i < type.getNumResults(); ++i)
+    if (!isa<RankedTensorType>(type.getResult(i)) ||
+        !function.getResultAttr(i, lm::LmDialect::nameAttrName))
+      return function.emitOpError("must return rows with a name (lm.name) "
+                                  "behind the logits, got ")
+             << type.getResult(i) << " as result " << i;
   auto cache = cast<lm::KvCacheType>(type.getInput(2));
   if (cache.getLayers() != model.getLayers() ||
       cache.getHeads() != model.getKvHeads() ||

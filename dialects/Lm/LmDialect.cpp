@@ -68,3 +68,15 @@ LogicalResult LmDialect::verifyOperationAttribute(Operation *op,
   }
   return op->emitOpError("has unknown lm attribute '") << name << "'";
 }
+
+LogicalResult LmDialect::verifyRegionResultAttribute(Operation *op, unsigned,
+                                                     unsigned result,
+                                                     NamedAttribute attribute) {
+  if (attribute.getName() != nameAttrName)
+    return op->emitOpError("has unknown lm attribute '")
+           << attribute.getName().getValue() << "' on result " << result;
+  auto name = dyn_cast<StringAttr>(attribute.getValue());
+  if (!name || name.empty())
+    return op->emitOpError("needs a name in 'lm.name' of result ") << result;
+  return success();
+}

@@ -27,17 +27,21 @@ def Lm_Dialect : Dialect {
     operations; they never introduce new ones.
 
     A module carries `lm.model = #lm.model<...>` and
-    `lm.arithmetic = #lm.arithmetic<f32 | bf16>` (f32 when absent).
+    `lm.arithmetic = #lm.arithmetic<f32 | bf16>` (f32 when absent). A result of a
+    function may have `lm.name = "..."`, by which the host reads it.
   }];
 
   let useDefaultAttributePrinterParser = 1;
   let useDefaultTypePrinterParser = 1;
   let hasOperationAttrVerify = 1;
+  let hasRegionResultAttrVerify = 1;
 
   let extraClassDeclaration = [{
     /// Module attributes of the dialect.
     static constexpr llvm::StringLiteral modelAttrName = "lm.model";
     static constexpr llvm::StringLiteral arithmeticAttrName = "lm.arithmetic";
+    /// Attribute of a function's result.
+    static constexpr llvm::StringLiteral nameAttrName = "lm.name";
 
     void registerAttributes();
     void registerTypes();

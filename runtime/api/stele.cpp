@@ -464,6 +464,22 @@ stele_status stele_engine_step(stele_engine* engine,
   });
 }
 
+stele_status stele_engine_output(const stele_engine* engine, const char* name,
+                                 float* values, size_t capacity, uint32_t* rows,
+                                 uint32_t* width) {
+  return Guard([&]() -> Status {
+    STELE_RETURN_IF_ERROR(NotNull({engine, name, rows, width}));
+    if (capacity > 0) STELE_RETURN_IF_ERROR(NotNull({values}));
+    std::lock_guard lock(engine->state->mutex);
+    STELE_ASSIGN_OR_RETURN(
+        const stele::OutputShape shape,
+        engine->state->engine->ReadOutput(name, {values, capacity}));
+    *rows = shape.rows;
+    *width = shape.width;
+    return OkStatus();
+  });
+}
+
 stele_status stele_session_create(stele_engine* engine, uint64_t max_tokens,
                                   stele_session** session) {
   return Guard([&]() -> Status {
@@ -532,6 +548,22 @@ stele_status stele_session_logits(const stele_session* session, float* logits,
       return FailedPrecondition(
           "no logits: tokens are pending, or none were processed");
     std::copy(row.begin(), row.end(), logits);
+    return OkStatus();
+  });
+}
+
+stele_status stele_session_on_logits(stele_session* session,
+                                     stele_logits_callback callback,
+                                     void* user) {
+  return Guard([&]() -> Status {
+    STELE_RETURN_IF_ERROR(NotNull({session}));
+    std::lock_guard lock(session->state->mutex);
+    Session::LogitsRow row;
+    if (callback)
+      row = [=](uint64_t position, std::span<const float> logits) {
+        callback(user, position, logits.data(), logits.size());
+      };
+    session->session->OnEveryLogits(std::move(row));
     return OkStatus();
   });
 }

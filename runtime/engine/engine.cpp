@@ -15,12 +15,16 @@ namespace {
 
 constexpr uint32_t kMaxSessions = 1u << 16;
 
-const plan::Buffer& LogitsBuffer(const plan::Function& function) {
-  // Verified: there is an output of this name.
+constexpr std::string_view kLogits = "logits";
+
+// Null when no output has the name; verification saw to it that logits are
+// there.
+const plan::Buffer* FindOutput(const plan::Function& function,
+                               std::string_view name) {
   for (const plan::Output* output : *function.outputs())
-    if (output->name()->string_view() == "logits")
-      return *function.buffers()->Get(output->buffer());
-  std::abort();
+    if (output->name()->string_view() == name)
+      return function.buffers()->Get(output->buffer());
+  return nullptr;
 }
 
 }  // namespace
@@ -156,7 +160,7 @@ Status Engine::PrepareBuckets() {
     STELE_ASSIGN_OR_RETURN(auto program,
                            model_->device().Prepare(std::move(spec)));
     const auto* logits = reinterpret_cast<const float*>(
-        arena_.data() + LogitsBuffer(*function).offset());
+        arena_.data() + FindOutput(*function, kLogits)->offset());
     buckets_.push_back({function, std::move(program), logits});
   }
   return OkStatus();
@@ -259,12 +263,36 @@ Result<StepReport> Engine::Step() {
   if (parts_.empty()) return StepReport();
   FillBatch();
   const Bucket& bucket = ChooseBucket();
+  last_ = nullptr;
   STELE_RETURN_IF_ERROR(bucket.program->Run(batch_));
+  last_ = &bucket;
   STELE_RETURN_IF_ERROR(Deliver(bucket));
   ++first_;
   return StepReport{static_cast<uint32_t>(batch_.tokens),
                     static_cast<uint32_t>(batch_.sequences),
                     bucket.function->name()->c_str()};
+}
+
+Result<OutputShape> Engine::ReadOutput(std::string_view name,
+                                       std::span<float> values) const {
+  std::lock_guard lock(model_->device_mutex());
+  if (!last_) return FailedPrecondition("no step left outputs to read");
+  const plan::Buffer* buffer = FindOutput(*last_->function, name);
+  if (!buffer)
+    return NotFound("the model has no output '" + std::string(name) +
+                    "'; 'logits' is always there");
+  if (buffer->dtype() != plan::DType::F32)
+    return Unsupported("output '" + std::string(name) + "' is " +
+                       plan::EnumNameDType(buffer->dtype()) +
+                       "; only F32 can be read");
+  const auto rows = static_cast<uint32_t>(name == kLogits ? batch_.logit_count
+                                                          : batch_.tokens);
+  const auto width = static_cast<uint32_t>(buffer->row_elements());
+  const size_t count = std::min(values.size(), size_t{rows} * width);
+  STELE_RETURN_IF_ERROR(
+      model_->device().CopyToHost(std::as_writable_bytes(values.first(count)),
+                                  arena_.data() + buffer->offset()));
+  return OutputShape{rows, width};
 }
 
 // Decodes first: a waiting reader notices a late token more than a late first

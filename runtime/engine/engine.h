@@ -11,7 +11,9 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "stele/runtime/base/status.h"
@@ -39,6 +41,12 @@ struct StepReport {
   const char* function = "";
 };
 
+// What a step left in a named output.
+struct OutputShape {
+  uint32_t rows = 0;  // a token each; of "logits": a row that was asked for
+  uint32_t width = 0;
+};
+
 // Not thread safe, but for Session::Cancel.
 class Engine {
  public:
@@ -55,6 +63,11 @@ class Engine {
 
   // One batched step. After an error the sessions are as they were before.
   Result<StepReport> Step();
+
+  // Copies rows of a named output that the last step left, in the order of its
+  // batch, as far as `values` reaches.
+  Result<OutputShape> ReadOutput(std::string_view name,
+                                 std::span<float> values) const;
 
  private:
   friend class Session;
@@ -114,7 +127,8 @@ class Engine {
   DeviceMemory pages_;
   std::vector<Bucket> buckets_;  // ascending by max_tokens
   std::vector<Session*> sessions_;
-  size_t first_ = 0;  // whose turn it is to be gathered first
+  const Bucket* last_ = nullptr;  // what the last step ran; null if it failed
+  size_t first_ = 0;              // whose turn it is to be gathered first
   std::vector<Part> parts_;
   BatchArrays arrays_;
   SteleBatch batch_ = {};

@@ -165,6 +165,17 @@ typedef struct stele_step_report {
 STELE_API stele_status stele_engine_step(stele_engine* engine,
                                          stele_step_report* report);
 
+/* Copies what the last step left in a named output of the model: a row of
+ * *width floats for each of the step's tokens, session by session, each in the
+ * order in which it was fed. "logits" has only the rows that were asked for;
+ * other outputs are those that the artifact was compiled with. Writes at most
+ * `capacity` floats and sets *rows and *width to what there is: call again with
+ * more room when *rows times *width is larger. */
+STELE_API stele_status stele_engine_output(const stele_engine* engine,
+                                           const char* name, float* values,
+                                           size_t capacity, uint32_t* rows,
+                                           uint32_t* width);
+
 /* ---- session ---- */
 
 typedef struct stele_session stele_session;
@@ -190,6 +201,16 @@ STELE_API stele_status stele_session_truncate(stele_session* session,
  * vocabulary. STELE_FAILED_PRECONDITION while tokens are pending. */
 STELE_API stele_status stele_session_logits(const stele_session* session,
                                             float* logits, size_t count);
+
+/* The logits behind the token at `position` of the session: `count` floats,
+ * gone after the call. Must not call the library. */
+typedef void (*stele_logits_callback)(void* user, uint64_t position,
+                                      const float* logits, size_t count);
+/* Has coming steps hand out the logits behind every token that they process,
+ * in order; NULL stops that. */
+STELE_API stele_status stele_session_on_logits(stele_session* session,
+                                               stele_logits_callback callback,
+                                               void* user);
 
 /* Makes coming steps leave the session out, and ends a generation on it, until
  * stele_session_resume. Does not wait for a step that runs. */

@@ -115,6 +115,24 @@ class Engine {
     return report;
   }
 
+  // What the last step left in a named output, [rows, width].
+  struct Output {
+    std::vector<float> values;
+    uint32_t rows = 0, width = 0;
+  };
+  Output ReadOutput(const std::string& name) const {
+    Output output;
+    const auto read = [&] {
+      Check(stele_engine_output(get(), name.c_str(), output.values.data(),
+                                output.values.size(), &output.rows,
+                                &output.width));
+    };
+    read();
+    output.values.resize(size_t{output.rows} * output.width);
+    read();
+    return output;
+  }
+
   stele_engine* get() const { return engine_.get(); }
 
  private:
@@ -150,6 +168,20 @@ class Session {
     return logits;
   }
 
+  // Called by steps with the logits behind every token; an empty one stops
+  // that. Must not throw.
+  using OnLogitsRow =
+      std::function<void(uint64_t position, const float* logits, size_t count)>;
+  void OnLogits(OnLogitsRow row) {
+    const auto call = [](void* user, uint64_t position, const float* logits,
+                         size_t count) {
+      (*static_cast<const OnLogitsRow*>(user))(position, logits, count);
+    };
+    auto next = std::make_unique<OnLogitsRow>(std::move(row));
+    Check(stele_session_on_logits(get(), *next ? +call : nullptr, next.get()));
+    on_logits_ = std::move(next);
+  }
+
   void Truncate(uint64_t tokens) {
     Check(stele_session_truncate(get(), tokens));
   }
@@ -180,6 +212,8 @@ class Session {
       stele_session_destroy(session);
     }
   };
+  // Before the session that calls it, so that it is destroyed after it.
+  std::unique_ptr<OnLogitsRow> on_logits_;
   std::unique_ptr<stele_session, Destroy> session_;
 };
 

@@ -202,3 +202,16 @@ module attributes {lm.model = #lm.model<architecture = "llama", name = "t", voca
   // expected-error@+1 {{must have a body of one block}}
   func.func private @forward(tensor<?xi32>, !lm.batch, !cache) -> tensor<?x9xf32>
 }
+
+// -----
+
+!cache = !lm.kv_cache<layers = 1, heads = 2, head_dim = 16, block = 128, f32>
+module attributes {lm.model = #lm.model<architecture = "llama", name = "t", vocab = 9, hidden = 32, layers = 1, heads = 2, kv_heads = 2, head_dim = 16, context_length = 64, trained_context = 64, parameters = 1, eos = [2]>} {
+  lm.weight @w : tensor<9x32xf32>
+  // expected-error@+1 {{must return rows with a name (lm.name) behind the logits, got 'tensor<?x32xf32>' as result 1}}
+  func.func @forward(%t: tensor<?xi32>, %b: !lm.batch, %c: !cache) -> (tensor<?x9xf32>, tensor<?x32xf32>) {
+    %h = lm.embed %t, @w : tensor<?xi32> -> tensor<?x32xf32>
+    %l = lm.logits %h, %b, @w : tensor<?x32xf32> -> tensor<?x9xf32>
+    return %l, %h : tensor<?x9xf32>, tensor<?x32xf32>
+  }
+}

@@ -97,6 +97,10 @@ TEST_F(Api, NullIsRefusedEverywhere) {
   EXPECT_EQ(stele_session_create(nullptr, 0, nullptr), STELE_INVALID_ARGUMENT);
   EXPECT_EQ(stele_session_feed(nullptr, nullptr, 0), STELE_INVALID_ARGUMENT);
   EXPECT_EQ(stele_session_logits(nullptr, nullptr, 0), STELE_INVALID_ARGUMENT);
+  EXPECT_EQ(stele_session_on_logits(nullptr, nullptr, nullptr),
+            STELE_INVALID_ARGUMENT);
+  EXPECT_EQ(stele_engine_output(nullptr, "x", nullptr, 0, nullptr, nullptr),
+            STELE_INVALID_ARGUMENT);
   EXPECT_EQ(stele_session_generate(nullptr, nullptr, nullptr, nullptr, nullptr),
             STELE_INVALID_ARGUMENT);
   EXPECT_EQ(stele_tokenize(nullptr, "", 0, nullptr, 0, nullptr),
@@ -140,6 +144,44 @@ TEST_F(Api, StepsServeAllSessions) {
   EXPECT_EQ(first.Logits(kVocabulary).size(), kVocabulary);
   EXPECT_THROW(first.Logits(5), stele::Error);
   EXPECT_EQ(engine.Step().tokens, 0u);
+}
+
+TEST_F(Api, NamedOutputsAndEveryRowOfLogits) {
+  stele::Model model(path_);
+  stele::Engine engine(model, Sessions(1));
+  stele::Session session(engine);
+  EXPECT_THROW(engine.ReadOutput("stream"), stele::Error);
+  std::vector<uint64_t> positions;
+  std::vector<float> rows;
+  session.OnLogits([&](uint64_t position, const float *logits, size_t count) {
+    positions.push_back(position);
+    rows.insert(rows.end(), logits, logits + count);
+  });
+  session.Feed({1, 2, 3});
+  engine.Step();
+  EXPECT_THAT(positions, testing::ElementsAre(0, 1, 2));
+  const auto logits = engine.ReadOutput("logits");
+  EXPECT_EQ(logits.rows, 3u);
+  EXPECT_EQ(logits.width, kVocabulary);
+  EXPECT_EQ(logits.values, rows);
+  const auto stream = engine.ReadOutput("stream");
+  EXPECT_EQ(stream.rows, 3u);
+  EXPECT_EQ(stream.values.size(), size_t{3} * stream.width);
+
+  session.OnLogits({});
+  session.Feed({4, 5});
+  engine.Step();
+  EXPECT_EQ(positions.size(), 3u);
+  EXPECT_EQ(engine.ReadOutput("logits").values, session.Logits(kVocabulary));
+  EXPECT_EQ(engine.ReadOutput("stream").rows, 2u);
+
+  uint32_t count = 0, width = 0;
+  EXPECT_EQ(
+      stele_engine_output(engine.get(), "steam", nullptr, 0, &count, &width),
+      STELE_NOT_FOUND);
+  EXPECT_EQ(
+      stele_engine_output(engine.get(), "stream", nullptr, 1, &count, &width),
+      STELE_INVALID_ARGUMENT);
 }
 
 TEST_F(Api, AdmissionIsByPlannedMemory) {

@@ -122,6 +122,50 @@ TEST(Engine, RunsTheCodeOfTheArtifact) {
             Reference(ToyModel(1), Tokens(3, 9)));
 }
 
+TEST(Engine, ReadsNamedOutputsOfTheLastStep) {
+  EngineOptions options;
+  options.max_sessions = 2;
+  options.session_tokens = 20;
+  auto model = ToyModel(2);
+  auto engine = MakeEngine(model, options);
+  EXPECT_EQ(engine->ReadOutput("stream", {}).status().code(),
+            StatusCode::kFailedPrecondition);
+  auto one = MakeSession(*engine), two = MakeSession(*engine);
+  ASSERT_TRUE(one->Feed(Tokens(1, 3)).ok());
+  ASSERT_TRUE(two->Feed(Tokens(2, 2)).ok());
+  RunAll(*engine);
+
+  std::vector<float> stream(5 * kHidden), logits(2 * kVocabulary);
+  auto shape = engine->ReadOutput("stream", stream);
+  ASSERT_TRUE(shape.ok()) << shape.status().message();
+  EXPECT_EQ(shape->rows, 5u);
+  EXPECT_EQ(shape->width, uint32_t{kHidden});
+  shape = engine->ReadOutput("logits", logits);
+  ASSERT_TRUE(shape.ok()) << shape.status().message();
+  EXPECT_EQ(shape->rows, 2u);
+  EXPECT_EQ(shape->width, uint32_t{kVocabulary});
+  // The toy's logits are the products of the stream with rows of tensor 1.
+  const auto *weight = reinterpret_cast<const float *>(model->tensor(1));
+  for (int row = 0; row < 2; ++row)
+    for (int v = 0; v < kVocabulary; ++v) {
+      const int token = row == 0 ? 2 : 4; // each session's last
+      double dot = 0;
+      for (int i = 0; i < kHidden; ++i)
+        dot += double{stream[token * kHidden + i]} * weight[v * kHidden + i];
+      EXPECT_NEAR(logits[row * kVocabulary + v], dot, 1e-4);
+    }
+
+  std::vector<float> part(kHidden + 3, -1);
+  shape = engine->ReadOutput("stream", std::span(part).first(kHidden));
+  ASSERT_TRUE(shape.ok());
+  EXPECT_EQ(shape->rows, 5u);
+  EXPECT_TRUE(std::equal(part.begin(), part.begin() + kHidden, stream.begin()));
+  EXPECT_EQ(part[kHidden], -1);
+  auto missing = engine->ReadOutput("steam", {});
+  EXPECT_EQ(missing.status().code(), StatusCode::kNotFound);
+  EXPECT_THAT(missing.status().message(), HasSubstr("'steam'"));
+}
+
 TEST(Engine, DecodesGoBeforePrompts) {
   EngineOptions options;
   options.max_sessions = 2;

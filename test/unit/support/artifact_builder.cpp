@@ -124,6 +124,13 @@ std::unique_ptr<plan::OpT> Launch(const char *label, uint32_t entry,
   return op;
 }
 
+std::unique_ptr<plan::OutputT> Output(const char *name, uint32_t buffer) {
+  auto output = std::make_unique<plan::OutputT>();
+  output->name = name;
+  output->buffer = buffer;
+  return output;
+}
+
 std::unique_ptr<plan::FunctionT> Function(const char *name, uint32_t tokens) {
   auto function = std::make_unique<plan::FunctionT>();
   function->name = name;
@@ -135,6 +142,7 @@ std::unique_ptr<plan::FunctionT> Function(const char *name, uint32_t tokens) {
   auto &buffers = function->buffers;
   buffers.push_back(Activation("x", kHidden, tokens, 0, 0, 4));
   buffers.push_back(Activation("y", kHidden, tokens, rows, 2, 5));
+  buffers.back()->role = plan::BufferRole::Output;
   // x is dead when the logits are written, but they need more than its room.
   buffers.push_back(Activation("logits", kVocabulary, tokens, 2 * rows, 5, 5));
   buffers.back()->role = plan::BufferRole::Output;
@@ -148,10 +156,8 @@ std::unique_ptr<plan::FunctionT> Function(const char *name, uint32_t tokens) {
   ops.push_back(
       Launch("attend 1", 2, {OfBuffer(1), OfCache(), OfBuffer(1)}, {1}));
   ops.push_back(Launch("logits", 3, {OfBuffer(1), OfTensor(1), OfBuffer(2)}));
-  auto output = std::make_unique<plan::OutputT>();
-  output->name = "logits";
-  output->buffer = 2;
-  function->outputs.push_back(std::move(output));
+  function->outputs.push_back(Output("logits", 2));
+  function->outputs.push_back(Output("stream", 1));
   return function;
 }
 

@@ -986,3 +986,17 @@ func.func @f(%o: tensor<?x64xf32>, %l: tensor<?x4xf32>) {
   %0, %1 = lm.merge(%o) lse(%l) heads 4 : tensor<?x64xf32>, tensor<?x4xf32> -> tensor<?x64xf32>, tensor<?x2xf32>
   return
 }
+
+// -----
+
+// expected-error@+1 {{needs a name in 'lm.name' of result 0}}
+func.func @f(%o: tensor<?x64xf32>) -> (tensor<?x64xf32> {lm.name = ""}) {
+  return %o : tensor<?x64xf32>
+}
+
+// -----
+
+// expected-error@+1 {{has unknown lm attribute 'lm.nome' on result 0}}
+func.func @f(%o: tensor<?x64xf32>) -> (tensor<?x64xf32> {lm.nome = "x"}) {
+  return %o : tensor<?x64xf32>
+}
