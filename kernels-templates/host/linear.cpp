@@ -7,21 +7,9 @@
 // it. Rows are packed (normalised, rounded) once per block that stays in L2.
 // Few rows: workers divide the panels, each reads its part of the weight as one
 // stream. Many rows: workers divide the rows. docs/kernels.md draws both.
-#include "arithmetic.h"
-#include "math.h"
+#include "linear.h"
 
-STELE_INT(k)
-STELE_INT(n)
-STELE_INT(norm)
-STELE_INT(bias)
-STELE_FLOAT(eps)
-#if STELE_LOGITS
-constexpr int32_t stele_residual = 0;
-constexpr int32_t stele_glu = stele::kNone;
-#else
-STELE_INT(residual)
-STELE_INT(glu)  // Activation; the panels of gate and up alternate
-#endif
+#include "arithmetic.h"
 
 using namespace stele;
 
@@ -54,48 +42,15 @@ STELE_INLINE int64_t BlockRows() {
   return fit < kRowTile ? kRowTile : Min(fit, kBlockRows);
 }
 
-STELE_INLINE int64_t OutColumns() { return stele_glu ? stele_n / 2 : stele_n; }
-
 STELE_INLINE int64_t Panels() {
   const int64_t panels = (OutColumns() + kLanes - 1) / kLanes;
   return stele_glu ? 2 * panels : panels;
 }
 
-struct Operands {
-  const float* x;          // [T, k]
-  const uint32_t* weight;  // [panels, steps, 16] units
-  const float* norm;       // [k]
-  const float* bias;       // [n]
-  const float* residual;   // [T, n]
-  float* out;              // [rows, OutColumns()]
-  const int32_t* rows;     // logits: token of each row; otherwise null
-  uint32_t* packed;        // [BlockRows(), RowStride()] units
-};
-
 STELE_INLINE void PackRow(const Operands& op, int64_t row, uint32_t* to) {
-  const float* x = op.x + (op.rows ? op.rows[row] : row) * int64_t{stele_k};
-  const V16 inverse =
-      stele_norm ? Splat(InverseRms(x, stele_k, stele_eps)) : V16{};
-  for (int64_t i = 0; i < stele_k; i += kLanes) {
-    const int64_t n = Min(kLanes, stele_k - i);
-    V16 v = LoadUpTo(x + i, n);
-    if (stele_norm) v = v * inverse * LoadUpTo(op.norm + i, n);
-    StoreAsUnits(to + i / kDepth, v);
-  }
-}
-
-// Columns [column, column + 16) of one row, from one sum (two with glu).
-STELE_INLINE void Finish(const Operands& op, int64_t row, int64_t column,
-                         V16 sum, V16 up) {
-  const int64_t n = Min(kLanes, OutColumns() - column);
-  if (stele_bias) sum = sum + LoadUpTo(op.bias + column, n);
-  if (stele_glu) {
-    if (stele_bias) up = up + LoadUpTo(op.bias + OutColumns() + column, n);
-    sum = Activate(stele_glu, sum) * up;
-  }
-  const int64_t at = row * OutColumns() + column;
-  if (stele_residual) sum = sum + LoadUpTo(op.residual + at, n);
-  StoreFirst(op.out + at, sum, n);
+  const InputRow x(op, row);
+  for (int64_t i = 0; i < stele_k; i += kLanes)
+    StoreAsUnits(to + i / kDepth, x.At(i));
 }
 
 // sum[r][p] = row r times panel p, for R rows and P panels.
@@ -127,10 +82,11 @@ template <int R, int P>
 STELE_INLINE void Tile(const Operands& op, const uint32_t* packed, int64_t row,
                        int64_t panel) {
   constexpr int kAtOnce = P < kPanelsAtOnce ? P : kPanelsAtOnce;
+  const auto* weight = static_cast<const uint32_t*>(op.weight);
   V16 sum[R][P];
 #pragma unroll
   for (int p = 0; p < P; p += kAtOnce)
-    Multiply<R, kAtOnce, P>(packed, op.weight + (panel + p) * Steps() * kLanes,
+    Multiply<R, kAtOnce, P>(packed, weight + (panel + p) * Steps() * kLanes,
                             reinterpret_cast<V16(*)[P]>(&sum[0][p]));
 #pragma unroll
   for (int r = 0; r < R; ++r) {
@@ -175,24 +131,7 @@ STELE_INLINE void Block(const Operands& op, Range rows, Range panels) {
 STELE_SCRATCH { return BlockRows() * RowStride() * sizeof(uint32_t); }
 
 STELE_ENTRY {
-  Bindings bindings(args);
-  Operands op;
-  op.x = bindings.Next<const float>();
-  op.weight = bindings.Next<const uint32_t>();
-  op.norm = bindings.NextIf<const float>(stele_norm);
-  op.bias = bindings.NextIf<const float>(stele_bias);
-  op.residual = bindings.NextIf<const float>(stele_residual);
-  op.out = bindings.Next<float>();
-  op.rows = STELE_LOGITS ? args->batch->logit_rows : nullptr;
-  op.packed = static_cast<uint32_t*>(args->scratch);
-  const int64_t count =
-      STELE_LOGITS ? args->batch->logit_count : args->batch->tokens;
-  const int64_t block = BlockRows();
-  const bool few = count <= block;
-  const Range panels =
-      few ? Share(args, Panels(), kPanelTile) : Range{0, Panels()};
-  const Range rows = few ? Range{0, count} : Share(args, count, kRowTile);
-  if (panels.begin == panels.end) return;
-  for (int64_t row = rows.begin; row < rows.end; row += block)
-    Block(op, {row, Min(row + block, rows.end)}, panels);
+  const Operands op = OperandsOf(args);
+  ForBlocks(args, BlockRows(), kRowTile, Panels(), kPanelTile,
+            [&](Range rows, Range panels) { Block(op, rows, panels); });
 }

@@ -21,6 +21,7 @@
 #define STELE_SCRATCH extern "C" uint64_t stele_scratch_bytes()
 
 #define STELE_INLINE static inline __attribute__((always_inline))
+#define STELE_MEMBER inline __attribute__((always_inline))
 
 namespace stele {
 

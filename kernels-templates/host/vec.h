@@ -39,6 +39,7 @@ STELE_INLINE V16 Fma(V16 a, V16 b, V16 c) {
 }
 // The second operand where one is NaN.
 STELE_INLINE V16 Max(V16 a, V16 b) { return a > b ? a : b; }
+STELE_INLINE I16 Max(I16 a, I16 b) { return a > b ? a : b; }
 STELE_INLINE float Sqrt(float x) { return __builtin_elementwise_sqrt(x); }
 
 constexpr I16 kIota = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
@@ -97,6 +98,23 @@ STELE_INLINE float MaxLane(V16 v) {
 #endif
 }
 
+STELE_INLINE int32_t MaxLane(I16 v) {
+#ifdef __AVX512F__
+  return _mm512_reduce_max_epi32(reinterpret_cast<__m512i>(v));
+#else
+  for (int width = 8; width > 0; width /= 2)
+    for (int i = 0; i < width; ++i)
+      v[i] = v[i] > v[i + width] ? v[i] : v[i + width];
+  return v[0];
+#endif
+}
+
+STELE_INLINE int32_t SumLanes(I16 v) {
+  int32_t sum = 0;
+  for (int i = 0; i < kLanes; ++i) sum += v[i];
+  return sum;
+}
+
 // Sum of squares of n floats: lane j adds elements j, j + 16, ... in order.
 STELE_INLINE float SumOfSquares(const float* x, int64_t n) {
   V16 sum{};
@@ -115,6 +133,44 @@ STELE_INLINE float SumOfSquares(const float* x, int64_t n) {
 // 1 / sqrt(mean of squares + eps).
 STELE_INLINE float InverseRms(const float* x, int64_t n, float eps) {
   return 1.0f / Sqrt(SumOfSquares(x, n) / static_cast<float>(n) + eps);
+}
+
+// To integers, nearest even; INT32_MIN for NaN and what has none.
+STELE_INLINE I16 RoundToInt(V16 v) {
+#ifdef __AVX512F__
+  return reinterpret_cast<I16>(_mm512_cvtps_epi32(reinterpret_cast<__m512>(v)));
+#else
+  __m256 halves[2];
+  __m256i rounded[2];
+  __builtin_memcpy(halves, &v, sizeof(v));
+  rounded[0] = _mm256_cvtps_epi32(halves[0]);
+  rounded[1] = _mm256_cvtps_epi32(halves[1]);
+  I16 result;
+  __builtin_memcpy(&result, rounded, sizeof(result));
+  return result;
+#endif
+}
+
+// The low bytes of 16 integers.
+STELE_INLINE void StoreBytes(void* p, I16 v) {
+  typedef int8_t Bytes __attribute__((vector_size(16)));
+  const Bytes bytes = __builtin_convertvector(v, Bytes);
+  __builtin_memcpy(p, &bytes, sizeof(bytes));
+}
+
+// 16 f16 at p, which need not be aligned.
+STELE_INLINE V16 LoadHalves(const void* p) {
+#ifdef __AVX512F__
+  return reinterpret_cast<V16>(
+      _mm512_cvtph_ps(_mm256_loadu_si256(static_cast<const __m256i*>(p))));
+#else
+  const auto* halves = static_cast<const __m128i*>(p);
+  const __m256 parts[2] = {_mm256_cvtph_ps(_mm_loadu_si128(halves)),
+                           _mm256_cvtph_ps(_mm_loadu_si128(halves + 1))};
+  V16 v;
+  __builtin_memcpy(&v, parts, sizeof(v));
+  return v;
+#endif
 }
 
 // To bf16, nearest even; a NaN stays one.

@@ -38,6 +38,14 @@ constexpr bool IsValid(const QuantFormat& format) {
          format.offset <= Real::kF32;
 }
 
+// From the constants of a kernel (kernels-templates/host/linear_q.cpp).
+constexpr QuantFormat QuantFormatOf(int32_t bits, int32_t group,
+                                    int32_t scale_f32, int32_t offset) {
+  using Real = QuantFormat::Real;
+  return {static_cast<uint32_t>(bits), static_cast<uint32_t>(group),
+          scale_f32 ? Real::kF32 : Real::kF16, static_cast<Real>(offset)};
+}
+
 // The order of panel_q4 and panel_q8. A matrix is cut into panels of 32 rows
 // and a panel into blocks of columns: groups, those longer than 128 halved. A
 // block is one piece of

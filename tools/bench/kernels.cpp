@@ -1,11 +1,11 @@
 // Each host kernel against the machine's limits: bench-kernels.
 //
 // Shapes are SmolLM2's (hidden 576, 9 / 3 heads of 64, FFN 1536, vocabulary
-// 49,152). An iteration takes as long as its slowest worker's CPU time, so that
-// other programs on the machine disturb the figures little. Every benchmark
-// names the limit that bounds it (products, or bytes read once) and prints its
-// share of it. Matrix-vector products go round more matrices than the last
-// cache holds.
+// 49,152) and, of quantised weights, the FFN of a 1.5B model. An iteration
+// takes as long as its slowest worker's CPU time, so that other programs on the
+// machine disturb the figures little. Every benchmark names the limit that
+// bounds it (products, or bytes read once) and prints its share of it.
+// Matrix-vector products go round more matrices than the last cache holds.
 #include <benchmark/benchmark.h>
 #include <sys/mman.h>
 #include <time.h>
@@ -14,6 +14,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <random>
 #include <string>
 #include <thread>
@@ -27,6 +28,7 @@
 #include "stele/runtime/device/host/elf_loader.h"
 #include "stele/runtime/device/host/thread_pool.h"
 #include "stele/schema/host_abi.h"
+#include "stele/schema/quant_format.h"
 
 namespace stele::bench {
 namespace {
@@ -197,10 +199,51 @@ constexpr LinearShape kShapes[] = {
     {"vocabulary", kHidden, kVocab, true, false, 0},
 };
 
-void Linear(benchmark::State& state, const Machine& machine,
-            const LinearShape& shape, bool bf16, int rows) {
+// The FFN of a model of 1.5B parameters, as the peers' figures are for.
+constexpr LinearShape kLargeShapes[] = {
+    {"up_1.5b", 1536, 8960, false, false, 0},
+    {"down_1.5b", 8960, 1536, false, true, 0},
+};
+
+// How a linear multiplies, and how its weight is stored.
+struct Variant {
+  std::string name;        // "int8/q4_1"
+  std::string arithmetic;  // f32, bf16 or int8
+  std::optional<schema::QuantFormat> quant;
+};
+
+using Real = schema::QuantFormat::Real;
+constexpr schema::QuantFormat kQ4_1{4, 32, Real::kF16, Real::kF16};
+constexpr schema::QuantFormat kQ4_0{4, 32, Real::kF16, Real::kNone};
+constexpr schema::QuantFormat kInt4Group128{4, 128, Real::kF16, Real::kF32};
+constexpr schema::QuantFormat kQ8_0{8, 32, Real::kF16, Real::kNone};
+
+std::vector<Variant> QuantisedVariants() {
+  return {{"int8/q4_1", "int8", kQ4_1},
+          {"int8/q4_0", "int8", kQ4_0},
+          {"int8/q4_g128", "int8", kInt4Group128},
+          {"int8/q8_0", "int8", kQ8_0},
+          {"bf16/q4_1", "bf16", kQ4_1},
+          {"f32/q4_1", "f32", kQ4_1}};
+}
+
+size_t PackedBytes(const Variant& variant, const LinearShape& shape) {
+  const std::string glu = shape.glu ? "_glu" : "";
+  if (variant.quant)
+    return Require(compiler::packedBytes(
+        (variant.quant->bits == 4 ? "panel_q4" : "panel_q8") + glu,
+        *variant.quant, shape.n, shape.k));
+  return Require(compiler::packedBytes("panel_" + variant.arithmetic + glu,
+                                       variant.arithmetic == "bf16"
+                                           ? compiler::PackedType::BF16
+                                           : compiler::PackedType::F32,
+                                       shape.n, shape.k));
+}
+
+KernelInstance InstanceOf(const Variant& variant, const LinearShape& shape) {
   KernelInstance instance;
-  instance.templateName = bf16 ? "linear_bf16" : "linear_f32";
+  instance.templateName =
+      (variant.quant ? "linear_q_" : "linear_") + variant.arithmetic;
   instance.ints = {{"k", shape.k},
                    {"n", shape.n},
                    {"norm", shape.norm},
@@ -208,12 +251,26 @@ void Linear(benchmark::State& state, const Machine& machine,
                    {"residual", shape.residual},
                    {"glu", shape.glu}};
   instance.floats = {{"eps", 1e-5}};
-  Kernel kernel(instance, machine.target, machine.pool.get());
-  const size_t bytes = Require(compiler::packedBytes(
-      std::string(bf16 ? "panel_bf16" : "panel_f32") +
-          (shape.glu ? "_glu" : ""),
-      bf16 ? compiler::PackedType::BF16 : compiler::PackedType::F32, shape.n,
-      shape.k));
+  if (variant.quant) {
+    instance.ints["bits"] = variant.quant->bits;
+    instance.ints["group"] = variant.quant->group;
+    instance.ints["scale_f32"] = variant.quant->scale == Real::kF32;
+    instance.ints["offset"] = int(variant.quant->offset);
+    instance.ints["permuted"] = 0;
+  }
+  return instance;
+}
+
+double ProductLimit(const Limits& limits, const std::string& arithmetic) {
+  return arithmetic == "int8"   ? limits.int8_gops
+         : arithmetic == "bf16" ? limits.bf16_gflops
+                                : limits.f32_gflops;
+}
+
+void Linear(benchmark::State& state, const Machine& machine,
+            const LinearShape& shape, const Variant& variant, int rows) {
+  Kernel kernel(InstanceOf(variant, shape), machine.target, machine.pool.get());
+  const size_t bytes = PackedBytes(variant, shape);
   // Few rows wait for the weights: no matrix may still be in a cache.
   const size_t copies = rows < 16 ? kColdBytes / bytes + 1 : 1;
   Numbers weights(copies * bytes);
@@ -237,8 +294,7 @@ void Linear(benchmark::State& state, const Machine& machine,
     Report(state, best, double(bytes), machine.limits.read_gbs, "GB/s");
   else
     Report(state, best, 2.0 * rows * shape.k * shape.n,
-           bf16 ? machine.limits.bf16_gflops : machine.limits.f32_gflops,
-           "GFLOP/s");
+           ProductLimit(machine.limits, variant.arithmetic), "GFLOP/s");
 }
 
 void Attention(benchmark::State& state, const Machine& machine, bool bf16,
@@ -320,15 +376,28 @@ void Register(const std::string& name, Function function) {
       ->MinTime(0.2);
 }
 
+void RegisterLinear(const Machine& machine, const Variant& variant,
+                    const LinearShape& shape) {
+  for (int rows : {1, 8, 512})
+    Register("linear/" + variant.name + "/" + shape.name + "/" +
+                 std::to_string(rows),
+             [&machine, &shape, variant, rows](benchmark::State& state) {
+               Linear(state, machine, shape, variant, rows);
+             });
+}
+
 void RegisterAll(const Machine& machine) {
+  for (const Variant& variant : QuantisedVariants()) {
+    for (const LinearShape& shape : kShapes)
+      RegisterLinear(machine, variant, shape);
+    for (const LinearShape& shape : kLargeShapes)
+      RegisterLinear(machine, variant, shape);
+  }
   for (bool bf16 : {true, false}) {
     const std::string type = bf16 ? "bf16/" : "f32/";
     for (const LinearShape& shape : kShapes)
-      for (int rows : {1, 8, 512})
-        Register("linear/" + type + shape.name + "/" + std::to_string(rows),
-                 [&machine, &shape, bf16, rows](benchmark::State& state) {
-                   Linear(state, machine, shape, bf16, rows);
-                 });
+      RegisterLinear(machine,
+                     {bf16 ? "bf16" : "f32", bf16 ? "bf16" : "f32", {}}, shape);
     Register("kv_append/" + type + "512",
              [&machine, bf16](benchmark::State& state) {
                KvAppend(state, machine, bf16, 512);
@@ -357,7 +426,8 @@ int Main(int argc, char** argv) {
   machine.pool = std::move(*pool);
   machine.limits = MeasureLimits(threads);
   llvm::outs() << "target " << machine.target.name << ", threads " << threads
-               << ", limits: bf16 " << int(machine.limits.bf16_gflops)
+               << ", limits: int8 " << int(machine.limits.int8_gops)
+               << " GOP/s, bf16 " << int(machine.limits.bf16_gflops)
                << " GFLOP/s, f32 " << int(machine.limits.f32_gflops)
                << " GFLOP/s, read " << int(machine.limits.read_gbs)
                << " GB/s\n";

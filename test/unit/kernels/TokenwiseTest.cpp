@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "Harness.h"
+#include "Quantised.h"
 #include "stele/dialects/Lm/reference/Reference.h"
 #include "gmock/gmock.h"
 
@@ -52,39 +53,93 @@ INSTANTIATE_TEST_SUITE_P(Targets, Tokenwise,
                            return name;
                          });
 
-TEST_P(Tokenwise, Embed) {
-  const int vocab = 37, hidden = 45;
-  std::vector<float> table = Random(vocab * hidden, 1);
-  RoundBf16(table);
-  Batch batch({5}, {0}, 1, 1, 16, 1);
-  batch.token_ids = {0, 36, 16, 15, 36};
+// A number in [1, most].
+int OneTo(int most, std::mt19937 &random) { return 1 + int(random() % most); }
+
+// Random tokens of a vocabulary, the first and the last among them.
+Batch RandomTokens(int vocab, std::mt19937 &random) {
+  int count = OneTo(40, random) + 1;
+  Batch batch({count}, {0}, 1, 1, 16, 1);
+  for (int32_t &id : batch.token_ids)
+    id = int32_t(random() % vocab);
+  batch.token_ids.front() = 0;
+  batch.token_ids.back() = vocab - 1;
   batch.Refresh();
-  ref::Matrix want = ref::embed(batch.token_ids, toMatrix(table, hidden));
-  for (bool bf16 : {false, true})
-    for (const char *layout : {"rows", bf16 ? "panel_bf16" : "panel_f32"}) {
-      std::vector<char> packed = Pack(layout, bf16, table, vocab, hidden);
-      KernelInstance instance{
-          "embed",
-          {{"hidden", hidden}, {"bf16", bf16}, {"packed", layout[0] == 'p'}},
-          {}};
-      expectNear(runAll(instance, GetParam(), {packed.data()}, batch.view(),
-                        5 * hidden),
-                 want, 0);
-    }
+  return batch;
+}
+
+TEST_P(Tokenwise, Embed) {
+  for (uint32_t seed = 0; seed < 8; ++seed) {
+    std::mt19937 random(seed);
+    int vocab = OneTo(90, random), hidden = OneTo(300, random);
+    SCOPED_TRACE("seed " + std::to_string(seed) + ": " + std::to_string(vocab) +
+                 " x " + std::to_string(hidden));
+    std::vector<float> table = Random(size_t(vocab) * hidden, seed);
+    RoundBf16(table);
+    Batch batch = RandomTokens(vocab, random);
+    ref::Matrix want = ref::embed(batch.token_ids, toMatrix(table, hidden));
+    bool bf16 = seed % 2, panels = seed / 2 % 2;
+    std::vector<char> packed = Pack(!panels ? "rows"
+                                    : bf16  ? "panel_bf16"
+                                            : "panel_f32",
+                                    bf16, table, vocab, hidden);
+    KernelInstance instance{
+        "embed", {{"hidden", hidden}, {"bf16", bf16}, {"packed", panels}}, {}};
+    expectNear(runAll(instance, GetParam(), {packed.data()}, batch.view(),
+                      want.values.size()),
+               want, 0);
+  }
+}
+
+TEST_P(Tokenwise, EmbedQuantised) {
+  for (uint32_t seed = 0; seed < 8; ++seed) {
+    std::mt19937 random(seed);
+    int vocab = OneTo(90, random), hidden = OneTo(600, random);
+    schema::QuantFormat format = RandomFormat(random);
+    SCOPED_TRACE("seed " + std::to_string(seed) + ": " + std::to_string(vocab) +
+                 " x " + std::to_string(hidden) + " " + Name(format));
+    QuantisedMatrix table(format, vocab, hidden, random);
+    std::vector<char> packed = table.Pack(false);
+    Batch batch = RandomTokens(vocab, random);
+    KernelInstance instance{
+        "embed_q",
+        {{"hidden", hidden},
+         {"bits", format.bits},
+         {"group", format.group},
+         {"scale_f32", format.scale == schema::QuantFormat::Real::kF32},
+         {"offset", int(format.offset)}},
+        {}};
+    std::vector<float> out =
+        runAll(instance, GetParam(), {packed.data()}, batch.view(),
+               size_t(batch.tokens()) * hidden);
+    // The exact value, rounded once.
+    for (int t = 0; t < batch.tokens(); ++t)
+      for (int i = 0; i < hidden; ++i)
+        ASSERT_EQ(out[size_t(t) * hidden + i],
+                  float(table.Value(batch.token_ids[t], i)))
+            << "token " << batch.token_ids[t] << ", column " << i;
+  }
 }
 
 TEST_P(Tokenwise, RmsNorm) {
-  const int width = 45, groups = 3;
-  std::vector<float> x = Random(4 * groups * width, 1),
-                     weight = Random(width, 2);
-  Batch batch({4}, {0}, 1, 1, 16, 1);
-  KernelInstance instance{
-      "rms_norm", {{"width", width}, {"groups", groups}}, {{"eps", 1e-5}}};
-  expectNear(runAll(instance, GetParam(), {x.data(), weight.data()},
-                    batch.view(), x.size()),
-             ref::rmsNorm(toMatrix(x, groups * width),
-                          {{weight.begin(), weight.end()}, 1e-5}, groups),
-             2e-6);
+  for (uint32_t seed = 0; seed < 8; ++seed) {
+    std::mt19937 random(seed);
+    int width = OneTo(300, random), groups = OneTo(4, random);
+    int tokens = OneTo(30, random);
+    SCOPED_TRACE("seed " + std::to_string(seed) + ": " +
+                 std::to_string(tokens) + " x " + std::to_string(groups) +
+                 " x " + std::to_string(width));
+    std::vector<float> x = Random(size_t(tokens) * groups * width, seed),
+                       weight = Random(width, seed + 1);
+    Batch batch({tokens}, {0}, 1, 1, 16, 1);
+    KernelInstance instance{
+        "rms_norm", {{"width", width}, {"groups", groups}}, {{"eps", 1e-5}}};
+    expectNear(runAll(instance, GetParam(), {x.data(), weight.data()},
+                      batch.view(), x.size()),
+               ref::rmsNorm(toMatrix(x, groups * width),
+                            {{weight.begin(), weight.end()}, 1e-5}, groups),
+               5e-6);
+  }
 }
 
 TEST_P(Tokenwise, RotaryTable) {

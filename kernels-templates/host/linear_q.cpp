@@ -1,0 +1,390 @@
+// Matrix product with a quantised weight: out = act(norm(x) weight^T + bias) +
+// residual, and the logits of the rows that the batch asks for.
+//
+// The weight is panel_q4 or panel_q8 (quant_format.h). A block's products are
+// summed over its columns with the bare codes, and the sum is scaled once, so
+// that scales and offsets cost what a few columns do:
+//
+//   int8  x is quantised by block to int8 with a scale of its own; the sum is
+//         an exact integer
+//   bf16  x is rounded to bf16, codes are exact in it; the sum is f32
+//   f32   codes become the weight they stand for, as nothing may be lost that
+//         the checkpoint's author would not lose
+//
+// An output is one chain over the blocks in order, whatever rows, workers and
+// chunks are around it. Rows and panels are divided as in linear.cpp.
+#include "arithmetic.h"
+#include "dot.h"
+#include "linear.h"
+#include "stele/schema/quant_format.h"
+
+STELE_INT(bits)       // 4 or 8
+STELE_INT(group)      // columns that share a scale
+STELE_INT(scale_f32)  // 1: scales are f32, 0: f16
+STELE_INT(offset)     // offsets: 0 none, 1 f16, 2 f32
+
+using namespace stele;
+
+namespace {
+
+using schema::QuantFormat;
+
+// The registers hold a tile's totals, its block's sums (f32 has none) and the
+// weights of a step; with 16 of them the halves of a panel go by in turn.
+#ifdef __AVX512F__
+constexpr int kRowTile = STELE_INT8 || STELE_BF16 ? 6 : 8;
+constexpr int kHalvesAtOnce = 2;
+#else
+constexpr int kRowTile = STELE_INT8 || STELE_BF16 ? 3 : 4;
+constexpr int kHalvesAtOnce = 1;
+#endif
+constexpr int64_t kBlockRows = 96;
+constexpr int64_t kBlockBytes = 512 << 10;
+
+// A word is 4 columns: one load of codes (half a load of 4 bits) of 16 rows.
+// kUnits units of x and of weight are multiplied for it.
+constexpr int64_t kWordColumns = 4;
+constexpr int kUnits = STELE_INT8 ? 1 : kWordColumns / kDepth;
+// What precedes a block's units in a packed row: for int8 its scale, and for
+// both the term that offsets or the codes' midpoint are multiplied by.
+constexpr int64_t kHeadWords = STELE_INT8 ? 2 : STELE_BF16 ? 1 : 0;
+
+STELE_INLINE constexpr QuantFormat Format() {
+  return schema::QuantFormatOf(stele_bits, stele_group, stele_scale_f32,
+                               stele_offset);
+}
+
+STELE_INLINE int64_t BlockColumns() {
+  return schema::QuantBlockColumns(Format());
+}
+STELE_INLINE float Midpoint() {
+  return static_cast<float>(1 << (stele_bits - 1));
+}
+
+// Words of a packed block; rows are packed in vectors of 16 columns.
+STELE_INLINE int64_t PackedWords(int64_t columns) {
+  return kHeadWords + RoundUp(columns, kLanes) / kWordColumns * kUnits;
+}
+
+// Words from one packed row to the next: an odd number of cache lines, as in
+// linear.cpp.
+STELE_INLINE int64_t RowStride() {
+  const int64_t width = BlockColumns(), rest = stele_k % width;
+  const int64_t words = stele_k / width * PackedWords(width) +
+                        (rest == 0 ? 0 : PackedWords(rest));
+  return ((words + kLanes - 1) / kLanes | 1) * kLanes;
+}
+
+STELE_INLINE int64_t BlockRows() {
+  const int64_t fit = kBlockBytes / (RowStride() * 4) / kRowTile * kRowTile;
+  return fit < kRowTile ? kRowTile : Min(fit, kBlockRows);
+}
+
+STELE_INLINE int64_t Panels() {
+  const int64_t rows = stele_glu ? kLanes : schema::kQuantPanelRows;
+  return (OutColumns() + rows - 1) / rows;
+}
+
+STELE_INLINE uint32_t Bits(float x) { return __builtin_bit_cast(uint32_t, x); }
+
+// ---------------------------------------------------------------------------
+// Rows of x
+// ---------------------------------------------------------------------------
+
+#if STELE_INT8
+
+// The block's scale and what accumulators start from or offsets are multiplied
+// by. A block that holds a NaN or an infinity has that as its scale, and so
+// spoils every output. Blocks of zeros, or as good as, have the scale 0.
+STELE_INLINE void PackBlock(const InputRow& x, int64_t begin, int64_t columns,
+                            uint32_t* to) {
+  constexpr int kVectors = schema::kQuantMaxBlock / kLanes;
+  V16 v[kVectors];
+  I16 largest{};
+  for (int64_t i = 0; i < columns; i += kLanes) {
+    v[i / kLanes] = x.At(begin + i);
+    // As integers NaN is the largest, then infinity.
+    largest = Max(largest, reinterpret_cast<I16>(v[i / kLanes]) & 0x7fffffff);
+  }
+  const float range = __builtin_bit_cast(float, MaxLane(largest));
+  const bool zero = range < 1e-30f;
+  const float scale = zero ? 0.0f : range / 127.0f;
+  const V16 inverse = Splat(zero ? 0.0f : 127.0f / range);
+  I16 sums{};
+  for (int64_t i = 0; i < columns; i += kLanes) {
+    const I16 q = RoundToInt(v[i / kLanes] * inverse);
+    sums += q;
+    StoreBytes(to + kHeadWords + i / kWordColumns, q);
+  }
+  const int32_t sum = SumLanes(sums);
+  to[0] = Bits(scale);
+  to[1] = stele_offset ? Bits(scale * static_cast<float>(sum))
+                       : static_cast<uint32_t>(-sum * (1 << (stele_bits - 1)));
+}
+
+#else
+
+STELE_INLINE void PackBlock(const InputRow& x, int64_t begin, int64_t columns,
+                            uint32_t* to) {
+  V16 sums{};
+  for (int64_t i = 0; i < columns; i += kLanes) {
+    V16 v = x.At(begin + i);
+#if STELE_BF16
+    // Pairs of columns (0, 2) and (1, 3): see WeightUnit.
+    v = __builtin_shufflevector(v, v, 0, 2, 1, 3, 4, 6, 5, 7, 8, 10, 9, 11, 12,
+                                14, 13, 15);
+    sums = sums + reinterpret_cast<V16>(ToBf16Bits(v) << 16);
+#endif
+    StoreAsUnits(to + kHeadWords + i / kDepth, v);
+  }
+  if (kHeadWords) to[0] = Bits(Sum(sums));
+}
+
+#endif
+
+STELE_INLINE void PackRow(const Operands& op, int64_t row, uint32_t* to) {
+  const InputRow x(op, row);
+  const int64_t width = BlockColumns();
+  for (int64_t begin = 0; begin < stele_k; begin += width) {
+    const int64_t columns = Min(width, stele_k - begin);
+    PackBlock(x, begin, columns, to);
+    to += PackedWords(columns);
+  }
+}
+
+// ---------------------------------------------------------------------------
+// Products
+// ---------------------------------------------------------------------------
+
+// The scales or offsets of 16 rows.
+STELE_INLINE V16 LoadReals(const uint8_t* p, QuantFormat::Real real) {
+  if (real == QuantFormat::Real::kF32)
+    return Load(reinterpret_cast<const float*>(p));
+  return LoadHalves(p);
+}
+
+// Scales and offsets of a block, P times 16 rows of it.
+template <int P>
+struct Head {
+  V16 scale[P], offset[P];
+
+  STELE_MEMBER explicit Head(const uint8_t* block, int64_t half) {
+    const int64_t scale_bytes = schema::QuantRealBytes(Format().scale);
+    const int64_t offset_bytes = schema::QuantRealBytes(Format().offset);
+    const uint8_t* offsets = block + scale_bytes * schema::kQuantPanelRows;
+#pragma unroll
+    for (int p = 0; p < P; ++p) {
+      const int64_t lane = (half + p) * kLanes;
+      scale[p] = LoadReals(block + scale_bytes * lane, Format().scale);
+      offset[p] = stele_offset ? LoadReals(offsets + offset_bytes * lane,
+                                           Format().offset)
+                               : scale[p] * -Midpoint();
+    }
+  }
+};
+
+#if STELE_INT8
+
+typedef I16 BlockSum;
+
+STELE_INLINE BlockSum StartBlock(const uint32_t* head) {
+  return stele_offset ? I16{} : reinterpret_cast<I16>(SplatUnit(head[1]));
+}
+
+STELE_INLINE BlockSum Multiply(BlockSum sum, U16 x, U16 weight) {
+  return DotCodes(sum, weight, x);
+}
+
+// Codes as they are.
+STELE_INLINE U16 WeightUnit(U16 codes, int, V16, V16) { return codes; }
+
+STELE_INLINE V16 EndBlock(V16 total, BlockSum sum, const uint32_t* head,
+                          V16 scale, V16 offset) {
+  total = Fma(__builtin_convertvector(sum, V16),
+              scale * reinterpret_cast<V16>(SplatUnit(head[0])), total);
+  return stele_offset
+             ? Fma(offset, reinterpret_cast<V16>(SplatUnit(head[1])), total)
+             : total;
+}
+
+#else
+
+typedef V16 BlockSum;
+
+STELE_INLINE BlockSum Multiply(BlockSum sum, U16 x, U16 weight) {
+  return Madd(sum, x, weight);
+}
+
+// Byte i of every lane as a float.
+STELE_INLINE V16 CodeToFloat(U16 codes, int i) {
+  return __builtin_convertvector(
+      reinterpret_cast<I16>((codes >> (8 * i)) & 0xffu), V16);
+}
+
+#if STELE_BF16
+
+STELE_INLINE BlockSum StartBlock(const uint32_t*) { return V16{}; }
+
+// Columns (0, 2), then (1, 3), of the word, as pairs of bf16, which hold any 8
+// bits exactly: the upper half of the f32.
+STELE_INLINE U16 WeightUnit(U16 codes, int unit, V16, V16) {
+  V16 low = CodeToFloat(codes, unit), high = CodeToFloat(codes, unit + 2);
+  if (!stele_offset) {
+    low = low - Splat(Midpoint());
+    high = high - Splat(Midpoint());
+  }
+  return (reinterpret_cast<U16>(low) >> 16) | reinterpret_cast<U16>(high);
+}
+
+STELE_INLINE V16 EndBlock(V16 total, BlockSum sum, const uint32_t* head,
+                          V16 scale, V16 offset) {
+  total = Fma(sum, scale, total);
+  return stele_offset
+             ? Fma(offset, reinterpret_cast<V16>(SplatUnit(head[0])), total)
+             : total;
+}
+
+#else
+
+// The weight of column `unit` of the word.
+STELE_INLINE U16 WeightUnit(U16 codes, int unit, V16 scale, V16 offset) {
+  return reinterpret_cast<U16>(Fma(CodeToFloat(codes, unit), scale, offset));
+}
+
+#endif
+#endif
+
+// total[r][p] += row r times P halves of a panel, over one block.
+template <int R, int P>
+STELE_INLINE void AddBlock(const uint32_t* x, const uint8_t* block,
+                           int64_t half, int64_t columns, V16 (*total)[P]) {
+  constexpr int kStepBytes = 4 * schema::kQuantPanelRows;
+  const int64_t step_columns = schema::QuantStepColumns(Format());
+  const int64_t steps = (columns + step_columns - 1) / step_columns;
+  const int words = static_cast<int>(step_columns / kWordColumns);
+  const int64_t stride = RowStride();
+  const Head<P> head(block, half);
+  const uint8_t* codes =
+      block + schema::QuantHeadBytes(Format()) + half * 4 * kLanes;
+  const uint32_t* units = x + kHeadWords;
+#if STELE_INT8 || STELE_BF16
+  BlockSum sum[R][P];
+#pragma unroll
+  for (int r = 0; r < R; ++r)
+#pragma unroll
+    for (int p = 0; p < P; ++p) sum[r][p] = StartBlock(x + r * stride);
+#else
+  V16(*sum)[P] = total;
+#endif
+  for (int64_t step = 0; step < steps; ++step) {
+    U16 loaded[P];
+#pragma unroll
+    for (int p = 0; p < P; ++p)
+      loaded[p] = LoadUnits(reinterpret_cast<const uint32_t*>(
+          codes + step * kStepBytes + p * 4 * kLanes));
+#pragma unroll
+    for (int word = 0; word < 2; ++word) {
+      if (word == words) break;
+      U16 nibbles[P];
+#pragma unroll
+      for (int p = 0; p < P; ++p)
+        nibbles[p] = stele_bits == 8 ? loaded[p]
+                                     : (loaded[p] >> (4 * word)) & 0x0f0f0f0fu;
+#pragma unroll
+      for (int unit = 0; unit < kUnits; ++unit) {
+        U16 weight[P];
+#pragma unroll
+        for (int p = 0; p < P; ++p)
+          weight[p] =
+              WeightUnit(nibbles[p], unit, head.scale[p], head.offset[p]);
+#pragma unroll
+        for (int r = 0; r < R; ++r) {
+          const U16 a = SplatUnit(
+              units[r * stride + (step * words + word) * kUnits + unit]);
+#pragma unroll
+          for (int p = 0; p < P; ++p)
+            sum[r][p] = Multiply(sum[r][p], a, weight[p]);
+        }
+      }
+    }
+  }
+#if STELE_INT8 || STELE_BF16
+#pragma unroll
+  for (int r = 0; r < R; ++r)
+#pragma unroll
+    for (int p = 0; p < P; ++p)
+      total[r][p] = EndBlock(total[r][p], sum[r][p], x + r * stride,
+                             head.scale[p], head.offset[p]);
+#endif
+}
+
+// sum[r][p] = row r times P halves of a panel, over all of K.
+template <int R, int P>
+STELE_INLINE void SumBlocks(const uint32_t* x, const uint8_t* panel,
+                            int64_t half, V16 (*sum)[2]) {
+  const int64_t width = BlockColumns(), rest = stele_k % width;
+  V16 total[R][P] = {};
+  for (int64_t block = 0; block < stele_k / width; ++block) {
+    AddBlock<R, P>(x, panel, half, width, total);
+    x += PackedWords(width);
+    panel += schema::QuantBlockBytes(Format(), width);
+  }
+  if (rest != 0) AddBlock<R, P>(x, panel, half, rest, total);
+#pragma unroll
+  for (int r = 0; r < R; ++r)
+#pragma unroll
+    for (int p = 0; p < P; ++p) sum[r][half + p] = total[r][p];
+}
+
+// R rows from `row` on times one panel.
+template <int R>
+STELE_INLINE void Tile(const Operands& op, const uint32_t* packed, int64_t row,
+                       int64_t panel) {
+  const uint8_t* weight = static_cast<const uint8_t*>(op.weight) +
+                          panel * schema::QuantPanelBytes(Format(), stele_k);
+  V16 sum[R][2];
+#pragma unroll
+  for (int half = 0; half < 2; half += kHalvesAtOnce)
+    SumBlocks<R, kHalvesAtOnce>(packed, weight, half, sum);
+#pragma unroll
+  for (int r = 0; r < R; ++r) {
+    if (stele_glu) {
+      Finish(op, row + r, panel * kLanes, sum[r][0], sum[r][1]);
+      continue;
+    }
+    const int64_t column = panel * schema::kQuantPanelRows;
+    Finish(op, row + r, column, sum[r][0], V16{});
+    if (column + kLanes < OutColumns())
+      Finish(op, row + r, column + kLanes, sum[r][1], V16{});
+  }
+}
+
+// All rows times one panel, in tiles of R rows, then smaller ones: 6, 4, 2, 1.
+template <int R>
+STELE_INLINE void Tiles(const Operands& op, Range rows, const uint32_t* packed,
+                        int64_t panel) {
+  for (; rows.begin + R <= rows.end; rows.begin += R) {
+    Tile<R>(op, packed, rows.begin, panel);
+    packed += R * RowStride();
+  }
+  if constexpr (R > 1)
+    if (rows.begin < rows.end)
+      Tiles<R <= 4 ? (R + 1) / 2 : 4>(op, rows, packed, panel);
+}
+
+STELE_INLINE void Block(const Operands& op, Range rows, Range panels) {
+  for (int64_t row = rows.begin; row < rows.end; ++row)
+    PackRow(op, row, op.packed + (row - rows.begin) * RowStride());
+  for (int64_t panel = panels.begin; panel < panels.end; ++panel)
+    Tiles<kRowTile>(op, rows, op.packed, panel);
+}
+
+}  // namespace
+
+STELE_SCRATCH { return BlockRows() * RowStride() * sizeof(uint32_t); }
+
+STELE_ENTRY {
+  const Operands op = OperandsOf(args);
+  ForBlocks(args, BlockRows(), kRowTile, Panels(), 1,
+            [&](Range rows, Range panels) { Block(op, rows, panels); });
+}
