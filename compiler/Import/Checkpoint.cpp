@@ -5,6 +5,7 @@
 #include "stele/compiler/Import/Errors.h"
 #include "stele/compiler/Import/Gguf.h"
 #include "stele/compiler/Import/GgufBlocks.h"
+#include "stele/compiler/Import/PackedWeights.h"
 #include "stele/compiler/Import/SafeTensors.h"
 #include "llvm/ADT/STLExtras.h"
 #include "llvm/ADT/StringSwitch.h"
@@ -109,6 +110,26 @@ static llvm::Error noWeights(llvm::StringRef folder) {
 }
 
 llvm::Error Checkpoint::openSafeTensors() {
+  if (llvm::Error error = readSafeTensorsFiles())
+    return error;
+  if (modelConfig.quantisation) {
+    auto packed =
+        PackedWeights::collect(*modelConfig.quantisation, files, tensorList);
+    if (!packed)
+      return packed.takeError();
+    packedWeights = std::move(*packed);
+  }
+  for (const TensorInfo &tensor : tensorList)
+    if (isInteger(tensor.type))
+      return makeError("{0}: tensor '{1}': dtype {2} is not supported; F32, "
+                       "F16 and BF16 are, and integers as parts of weights "
+                       "that quantization_config describes",
+                       files[tensor.file]->path(), tensor.name,
+                       name(tensor.type));
+  return llvm::Error::success();
+}
+
+llvm::Error Checkpoint::readSafeTensorsFiles() {
   std::string single = join(folderPath, "model.safetensors");
   std::string index = join(folderPath, "model.safetensors.index.json");
   if (fs::exists(single)) {
@@ -355,6 +376,8 @@ llvm::Error Checkpoint::readRows(const TensorInfo &tensor, int64_t begin,
                                  int64_t end, float *out) const {
   if (llvm::Error error = checkRange(tensor, begin, end))
     return error;
+  if (tensor.packed)
+    return packedWeights->readRows(*tensor.packed, begin, end, out);
   int64_t width = tensor.rowWidth();
   return readStored(tensor, begin, end,
                     [&](int64_t row, int64_t count, const uint8_t *bytes) {
@@ -371,11 +394,16 @@ llvm::Error Checkpoint::readRows(const TensorInfo &tensor, int64_t begin,
 
 std::optional<stele::schema::QuantFormat>
 Checkpoint::quantFormat(const TensorInfo &tensor) const {
+  if (tensor.packed)
+    return (*packedWeights)[*tensor.packed].format;
   return quantFormatOf(tensor.type);
 }
 
-llvm::ArrayRef<int32_t> Checkpoint::columnOrder(const TensorInfo &) const {
-  return {}; // the groups of every type read so far are contiguous
+llvm::ArrayRef<int32_t>
+Checkpoint::columnOrder(const TensorInfo &tensor) const {
+  if (!tensor.packed)
+    return {};
+  return (*packedWeights)[*tensor.packed].order;
 }
 
 // `values` holds the scales, or the offsets, of whole rows from `row` on. Zero
@@ -401,6 +429,8 @@ llvm::Error Checkpoint::readQuantised(const TensorInfo &tensor, int64_t begin,
   assert(format && "only a quantised tensor has codes");
   if (llvm::Error error = checkRange(tensor, begin, end))
     return error;
+  if (tensor.packed)
+    return packedWeights->readQuantised(*tensor.packed, begin, end, out);
   int64_t width = tensor.rowWidth();
   out.resize(*format, end - begin, width);
   if (llvm::Error error = readStored(

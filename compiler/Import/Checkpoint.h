@@ -17,6 +17,7 @@
 namespace stele::checkpoint {
 
 class GgufFile;
+class PackedWeights;
 
 class Checkpoint {
 public:
@@ -67,6 +68,7 @@ private:
   llvm::Error openConfig(llvm::StringRef path);
   llvm::Error openGguf(llvm::StringRef path);
   llvm::Error openSafeTensors();
+  llvm::Error readSafeTensorsFiles();
   llvm::Error readRopeFactors(const TensorInfo &tensor);
   llvm::Error indexTensors();
   llvm::Error checkTiedWeights();
@@ -89,6 +91,7 @@ private:
   std::vector<TensorInfo> tensorList;
   llvm::StringMap<size_t> tensorIndex;
   std::unique_ptr<GgufFile> ggufFile;
+  std::unique_ptr<PackedWeights> packedWeights; // null where there are none
 };
 
 } // namespace stele::checkpoint

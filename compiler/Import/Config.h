@@ -8,6 +8,7 @@
 #define STELE_COMPILER_IMPORT_CONFIG_H
 
 #include "stele/compiler/Import/Json.h"
+#include "stele/compiler/Import/QuantConfig.h"
 #include "llvm/ADT/SmallVector.h"
 #include <optional>
 #include <string>
@@ -72,6 +73,7 @@ struct ModelConfig {
   llvm::SmallVector<uint32_t> eosIds;
   std::optional<uint32_t> bosId;
   GenerationDefaults generation;
+  std::optional<QuantConfig> quantisation; // of a Hugging Face folder
   llvm::SmallVector<std::string, 1> notes; // one line each, for the user
 };
 

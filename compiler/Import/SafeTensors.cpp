@@ -31,6 +31,9 @@ static std::optional<ElementType> elementType(llvm::StringRef dtype) {
       .Case("F32", ElementType::F32)
       .Case("F16", ElementType::F16)
       .Case("BF16", ElementType::BF16)
+      .Case("I8", ElementType::I8)
+      .Case("I32", ElementType::I32)
+      .Case("I64", ElementType::I64)
       .Default(std::nullopt);
 }
 

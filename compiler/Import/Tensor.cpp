@@ -22,6 +22,12 @@ static Traits traits(ElementType type) {
     return {"F16", 1, 2};
   case ElementType::BF16:
     return {"BF16", 1, 2};
+  case ElementType::I8:
+    return {"I8", 1, 1};
+  case ElementType::I32:
+    return {"I32", 1, 4};
+  case ElementType::I64:
+    return {"I64", 1, 8};
   case ElementType::Q8_0:
     return {"Q8_0", 32, 34};
   case ElementType::Q4_0:
@@ -52,6 +58,11 @@ int64_t stele::checkpoint::blockElements(ElementType type) {
 
 int64_t stele::checkpoint::blockBytes(ElementType type) {
   return traits(type).blockBytes;
+}
+
+bool stele::checkpoint::isInteger(ElementType type) {
+  return type == ElementType::I8 || type == ElementType::I32 ||
+         type == ElementType::I64;
 }
 
 int64_t TensorInfo::rowWidth() const {

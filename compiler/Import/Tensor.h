@@ -15,6 +15,9 @@ enum class ElementType {
   F32,
   F16,
   BF16,
+  I8, // integers are parts of packed weights, never weights themselves
+  I32,
+  I64,
   Q8_0,
   Q4_0,
   Q4_1,
@@ -31,6 +34,8 @@ llvm::StringRef name(ElementType type);
 int64_t blockElements(ElementType type);
 int64_t blockBytes(ElementType type);
 
+bool isInteger(ElementType type);
+
 struct TensorInfo {
   std::string name;
   ElementType type;
@@ -43,6 +48,9 @@ struct TensorInfo {
   // Rows per head when the file interleaves the two halves of every head's
   // rows (llama in GGUF does so for q and k); 0: rows are stored in order.
   int64_t interleavedHeadRows = 0;
+  // The number of the packed weight that this is, see PackedWeights.h; its type
+  // is then that of its scales, and its storage that of its codes.
+  std::optional<unsigned> packed;
 
   // The tensor seen as a matrix: [shape[0], product of the rest].
   int64_t rows() const { return shape.empty() ? 1 : shape[0]; }

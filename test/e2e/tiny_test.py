@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Every tiny checkpoint and GGUF file against transformers.
+"""Every tiny checkpoint, GGUF file and quantised folder against transformers.
 
 f32 on this machine's target: logits and 64 greedy tokens, for all of them. bf16,
 and the lower targets on one of each kind of kernel: logits only, bf16 within
@@ -25,6 +25,8 @@ def checkpoints():
     for goldens in sorted(harness.TINY.glob("gguf/*/goldens.json")):
         folder = goldens.parent
         yield f"gguf/{folder.name}", folder / "model.gguf", folder
+    for goldens in sorted(harness.TINY.glob("packed/*/goldens.json")):
+        yield f"packed/{goldens.parent.name}", goldens.parent, goldens.parent
 
 
 def test_f32(report, programs, name, source, folder):
@@ -64,7 +66,7 @@ def variants(name):
     """(target, arithmetic) pairs beyond f32 on the host."""
     if name in ON_ALL_TARGETS:
         yield from itertools.product(TARGETS, ("f32", "bf16"))
-    if not name.startswith("gguf/"):
+    if not name.startswith(("gguf/", "packed/")):
         yield "host", "bf16"
 
 

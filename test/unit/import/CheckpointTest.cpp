@@ -19,24 +19,6 @@ static std::unique_ptr<Checkpoint> open(const std::string &path) {
   return nullptr;
 }
 
-static std::string readAll(const std::string &path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
-
-// The numbers of a float32 .npy file of format 1.0.
-static std::vector<float> readNpy(const std::string &path) {
-  std::string bytes = readAll(path);
-  EXPECT_THAT(bytes, testing::StartsWith("\x93NUMPY\x01")) << path;
-  EXPECT_THAT(bytes, testing::HasSubstr("'<f4', 'fortran_order': False"));
-  uint16_t header;
-  std::memcpy(&header, bytes.data() + 8, sizeof header);
-  std::vector<float> values((bytes.size() - 10 - header) / sizeof(float));
-  std::memcpy(values.data(), bytes.data() + 10 + header,
-              values.size() * sizeof(float));
-  return values;
-}
-
 //===----------------------------------------------------------------------===//
 // Values
 //===----------------------------------------------------------------------===//

@@ -257,10 +257,6 @@ TEST(Config, RefusesUnknownFieldsByName) {
             "gelu_new and gelu_pytorch_tanh are");
   EXPECT_EQ(error(R"({"rope_interleaved": true})"),
             "config.json: rope_interleaved is true; only false is supported");
-  EXPECT_EQ(
-      error(R"({"quantization_config": {"quant_method": "gptq"}})"),
-      "config.json: quantization_config with quant_method \"gptq\" is not "
-      "supported; use the unquantised checkpoint or a GGUF file");
   // null means "not set", and these do not touch a forward pass.
   EXPECT_EQ(error(R"({"attn_logit_softcapping": null, "use_cache": false,
                       "transformers_version": "9", "pad_token_id": -1,

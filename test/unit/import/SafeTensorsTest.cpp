@@ -165,8 +165,8 @@ TEST_F(SafeTensors, Case14_UnknownDtype) {
   EXPECT_EQ(readEntry(R"({"dtype":7,"shape":[2],"data_offsets":[0,8]})"),
             "m.safetensors: tensor 'a': unknown dtype 7");
   EXPECT_EQ(
-      readEntry(R"({"dtype":"I32","shape":[2],"data_offsets":[0,8]})"),
-      "m.safetensors: tensor 'a': dtype I32 is not supported; F32, F16 and "
+      readEntry(R"({"dtype":"F64","shape":[1],"data_offsets":[0,8]})"),
+      "m.safetensors: tensor 'a': dtype F64 is not supported; F32, F16 and "
       "BF16 are");
 }
 

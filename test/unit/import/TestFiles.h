@@ -4,6 +4,7 @@
 #define STELE_TEST_UNIT_IMPORT_TESTFILES_H
 
 #include "stele/compiler/Import/Checkpoint.h"
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include <cstring>
 #include <filesystem>
@@ -68,6 +69,24 @@ template <typename T> std::string raw(T value) {
 inline std::string safeTensors(const std::string &header,
                                const std::string &data) {
   return raw<uint64_t>(header.size()) + header + data;
+}
+
+inline std::string readAll(const std::string &path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), {}};
+}
+
+// The numbers of a float32 .npy file of format 1.0.
+inline std::vector<float> readNpy(const std::string &path) {
+  std::string bytes = readAll(path);
+  EXPECT_THAT(bytes, testing::StartsWith("\x93NUMPY\x01")) << path;
+  EXPECT_THAT(bytes, testing::HasSubstr("'<f4', 'fortran_order': False"));
+  uint16_t header;
+  std::memcpy(&header, bytes.data() + 8, sizeof header);
+  std::vector<float> values((bytes.size() - 10 - header) / sizeof(float));
+  std::memcpy(values.data(), bytes.data() + 10 + header,
+              values.size() * sizeof(float));
+  return values;
 }
 
 } // namespace stele::checkpoint
