@@ -242,7 +242,7 @@ Value Converter::getBuffer(Value value, Operation *op,
   auto role = BufferRoleAttr::get(context(), outputs.contains(value)
                                                  ? BufferRole::Output
                                                  : BufferRole::Temporary);
-  // Every bucket may be asked for the logits of all of its tokens.
+  const bool isLogits = isa<lm::LogitsOp>(op);
   OpBuilder::InsertionGuard guard(builder);
   Block *body = &function.getBody().front();
   auto firstStep = llvm::find_if(
@@ -251,7 +251,7 @@ Value Converter::getBuffer(Value value, Operation *op,
   found->second = BufferOp::create(
       builder, op->getLoc(), BufferType::get(context()),
       builder.getStringAttr(name), role,
-      builder.getI64IntegerAttr(bucket.tokens),
+      builder.getI64IntegerAttr(isLogits ? bucket.logitRows : bucket.tokens),
       builder.getI64IntegerAttr(type.getDimSize(1)), /*placement=*/nullptr,
       TypeAttr::get(type.getElementType()), builder.getI64IntegerAttr(0),
       /*target=*/nullptr);
@@ -324,7 +324,8 @@ LogicalResult Converter::convertFunction(func::FuncOp forward,
   IntegerAttr zero = builder.getI64IntegerAttr(0);
   function = FunctionOp::create(
       builder, forward.getLoc(), builder.getStringAttr(bucket.name), targetRef,
-      tokens, builder.getI64IntegerAttr(bucket.sequences), tokens, one, one,
+      tokens, builder.getI64IntegerAttr(bucket.sequences),
+      builder.getI64IntegerAttr(bucket.logitRows), one, one,
       zero, /*arena=*/nullptr, zero);
   builder.setInsertionPointToEnd(&function.getBody().emplaceBlock());
 

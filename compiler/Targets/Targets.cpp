@@ -95,6 +95,9 @@ static llvm::Expected<TokenBucket> readBucket(const Json &json,
   if (llvm::Error error =
           reader.positive("sequences", bucket.tokens, bucket.sequences))
     return error;
+  if (llvm::Error error =
+          reader.positive("logit_rows", bucket.tokens, bucket.logitRows))
+    return error;
   if (llvm::Error error = reader.finish())
     return error;
   return bucket;

@@ -18,6 +18,7 @@ struct TokenBucket {
   std::string name;
   int64_t tokens = 0;    // most tokens of one step
   int64_t sequences = 0; // most sequences that they belong to
+  int64_t logitRows = 0; // most of them whose logits are computed
 };
 
 struct Target {

@@ -25,7 +25,8 @@
 // CHECK: plan.launch "kv_append layer 1" @kernels::@{{.+}}(%[[A]], %[[B]], @cache) immediates [1]
 // CHECK: plan.launch "logits @head" @kernels::@{{.+}}(%[[B]], @head, %[[L]])
 // CHECK: plan.return ["logits"](%[[L]])
-// CHECK: plan.function @prefill target @"x86-64-v3" tokens 512
+// CHECK: plan.function @prefill target @"x86-64-v3" tokens 512 sequences 64 logit_rows 64
+// CHECK: plan.buffer "logits_{{.+}}" output rows 64 of 35
 // CHECK: plan.kv_cache @cache target @"x86-64-v3" layers 2 <heads = 1, head_dim = 12, block = 16, type = f32>
 // CHECK-NOT: lm.weight
 // CHECK-NOT: func.func
