@@ -233,6 +233,7 @@ Result<GenerationOptions> ReadGenerateOptions(
   GenerationOptions options;
   options.max_tokens = own.max_tokens ? own.max_tokens : UINT64_MAX;
   options.ignore_eos = own.ignore_eos != 0;
+  options.lookup = own.lookup;
   STELE_ASSIGN_OR_RETURN(options.sampling, ReadSampling(own.sampling, model));
   if (own.stop_count > 0) STELE_RETURN_IF_ERROR(NotNull({own.stop}));
   for (size_t i = 0; i < own.stop_count; ++i) {
@@ -287,16 +288,19 @@ class Generator {
       STELE_RETURN_IF_ERROR(Next());
       stopped = !Show();
     }
+    const bool whole =
+        generation_->done() && shown_tokens_ == generation_->tokens().size();
     if (reason)
-      *reason = stopped && !generation_->done()
-                    ? STELE_FINISH_CALLBACK
-                    : ToC(generation_->finish_reason());
-    return OkStatus();
+      *reason =
+          whole ? ToC(generation_->finish_reason()) : STELE_FINISH_CALLBACK;
+    if (whole) return OkStatus();
+    std::lock_guard lock(handle_.state->mutex);
+    return generation_->End(shown_tokens_);
   }
 
  private:
-  // The next token. Advance feeds it in the same turn as the step, so that a
-  // step of another thread takes it along.
+  // The next tokens. Advance feeds the last it in the same turn as the step, so
+  // that a step of another thread takes it along.
   Status Next() {
     std::lock_guard lock(handle_.state->mutex);
     if (handle_.session->logits().empty() && !handle_.session->cancelled())
@@ -307,13 +311,16 @@ class Generator {
   // Hands out what is new; false when the callback wants no more.
   bool Show() {
     const auto& tokens = generation_->tokens();
-    const std::string& text = generation_->text();
-    if (tokens.size() == shown_tokens_) return true;
-    const bool more =
-        !callback_ || callback_(user_, tokens.back(), text.data() + shown_text_,
-                                text.size() - shown_text_) != 0;
-    shown_tokens_ = tokens.size();
-    shown_text_ = text.size();
+    bool more = true;
+    while (more && shown_tokens_ < tokens.size()) {
+      const size_t end = generation_->text_end(shown_tokens_);
+      if (callback_)
+        more = callback_(user_, tokens[shown_tokens_],
+                         generation_->text().data() + shown_text_,
+                         end - shown_text_) != 0;
+      shown_text_ = end;
+      ++shown_tokens_;
+    }
     return more;
   }
 
@@ -425,6 +432,7 @@ stele_status stele_engine_create(stele_model* model,
     engine_options.session_tokens = own.session_tokens;
     engine_options.total_tokens = own.total_tokens;
     engine_options.host_memory = own.memory;
+    engine_options.draft_tokens = own.draft_tokens;
     auto handle = std::make_unique<stele_engine>();
     handle->state = std::make_shared<EngineState>();
     EngineState& state = *handle->state;
@@ -521,6 +529,18 @@ stele_status stele_session_tokens(const stele_session* session, uint64_t* fed,
     std::lock_guard lock(session->state->mutex);
     if (fed) *fed = session->session->tokens().size();
     if (pending) *pending = session->session->pending();
+    return OkStatus();
+  });
+}
+
+stele_status stele_session_drafts(const stele_session* session,
+                                  uint64_t* drafted, uint64_t* accepted) {
+  return Guard([&]() -> Status {
+    STELE_RETURN_IF_ERROR(NotNull({session}));
+    std::lock_guard lock(session->state->mutex);
+    const Session::Drafts& drafts = session->session->drafts();
+    if (drafted) *drafted = drafts.drafted;
+    if (accepted) *accepted = drafts.accepted;
     return OkStatus();
   });
 }

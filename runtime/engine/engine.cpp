@@ -14,6 +14,7 @@ namespace stele {
 namespace {
 
 constexpr uint32_t kMaxSessions = 1u << 16;
+constexpr uint32_t kMaxDrafts = 256;
 
 constexpr std::string_view kLogits = "logits";
 
@@ -57,6 +58,9 @@ Status Engine::CheckOptions() {
   if (options_.max_sessions == 0 || options_.max_sessions > kMaxSessions)
     return InvalidArgument(std::to_string(options_.max_sessions) +
                            " sessions; 1 to 65536 can be planned");
+  if (options_.draft_tokens > kMaxDrafts)
+    return InvalidArgument(std::to_string(options_.draft_tokens) +
+                           " drafted tokens; at most 256 can be planned");
   if (options_.session_tokens == 0) options_.session_tokens = context;
   if (options_.session_tokens > context)
     return InvalidArgument(
@@ -100,7 +104,9 @@ Status Engine::PlanMemory() {
              (blocks + max_blocks_ * options_.max_sessions);
   }
   const uint32_t vocabulary = model_->info().vocab_size();
-  const uint64_t sessions = options_.max_sessions * vocabulary * sizeof(float) +
+  const uint64_t rows =
+      options_.max_sessions * (uint64_t{options_.draft_tokens} + 1);
+  const uint64_t sessions = rows * vocabulary * sizeof(float) +
                             options_.total_tokens * sizeof(int32_t);
   memory_.items = {
       {"weights", model_->mapped_weight_bytes(), true},
@@ -247,8 +253,9 @@ Result<std::unique_ptr<Session>> Engine::NewSession(uint64_t max_tokens) try {
           static_cast<unsigned long long>(pool_->blocks())));
     pages = std::make_unique<PageTable>(&*pool_, max_blocks_, blocks);
   }
-  std::unique_ptr<Session> session(new Session(
-      this, max_tokens, std::move(pages), model_->info().vocab_size()));
+  std::unique_ptr<Session> session(
+      new Session(this, max_tokens, std::move(pages),
+                  model_->info().vocab_size(), options_.draft_tokens + 1));
   sessions_.push_back(session.get());
   return session;
 } catch (const std::bad_alloc&) {
@@ -304,30 +311,23 @@ void Engine::Gather() {
   for (const bool prompts : {false, true})
     for (size_t i = 0; i < count; ++i) {
       Session* session = sessions_[(first_ + i) % count];
-      if ((session->pending() > 1) == prompts)
-        GatherFrom(session, prompts ? options_.chunk : 1, &tokens, &rows);
+      if (session->IsDecode() != prompts) GatherFrom(session, &tokens, &rows);
     }
 }
 
-void Engine::GatherFrom(Session* session, uint32_t most, uint32_t* tokens,
-                        uint32_t* rows) {
+void Engine::GatherFrom(Session* session, uint32_t* tokens, uint32_t* rows) {
   const plan::Function& largest = *buckets_.back().function;
   if (session->cancelled() || session->pending() == 0 ||
       parts_.size() == largest.max_sequences())
     return;
-  uint64_t count =
-      std::min<uint64_t>({session->pending(), most, options_.chunk - *tokens});
-  const uint32_t free_rows = largest.max_logit_rows() - *rows;
-  if (session->every_logits_) count = std::min<uint64_t>(count, free_rows);
-  // Without room for its last token's logits the session leaves that token.
-  else if (count == session->pending() && free_rows == 0)
-    --count;
+  // Tokens for whose logits there is no room are left to the next step.
+  const uint64_t before_rows = session->FirstRow() - session->position_;
+  const uint64_t count =
+      std::min<uint64_t>({session->pending(), options_.chunk - *tokens,
+                          before_rows + largest.max_logit_rows() - *rows});
   if (count == 0) return;
   *tokens += static_cast<uint32_t>(count);
-  if (session->every_logits_)
-    *rows += static_cast<uint32_t>(count);
-  else if (count == session->pending())
-    ++*rows;
+  if (count > before_rows) *rows += static_cast<uint32_t>(count - before_rows);
   parts_.push_back({session, static_cast<uint32_t>(count)});
 }
 
@@ -367,10 +367,9 @@ void Engine::FillBatch() {
 void Engine::FillPart(int32_t index, const Part& part) {
   Session& session = *part.session;
   const uint64_t end = session.position_ + part.tokens;
-  const bool finishes = end == session.tokens_.size();
   if (session.pages_) session.pages_->Grow(end);
   for (uint64_t position = session.position_; position < end; ++position) {
-    if (session.every_logits_ || (finishes && position + 1 == end))
+    if (position >= session.FirstRow())
       arrays_.logit_rows.push_back(
           static_cast<int32_t>(arrays_.token_ids.size()));
     arrays_.token_ids.push_back(session.tokens_[position]);
@@ -402,11 +401,7 @@ Status Engine::Deliver(const Bucket& bucket) {
   for (const Part& part : parts_) {
     Session& session = *part.session;
     const uint64_t end = session.position_ + part.tokens;
-    const bool finishes = end == session.tokens_.size();
-    const uint64_t first_row = session.every_logits_ ? session.position_
-                               : finishes            ? end - 1
-                                                     : end;
-    for (uint64_t position = first_row; position < end; ++position)
+    for (uint64_t position = session.FirstRow(); position < end; ++position)
       STELE_RETURN_IF_ERROR(DeliverRow(bucket, row++, &session, position));
   }
   for (const Part& part : parts_) {
@@ -419,13 +414,15 @@ Status Engine::Deliver(const Bucket& bucket) {
 Status Engine::DeliverRow(const Bucket& bucket, uint32_t row, Session* session,
                           uint64_t position) {
   const float* source = bucket.logits + uint64_t{row} * row_.size();
-  const auto copy_to = [&](std::vector<float>& to) {
+  const auto copy_to = [&](std::span<float> to) {
     return model_->device().CopyToHost(
-        std::as_writable_bytes(std::span(to)),
-        reinterpret_cast<const std::byte*>(source));
+        std::as_writable_bytes(to), reinterpret_cast<const std::byte*>(source));
   };
-  if (position + 1 == session->tokens_.size())
-    STELE_RETURN_IF_ERROR(copy_to(session->logits_));
+  const uint64_t kept = session->tokens_.size() - session->rows_;
+  if (position >= kept)
+    STELE_RETURN_IF_ERROR(
+        copy_to(std::span(session->logits_)
+                    .subspan((position - kept) * row_.size(), row_.size())));
   if (!session->every_logits_) return OkStatus();
   STELE_RETURN_IF_ERROR(copy_to(row_));
   session->every_logits_(position, row_);

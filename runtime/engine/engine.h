@@ -31,6 +31,7 @@ struct EngineOptions {
   uint64_t session_tokens = 0;  // longest session; 0: the model's context
   uint64_t total_tokens = 0;    // of all sessions; 0: every one at its longest
   uint32_t chunk = 0;           // most tokens in a step; 0: what the plan takes
+  uint32_t draft_tokens = 0;    // most that a session drafts for one step
   uint64_t host_memory = 0;     // refuse to plan more; 0: what is available
 };
 
@@ -108,8 +109,7 @@ class Engine {
   void Remove(Session* session);
 
   void Gather();
-  void GatherFrom(Session* session, uint32_t most, uint32_t* tokens,
-                  uint32_t* rows);
+  void GatherFrom(Session* session, uint32_t* tokens, uint32_t* rows);
   void FillBatch();
   void FillPart(int32_t index, const Part& part);
   const Bucket& ChooseBucket() const;

@@ -26,6 +26,7 @@ struct GenerationOptions {
   SamplingOptions sampling;
   std::vector<std::string> stop;  // needs a tokenizer
   bool ignore_eos = false;
+  uint32_t lookup = 0;  // tokens drafted from the context for every step
 };
 
 enum class FinishReason { kNone, kLength, kStop, kEos, kCancelled };
@@ -42,19 +43,29 @@ class Generation {
       GenerationOptions options);
 
   // Call after every step: when the session's logits are there, takes the next
-  // token. It is fed to the session unless it is the last one.
+  // token, and those that a draft foresaw. The last one is fed to the session,
+  // with the next draft behind it, unless it ends the answer. With and without
+  // drafts the tokens are the same.
   Status Advance();
+
+  // Makes the answer end behind its first `tokens` tokens, of those there are.
+  // The session forgets what follows them, drafts included.
+  Status End(size_t tokens);
 
   FinishReason finish_reason() const { return reason_; }
   bool done() const { return reason_ != FinishReason::kNone; }
   // Generated so far, an end token included.
   const std::vector<int32_t>& tokens() const { return tokens_; }
   const std::string& text() const { return text_; }
+  // Bytes of text() that were there when token `i` had been taken.
+  size_t text_end(size_t i) const { return text_ends_[i]; }
 
  private:
   Generation(const Model& model, const text::Tokenizer* tokenizer,
              Session* session, GenerationOptions options);
-  void Take(int32_t token);
+  void TakeRows();
+  void Take(int32_t token, uint64_t position);
+  Status FeedNext();
   void Finish(FinishReason reason);
   bool IsEos(int32_t token) const;
 
@@ -64,9 +75,12 @@ class Generation {
   Sampler sampler_;
   std::optional<text::StreamDecoder> decoder_;
   StopMatcher stops_;
+  uint64_t start_;  // tokens of the session before the answer
+  std::vector<int32_t> draft_;
   FinishReason reason_ = FinishReason::kNone;
   std::vector<int32_t> tokens_;
   std::string text_;
+  std::vector<size_t> text_ends_;
 };
 
 }  // namespace stele

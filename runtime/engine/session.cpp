@@ -1,6 +1,7 @@
 // Feeding and truncating a session; see session.h. Engine::Step does the rest.
 #include "stele/runtime/engine/session.h"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -9,18 +10,26 @@
 namespace stele {
 
 Session::Session(Engine* engine, uint64_t max_tokens,
-                 std::unique_ptr<PageTable> pages, uint32_t vocabulary)
+                 std::unique_ptr<PageTable> pages, uint32_t vocabulary,
+                 uint32_t max_rows)
     : engine_(engine),
       max_tokens_(max_tokens),
       vocabulary_(vocabulary),
+      max_rows_(max_rows),
       pages_(std::move(pages)),
-      logits_(vocabulary) {
+      logits_(size_t{max_rows} * vocabulary) {
   tokens_.reserve(max_tokens);
 }
 
 Session::~Session() { engine_->Remove(this); }
 
-Status Session::Feed(std::span<const int32_t> tokens) {
+Status Session::Feed(std::span<const int32_t> tokens, uint32_t rows) {
+  if (rows == 0 || rows > max_rows_ ||
+      rows > std::max<uint64_t>(pending() + tokens.size(), 1))
+    return InvalidArgument(
+        "logits of " + std::to_string(rows) + " tokens, but " +
+        std::to_string(pending() + tokens.size()) + " are pending and memory " +
+        "is planned for " + std::to_string(max_rows_));
   for (size_t i = 0; i < tokens.size(); ++i)
     if (tokens[i] < 0 || static_cast<uint32_t>(tokens[i]) >= vocabulary_)
       return InvalidArgument(
@@ -32,13 +41,35 @@ Status Session::Feed(std::span<const int32_t> tokens) {
                              std::to_string(max_tokens_) +
                              " in this session; plan a longer one");
   tokens_.insert(tokens_.end(), tokens.begin(), tokens.end());
-  if (!tokens.empty()) has_logits_ = false;
+  if (tokens.empty()) return OkStatus();
+  has_logits_ = false;
+  rows_ = rows;
   return OkStatus();
 }
 
 std::span<const float> Session::logits() const {
   if (!has_logits_) return {};
-  return logits_;
+  return logits(rows_ - 1);
+}
+
+std::span<const float> Session::logits(uint32_t row) const {
+  return std::span(logits_).subspan(size_t{row} * vocabulary_, vocabulary_);
+}
+
+void Session::Keep(uint32_t row) {
+  drafts_.drafted += rows_ - 1;
+  drafts_.accepted += row;
+  tokens_.resize(tokens_.size() - (rows_ - 1 - row));
+  position_ = tokens_.size();
+  if (pages_) pages_->Truncate(position_);
+  const std::span<const float> kept = logits(row);
+  if (row > 0) std::copy(kept.begin(), kept.end(), logits_.begin());
+  rows_ = 1;
+}
+
+uint64_t Session::FirstRow() const {
+  if (every_logits_) return position_;
+  return std::max<uint64_t>(position_, tokens_.size() - rows_);
 }
 
 SamplerScratch& Session::sampler_scratch() const {
@@ -49,7 +80,10 @@ Status Session::Truncate(uint64_t tokens) {
   if (tokens > tokens_.size())
     return InvalidArgument("cannot keep " + std::to_string(tokens) +
                            " tokens of " + std::to_string(tokens_.size()));
-  if (tokens < tokens_.size()) has_logits_ = false;
+  if (tokens < tokens_.size()) {
+    has_logits_ = false;
+    rows_ = 1;
+  }
   tokens_.resize(tokens);
   if (position_ > tokens) position_ = tokens;
   if (pages_) pages_->Truncate(position_);

@@ -31,8 +31,9 @@ class Session {
   Session& operator=(const Session&) = delete;
 
   // Appends tokens to be processed by coming steps. Refuses ids outside the
-  // vocabulary and more tokens than the session was admitted for.
-  Status Feed(std::span<const int32_t> tokens);
+  // vocabulary and more tokens than the session was admitted for. Logits will
+  // be kept of the last `rows` pending tokens, at most 1 + max_drafts().
+  Status Feed(std::span<const int32_t> tokens, uint32_t rows = 1);
 
   // All tokens so far: the first position() are processed, the rest pending.
   const std::vector<int32_t>& tokens() const { return tokens_; }
@@ -42,6 +43,21 @@ class Session {
 
   // Logits behind the last token; empty while tokens are pending.
   std::span<const float> logits() const;
+  // How many rows of logits there are, and row `row` of them; the last is
+  // logits(). No row while tokens are pending.
+  uint32_t rows() const { return has_logits_ ? rows_ : 0; }
+  std::span<const float> logits(uint32_t row) const;
+  // Forgets the tokens behind the one of row `row`; its row is the only one
+  // left. Tokens of other rows were drafts: those before it are accepted.
+  void Keep(uint32_t row);
+
+  // Most tokens whose logits are kept beside the last one's.
+  uint32_t max_drafts() const { return max_rows_ - 1; }
+  struct Drafts {
+    uint64_t drafted = 0;
+    uint64_t accepted = 0;
+  };
+  const Drafts& drafts() const { return drafts_; }
 
   // Calls `row` with the logits behind every token that is processed from now
   // on, in order; an empty function stops that.
@@ -63,16 +79,23 @@ class Session {
  private:
   friend class Engine;
   Session(Engine* engine, uint64_t max_tokens, std::unique_ptr<PageTable> pages,
-          uint32_t vocabulary);
+          uint32_t vocabulary, uint32_t max_rows);
+  // The first position whose logits a step hands out.
+  uint64_t FirstRow() const;
+  // A decode: all that is pending asks for logits.
+  bool IsDecode() const { return pending() <= rows_; }
 
   Engine* engine_;
   uint64_t max_tokens_;
   uint32_t vocabulary_;
+  uint32_t max_rows_;
   std::unique_ptr<PageTable> pages_;  // null for a model without a cache
   std::vector<int32_t> tokens_;
   uint64_t position_ = 0;
-  std::vector<float> logits_;
+  uint32_t rows_ = 1;          // of the last tokens, that logits are kept of
+  std::vector<float> logits_;  // [max_rows, vocabulary]
   bool has_logits_ = false;
+  Drafts drafts_;
   LogitsRow every_logits_;
   std::atomic<bool> cancelled_{false};
 };

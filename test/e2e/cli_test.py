@@ -176,6 +176,29 @@ def test_sampling(report, programs, artifact):
                      f"drew {drawn}, allowed {case['allowed']}")
 
 
+def test_lookup(report, programs, artifact):
+    """Drafts from the prompt: the same tokens, in fewer steps where they are right."""
+    golden = harness.read_goldens(harness.TINY / "llama-tied")["prompts"][1]
+    prompt = (golden["tokens"] + golden["greedy"]) * 2 + golden["tokens"]
+    base = ["run", artifact, "--tokens", ",".join(map(str, prompt)), "-n", "24",
+            "--ignore-eos", "--json"]
+    accepted = 0
+    for sampling in (["--temperature", "0"],
+                     ["--temperature", "0.7", "--top-p", "0.9", "--top-k", "30",
+                      "--min-p", "0.02", "--repeat-penalty", "1.1", "--seed", "3"]):
+        plain, drafted = (json.loads(invoke(programs, *base, *sampling, "--lookup",
+                                            n).stdout) for n in ("0", "6"))
+        stats = drafted["stats"]
+        report.check(f"lookup {sampling[1]}",
+                     drafted["tokens"] == plain["tokens"]
+                     and stats["drafted"] >= stats["accepted"]
+                     and stats["steps"] == plain["stats"]["steps"] - stats["accepted"],
+                     f"{plain}, with lookup {drafted}")
+        accepted += stats["accepted"]
+    report.check("lookup accepts", accepted > 0, accepted)
+    report.check("no lookup, no drafts", plain["stats"]["drafted"] == 0, plain)
+
+
 def test_end_tokens(report, programs):
     """Greedy runs stop at the first end token of generation_config or config."""
     tried = 0
@@ -211,6 +234,7 @@ def test(report, programs, only):
     test_interrupted_compile(report, programs)
     test_results(report, programs, artifact)
     test_sampling(report, programs, artifact)
+    test_lookup(report, programs, artifact)
     test_end_tokens(report, programs)
 
 

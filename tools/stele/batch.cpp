@@ -61,6 +61,7 @@ Result<std::unique_ptr<Batch>> Batch::Create(
   engine_options.max_sessions = static_cast<uint32_t>(requests.size());
   engine_options.chunk = options.chunk;
   engine_options.host_memory = options.host_memory;
+  engine_options.draft_tokens = options.lookup;
   for (const Request& request : requests) {
     engine_options.session_tokens =
         std::max(engine_options.session_tokens, longest(request));
@@ -77,7 +78,7 @@ Result<std::unique_ptr<Batch>> Batch::Create(
         auto generation,
         Generation::Create(batch->engine_->model(), tokenizer, session.get(),
                            {options.max_tokens, options.sampling, options.stop,
-                            options.ignore_eos}));
+                            options.ignore_eos, options.lookup}));
     batch->sessions_.push_back(std::move(session));
     batch->generations_.push_back(std::move(generation));
   }

@@ -42,6 +42,7 @@ struct BatchOptions {
   SamplingOptions sampling;
   std::vector<std::string> stop;
   bool ignore_eos = false;
+  uint32_t lookup = 0;  // tokens drafted from the context for a step
   uint32_t chunk = 0;
   uint64_t host_memory = 0;
 };
@@ -55,6 +56,7 @@ class Batch {
 
   const Engine& engine() const { return *engine_; }
   Session& session(size_t i) { return *sessions_[i]; }
+  const Session& session(size_t i) const { return *sessions_[i]; }
   const Generation& generation(size_t i) const { return *generations_[i]; }
   const AnswerTimes& times(size_t i) const { return times_[i]; }
   size_t size() const { return generations_.size(); }

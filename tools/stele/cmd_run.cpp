@@ -23,6 +23,7 @@ struct RunFlags {
   SamplingFlags sampling;
   uint64_t max_tokens = 256;
   uint32_t chunk = 0;
+  uint32_t lookup = 0;
   uint64_t host_memory = 0;
   std::string logits;
   bool print_prompt = false;
@@ -38,6 +39,10 @@ struct RunFlags {
     sampling.AddTo(app);
     app.add_option("--chunk", chunk, "Most tokens in one step")
         ->transform(CountFlag());
+    app.add_option("--lookup", lookup,
+                   "Guess this many tokens a step from the context; the answer "
+                   "stays the same")
+        ->check(CLI::Range(0u, 256u));
     app.add_option("--host-memory", host_memory,
                    "Refuse to plan more memory than this")
         ->transform(SizeFlag());
@@ -96,6 +101,7 @@ class Runner {
     options.stop = flags_.sampling.stop;
     options.ignore_eos = flags_.sampling.ignore_eos;
     options.chunk = flags_.chunk;
+    options.lookup = flags_.lookup;
     options.host_memory = flags_.host_memory;
     STELE_ASSIGN_OR_RETURN(
         batch_, Batch::Create(model_, tokenizer_.get(), requests_, options));
@@ -182,7 +188,9 @@ class Runner {
             {"mapped_bytes", batch_->engine().memory_plan().mapped()},
             {"anonymous_bytes", AnonymousMemory()},
             {"peak_bytes", PeakMemory()},
-            {"steps", batch_->steps()}};
+            {"steps", batch_->steps()},
+            {"drafted", batch_->session(i).drafts().drafted},
+            {"accepted", batch_->session(i).drafts().accepted}};
   }
 
   void PrintStats() const {
@@ -197,6 +205,10 @@ class Runner {
           stats["prompt_tokens_per_s"].get<double>(),
           batch_->generation(i).tokens().size(),
           stats["tokens_per_s"].get<double>());
+      if (flags_.lookup > 0)
+        std::fprintf(stderr, "%llu of %llu drafted tokens accepted\n",
+                     stats["accepted"].get<unsigned long long>(),
+                     stats["drafted"].get<unsigned long long>());
     }
     std::fprintf(stderr,
                  "loaded in %s; %llu steps; memory %s anonymous, %s at peak "

@@ -139,6 +139,7 @@ typedef struct stele_engine_options {
   uint64_t session_tokens; /* longest session; 0: the model's context */
   uint64_t total_tokens;   /* of all sessions; 0: each at its longest */
   uint64_t memory;         /* plan no more bytes; 0: what is available */
+  uint32_t draft_tokens;   /* most that `lookup` may ask for, 256 at most */
 } stele_engine_options;
 
 /* Plans and allocates all memory: no later call runs out of it, except for
@@ -212,6 +213,11 @@ STELE_API stele_status stele_session_on_logits(stele_session* session,
                                                stele_logits_callback callback,
                                                void* user);
 
+/* How many tokens were guessed (`lookup`) on this session, and how many of them were right. Either may be NULL. */
+STELE_API stele_status stele_session_drafts(const stele_session* session,
+                                            uint64_t* drafted,
+                                            uint64_t* accepted);
+
 /* Makes coming steps leave the session out, and ends a generation on it, until
  * stele_session_resume. Does not wait for a step that runs. */
 STELE_API void stele_session_cancel(stele_session* session);
@@ -234,6 +240,9 @@ typedef struct stele_generate_options {
   const char* const* stop;        /* texts that end the answer */
   size_t stop_count;
   int ignore_eos;
+  /* Tokens that are guessed from the context for every step. The answer is the
+   * same; where the guesses are right it takes fewer steps. */
+  uint32_t lookup;
 } stele_generate_options;
 
 typedef enum stele_finish_reason {

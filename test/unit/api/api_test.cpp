@@ -237,6 +237,51 @@ TEST_F(Api, TheCallbackAndCancelEndAnAnswer) {
             STELE_FINISH_LENGTH);
 }
 
+TEST_F(Api, LookupGivesTheSameTokensAndCanBeEndedAnywhere) {
+  stele::Model model(path_);
+  auto engine_options = Sessions(1);
+  engine_options.draft_tokens = 3;
+  stele::Engine engine(model, engine_options);
+  auto options = Options<stele_generate_options>();
+  options.ignore_eos = 1;
+  options.max_tokens = 24;
+  // Ends after `first` tokens, and goes on to the end from there.
+  const auto answer = [&](uint32_t lookup, size_t first) {
+    stele::Session session(engine);
+    session.Feed({5, 3, 1, 5, 3, 1});
+    options.lookup = lookup;
+    std::vector<int32_t> tokens;
+    const auto take = [&](int32_t token, auto...) {
+      tokens.push_back(token);
+      return tokens.size() != first;
+    };
+    if (first < 24) {
+      EXPECT_EQ(session.Generate(take, options), STELE_FINISH_CALLBACK);
+      uint64_t fed = 0, pending = 0;
+      EXPECT_EQ(stele_session_tokens(session.get(), &fed, &pending), STELE_OK);
+      EXPECT_EQ(fed, 6 + first);
+      EXPECT_LE(pending, 1u); // none when the step behind it was made, too
+    }
+    while (tokens.size() < 24)
+      session.Generate(take, options);
+    tokens.resize(24);
+    uint64_t drafted = 0, accepted = 0;
+    EXPECT_EQ(stele_session_drafts(session.get(), &drafted, &accepted),
+              STELE_OK);
+    EXPECT_EQ(accepted > 0, lookup > 0);
+    EXPECT_LE(accepted, drafted);
+    return tokens;
+  };
+  const auto expected = answer(0, 24);
+  for (size_t first = 1; first <= 24; ++first)
+    EXPECT_EQ(answer(3, first), expected) << first;
+  options.lookup = 4;
+  stele::Session session(engine);
+  session.Feed({5});
+  EXPECT_THROW(session.Generate([](auto...) { return true; }, options),
+               stele::Error);
+}
+
 TEST_F(Api, EightThreadsGetTheAnswersThatOneGets) {
   constexpr int kThreads = 8;
   stele::Model model(path_);
