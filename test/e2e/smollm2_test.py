@@ -72,6 +72,19 @@ def test_batch(report, programs, artifact, goldens):
                          f"{answer}, expected {golden['greedy'][:steps]}")
 
 
+def test_lookup(report, programs, artifact):
+    """A text that repeats itself: the same answer in far fewer steps."""
+    text = programs.work / "repeating.txt"
+    text.write_text("The mason cut seven letters into the stone. " * 4 + "The mason")
+    plain, drafted = (json.loads(programs.execute(
+        "stele", "run", artifact, "-f", text, "--raw", "-n", "40", "--json",
+        *harness.GREEDY, "--lookup", n)) for n in (0, 8))
+    report.check("smollm2 lookup",
+                 drafted["tokens"] == plain["tokens"]
+                 and drafted["stats"]["steps"] < plain["stats"]["steps"] / 2,
+                 f"{drafted}, without {plain}")
+
+
 def perplexity(programs, artifact, golden):
     out = programs.execute(
         "stele", "perplexity", artifact, "-f", DATA / "perplexity.txt",
@@ -122,6 +135,7 @@ def test(report, programs, only):
         test_text(report, programs, f32, goldens)
         test_batch(report, programs, f32, goldens)
         test_perplexity(report, programs, f32, bf16, goldens)
+        test_lookup(report, programs, bf16)
         test_template(report, programs, bf16)
         tokenizer_diff.compare(
             report, programs, "smollm2", bf16,
