@@ -101,10 +101,8 @@ class OutputFile {
 public:
   static llvm::Expected<std::unique_ptr<OutputFile>>
   create(llvm::StringRef path) {
-    if (llvm::sys::fs::is_directory(path))
-      return makeError("cannot write {0}: it is a folder; name a file (-o "
-                       "model.stele)",
-                       path);
+    if (llvm::Error error = compiler::checkOutput(path))
+      return std::move(error);
     llvm::Expected<llvm::sys::fs::TempFile> file =
         llvm::sys::fs::TempFile::create(path + ".%%%%%%.tmp", 0644);
     if (!file)
@@ -243,6 +241,22 @@ private:
 };
 
 } // namespace
+
+llvm::Error compiler::checkOutput(llvm::StringRef path) {
+  namespace fs = llvm::sys::fs;
+  fs::file_status there;
+  if (!fs::status(path, there) && !fs::is_regular_file(there))
+    return makeError(
+        "cannot write {0}: it is {1}; name a file (-o "
+        "model.stele)",
+        path, fs::is_directory(there) ? "a folder" : "a device or a pipe");
+  llvm::StringRef folder = llvm::sys::path::parent_path(path);
+  if (!folder.empty() && !fs::is_directory(folder))
+    return makeError("cannot write {0}: {1} is not a folder; check that the "
+                     "folder exists and is writable",
+                     path, folder);
+  return llvm::Error::success();
+}
 
 llvm::Expected<uint64_t>
 compiler::writeArtifact(llvm::StringRef path,

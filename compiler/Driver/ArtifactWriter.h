@@ -36,6 +36,10 @@ struct PlacedSegment {
 using PlanSerialiser =
     llvm::function_ref<std::string(llvm::ArrayRef<PlacedSegment>)>;
 
+/// Refuses a path that cannot become a file: a folder, a device, a pipe, or in
+/// a folder that is not there. Cheap, to be asked before the work is done.
+llvm::Error checkOutput(llvm::StringRef path);
+
 /// Writes the artifact to a temporary file beside `path`, flushes it to disk
 /// and renames it over `path`; files of segments likewise, right before it, so
 /// that a new artifact never meets their old bytes. Returns the artifact's

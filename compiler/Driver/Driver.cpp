@@ -415,8 +415,14 @@ llvm::Error Compilation::dump(Phase phase) {
 llvm::Error Compilation::writeModule() {
   if (!options.output.empty())
     return writeFile(options.output, print(*module));
-  llvm::outs() << print(*module);
-  return llvm::Error::success();
+  llvm::raw_fd_ostream &out = llvm::outs();
+  out << print(*module);
+  out.flush();
+  if (!out.has_error())
+    return llvm::Error::success();
+  std::error_code code = out.error();
+  out.clear_error(); // told here, not when the program ends
+  return makeError("cannot write standard output: {0}", code.message());
 }
 
 //===----------------------------------------------------------------------===//
@@ -569,6 +575,9 @@ llvm::Error Compilation::writeAll() {
 }
 
 llvm::Error Compilation::run() {
+  if (options.stopAfter == Phase::Artifact)
+    if (llvm::Error error = checkOutput(options.output))
+      return error;
   if (llvm::Error error = load())
     return error;
   if (llvm::Error error = checkWeights())
