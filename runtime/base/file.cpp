@@ -132,6 +132,10 @@ Result<std::string> ReadFile(const std::string& path, uint64_t limit) {
 }
 
 Status WriteFile(const std::string& path, std::span<const std::byte> bytes) {
+  // The rename below would put a file in the place of a device or a pipe.
+  struct stat there;
+  if (stat(path.c_str(), &there) == 0 && !S_ISREG(there.st_mode))
+    return InvalidArgument("'" + path + "' is not a regular file");
   std::string temporary = path + ".XXXXXX";
   Descriptor fd(mkstemp(temporary.data()));
   if (fd.get() < 0) return IoError(path, "create");

@@ -31,6 +31,7 @@ void SamplingFlags::AddTo(CLI::App& app) {
       ->capture_default_str();
   app.add_option("--stop", stop, "End the answer before this text (repeatable)")
       ->expected(1)
+      ->take_all()
       ->allow_extra_args(false);
   app.add_flag("--ignore-eos", ignore_eos, "Go on after an end token");
 }

@@ -1,6 +1,7 @@
 // The .npy header and rows; see npy.h.
 #include "npy.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -13,8 +14,12 @@ namespace stele::cli {
 Result<std::unique_ptr<NpyWriter>> NpyWriter::Create(const std::string& path,
                                                      uint64_t rows,
                                                      uint64_t columns) {
-  const std::string temporary = path + ".tmp" + std::to_string(getpid());
-  FILE* file = std::fopen(temporary.c_str(), "wb");
+  // A pipe or a device is written to; renaming over it would remove it.
+  struct stat there;
+  const bool rename = stat(path.c_str(), &there) != 0 || S_ISREG(there.st_mode);
+  const std::string temporary =
+      rename ? path + ".tmp" + std::to_string(getpid()) : "";
+  FILE* file = std::fopen(rename ? temporary.c_str() : path.c_str(), "wb");
   if (!file)
     return Unavailable("'" + path + "': cannot write: " + std::strerror(errno));
   std::unique_ptr<NpyWriter> writer(new NpyWriter(path, temporary, file));
@@ -52,7 +57,9 @@ void NpyWriter::Append(std::span<const float> row) {
 Status NpyWriter::Finish() {
   failed_ |= std::fclose(file_) != 0;
   file_ = nullptr;
-  if (failed_ || std::rename(temporary_.c_str(), path_.c_str()) != 0)
+  if (!failed_ && !temporary_.empty())
+    failed_ = std::rename(temporary_.c_str(), path_.c_str()) != 0;
+  if (failed_)
     return Unavailable("'" + path_ +
                        "': cannot write: " + std::strerror(errno));
   temporary_.clear();

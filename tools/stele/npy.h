@@ -13,7 +13,8 @@
 namespace stele::cli {
 
 // The file appears under its name when Finish succeeds; until then the rows
-// are in a temporary file beside it, which goes with the writer.
+// are in a temporary file beside it, which goes with the writer. What exists
+// and is no regular file (a pipe, a device) is written to as it is.
 class NpyWriter {
  public:
   static Result<std::unique_ptr<NpyWriter>> Create(const std::string& path,

@@ -102,6 +102,8 @@ TEST(File, RefusesWhatIsNoRegularFile) {
   ASSERT_EQ(mkfifo(fifo.c_str(), 0600), 0);
   EXPECT_THAT(MappedFile::Open(fifo).status().message(),
               HasSubstr("is not a regular file"));
+  EXPECT_THAT(WriteFile(fifo, {}).message(),
+              HasSubstr("is not a regular file"));
   unlink(fifo.c_str());
   EXPECT_FALSE(MappedFile::Open(std::string("a\0b", 3)).ok());
 }

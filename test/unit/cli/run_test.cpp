@@ -1,6 +1,7 @@
 // stele run, bench and perplexity from outside, on the toy artifact.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 
 #include <nlohmann/json.hpp>
 #include <string>
@@ -142,6 +143,19 @@ TEST_F(Cli, RunWritesTheLogitsOfThePrompt) {
   EXPECT_EQ(answer["tokens"][0], std::max_element(last, last + 17) - last);
 }
 
+TEST_F(Cli, RunWritesLogitsIntoAPipeThatIsThere) {
+  const std::string artifact = Artifact();
+  const std::string pipe =
+      Keep(testing::TempDir() + std::to_string(getpid()) + "logits.pipe");
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  const int reader = open(pipe.c_str(), O_RDONLY | O_NONBLOCK);
+  RunJson({artifact, "--tokens", "5,3", "-n", "1", "--logits", pipe});
+  char start[6] = {};
+  EXPECT_EQ(read(reader, start, sizeof start), 6);
+  EXPECT_EQ(std::string_view(start, 6), "\x93NUMPY");
+  close(reader);
+}
+
 TEST_F(Cli, RunRefusesWrongUsage) {
   const std::string artifact = Artifact();
   const auto code = [&](std::vector<std::string> arguments) {
@@ -169,6 +183,8 @@ TEST_F(Cli, RunStopsBeforeTheStopText) {
   const json answer = RunJson(stopped);
   EXPECT_EQ(answer["finish_reason"], "stop");
   EXPECT_EQ(answer["text"], text.substr(0, text.find(text.substr(2, 2))));
+  stopped.insert(stopped.end(), {"--stop", text.substr(0, 2)});
+  EXPECT_EQ(RunJson(stopped)["text"], "");
 }
 
 TEST_F(Cli, InterruptEndsAProgramWith130) {
