@@ -5,6 +5,7 @@
 #include "cli.h"
 #include "prompts.h"
 #include "stele/runtime/base/file.h"
+#include "stele/runtime/base/format.h"
 #include "verbs.h"
 
 namespace stele::cli {
@@ -19,6 +20,15 @@ struct TokenizeFlags {
   bool json = false;
 };
 
+Status CheckIds(const std::vector<int32_t>& ids, uint64_t vocabulary) {
+  for (const int32_t id : ids)
+    if (id < 0 || static_cast<uint64_t>(id) >= vocabulary)
+      return InvalidArgument(
+          Format("token id %d is not in the vocabulary of 0 to %llu", id,
+                 static_cast<unsigned long long>(vocabulary - 1)));
+  return OkStatus();
+}
+
 Result<std::string> Tokenize(const TokenizeFlags& flags) {
   STELE_ASSIGN_OR_RETURN(const auto artifact, flags.model.Open());
   STELE_ASSIGN_OR_RETURN(const auto tokenizer, LoadTokenizer(*artifact));
@@ -32,6 +42,8 @@ Result<std::string> Tokenize(const TokenizeFlags& flags) {
     STELE_ASSIGN_OR_RETURN(
         const auto ids,
         ParseIds(input, flags.file == "-" ? "standard input" : flags.file));
+    STELE_RETURN_IF_ERROR(
+        CheckIds(ids, artifact->plan().model()->vocab_size()));
     const std::string text = tokenizer->Decode(ids, false);
     if (!flags.json) return text;
     return nlohmann::json{{"text", text}}.dump(

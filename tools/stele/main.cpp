@@ -58,13 +58,22 @@ int Main(int argc, char** argv) {
   return kUsage;
 }
 
+// What never reached the reader of stdout, on a full disk for one, is not done.
+int Finish(int code) {
+  const bool written = std::fflush(stdout) == 0 && !std::ferror(stdout);
+  if (written || code != kDone) return code;
+  return Fail(Unavailable(
+      "standard output: not all of the result could be written; make room "
+      "there or send it elsewhere"));
+}
+
 }  // namespace
 }  // namespace stele::cli
 
 int main(int argc, char** argv) {
   using stele::cli::Fail;
   try {
-    return stele::cli::Main(argc, argv);
+    return stele::cli::Finish(stele::cli::Main(argc, argv));
   } catch (const std::bad_alloc&) {
     return Fail(stele::ResourceExhausted("out of memory"));
   } catch (const std::exception& error) {

@@ -114,8 +114,10 @@ class RequestReader {
 
   Result<Request> FromMessages(json messages, const std::string& source) {
     STELE_RETURN_IF_ERROR(NeedTokenizer(source));
-    if (!messages.is_array() || messages.empty())
+    if (!messages.is_array())
       return InvalidArgument(source + " is not an array of messages");
+    if (messages.empty())
+      return InvalidArgument(source + " has no message to answer");
     text::ChatRequest chat;
     chat.messages = std::move(messages);
     if (!flags_.tools.empty()) {

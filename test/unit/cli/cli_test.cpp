@@ -44,6 +44,28 @@ TEST_F(Cli, TokenizeDecodes) {
   EXPECT_EQ(done.code, 1);
 }
 
+TEST_F(Cli, TokenizeRefusesIdsOutsideTheVocabulary) {
+  for (const char *ids : {"1 17", "1 -2"}) {
+    const Outcome done = Stele({"tokenize", Artifact(), "--decode"}, ids);
+    EXPECT_EQ(done.out, "");
+    EXPECT_THAT(done.err, HasSubstr("is not in the vocabulary of 0 to 16"));
+    EXPECT_EQ(done.code, 1);
+  }
+}
+
+TEST_F(Cli, ResultsThatCannotBeWrittenAreFailures) {
+  const std::string artifact = Artifact();
+  for (const char *verb : {"inspect", "verify", "doctor", "run"}) {
+    std::string command = std::string(STELE_PROGRAM) + " " + verb;
+    if (command.ends_with("run"))
+      command += " --tokens 3 -n 1";
+    if (!command.ends_with("doctor"))
+      command += " " + artifact;
+    EXPECT_EQ(system((command + " > /dev/full 2> /dev/null").c_str()), 1 << 8)
+        << command;
+  }
+}
+
 TEST_F(Cli, TokenizeNeedsATokenizer) {
   builder_ = ArtifactBuilder::Toy();
   const std::string artifact = Artifact();
