@@ -53,6 +53,13 @@ Result<std::unique_ptr<Engine>> Engine::Create(std::shared_ptr<Model> model,
   return engine;
 }
 
+// What to do about `tokens` that are more than an artifact was compiled for.
+static std::string LongerContext(uint64_t tokens, uint64_t trained) {
+  if (tokens <= trained)
+    return "compile with --context " + std::to_string(tokens);
+  return "the model is made for " + std::to_string(trained) + " at most";
+}
+
 Status Engine::CheckOptions() {
   const uint64_t context = model_->info().context();
   if (options_.max_sessions == 0 || options_.max_sessions > kMaxSessions)
@@ -65,10 +72,11 @@ Status Engine::CheckOptions() {
   if (options_.session_tokens > context)
     return InvalidArgument(
         Format("%llu tokens are more than the context of %llu that the "
-               "artifact was compiled for; compile with --context %llu",
+               "artifact was compiled for; ",
                static_cast<unsigned long long>(options_.session_tokens),
-               static_cast<unsigned long long>(context),
-               static_cast<unsigned long long>(options_.session_tokens)));
+               static_cast<unsigned long long>(context)) +
+        LongerContext(options_.session_tokens,
+                      model_->info().trained_context()));
   const uint64_t longest = options_.max_sessions * options_.session_tokens;
   if (options_.total_tokens == 0 || options_.total_tokens > longest)
     options_.total_tokens = longest;
