@@ -8,6 +8,7 @@
 #include "stele/compiler/Import/PackedWeights.h"
 #include "stele/compiler/Import/SafeTensors.h"
 #include "llvm/ADT/STLExtras.h"
+#include "llvm/ADT/StringSet.h"
 #include "llvm/ADT/StringSwitch.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
@@ -118,6 +119,8 @@ llvm::Error Checkpoint::openSafeTensors() {
     if (!packed)
       return packed.takeError();
     packedWeights = std::move(*packed);
+    if (llvm::Error error = dropZeroBiases())
+      return error;
   }
   for (const TensorInfo &tensor : tensorList)
     if (isInteger(tensor.type))
@@ -126,6 +129,39 @@ llvm::Error Checkpoint::openSafeTensors() {
                        "that quantization_config describes",
                        files[tensor.file]->path(), tensor.name,
                        name(tensor.type));
+  return llvm::Error::success();
+}
+
+// Has a linear of that name a bias in this model?
+static bool hasBias(const ModelConfig &config, llvm::StringRef module) {
+  if (module.ends_with(".o_proj"))
+    return config.outputBias;
+  return module.contains(".mlp.") ? config.mlpBias : config.attentionBias;
+}
+
+// Older quantisers write a bias of zeros for every packed weight, also in
+// models that have none. It says nothing; one of other numbers stays and is
+// refused.
+llvm::Error Checkpoint::dropZeroBiases() {
+  llvm::StringSet<> candidates;
+  for (const TensorInfo &tensor : tensorList)
+    if (llvm::StringRef module = tensor.name; tensor.packed &&
+                                              module.consume_back(".weight") &&
+                                              !hasBias(modelConfig, module))
+      candidates.insert((module + ".bias").str());
+  std::vector<TensorInfo> kept;
+  for (TensorInfo &tensor : tensorList) {
+    bool isZero = candidates.contains(tensor.name) && !isInteger(tensor.type);
+    if (isZero) {
+      std::vector<float> values(tensor.rows() * tensor.rowWidth());
+      if (llvm::Error error = readRows(tensor, 0, tensor.rows(), values.data()))
+        return error;
+      isZero = llvm::all_of(values, [](float value) { return value == 0; });
+    }
+    if (!isZero)
+      kept.push_back(std::move(tensor));
+  }
+  tensorList = std::move(kept);
   return llvm::Error::success();
 }
 

@@ -69,6 +69,7 @@ private:
   llvm::Error openGguf(llvm::StringRef path);
   llvm::Error openSafeTensors();
   llvm::Error readSafeTensorsFiles();
+  llvm::Error dropZeroBiases();
   llvm::Error readRopeFactors(const TensorInfo &tensor);
   llvm::Error indexTensors();
   llvm::Error checkTiedWeights();

@@ -199,7 +199,8 @@ static void readCompressedTensors(Fields &fields, QuantConfig &config) {
 static llvm::Expected<bool> matchesPattern(llvm::StringRef pattern,
                                            llvm::StringRef module) {
   bool isShared = !pattern.contains("(?") && !pattern.contains("*?") &&
-                  !pattern.contains("+?") && !pattern.contains("??");
+                  !pattern.contains("+?") && !pattern.contains("??") &&
+                  !pattern.contains('{'); // its cost has no bound
   for (size_t at = pattern.find('\\'); at != llvm::StringRef::npos;
        at = pattern.find('\\', at + 2))
     isShared &= at + 1 < pattern.size() && !llvm::isAlnum(pattern[at + 1]);

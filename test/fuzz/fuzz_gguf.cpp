@@ -1,5 +1,5 @@
 // Fuzz target: any bytes as a GGUF checkpoint: header, configuration, tensors,
-// chat template, tokenizer, and the first row of every tensor, dequantised.
+// chat template, tokenizer, and the first row of every tensor, its codes too.
 #include "memory_file.h"
 #include "stele/compiler/Import/Checkpoint.h"
 #include "stele/compiler/Import/Gguf.h"
@@ -17,7 +17,23 @@ static void readFirstRows(const Checkpoint &checkpoint) {
     if (tensor.rows() == 0 || width > kWidest)
       continue;
     std::vector<float> row(width);
-    llvm::consumeError(checkpoint.readRows(tensor, 0, 1, row.data()));
+    bool isFinite = true;
+    if (llvm::Error error = checkpoint.readRows(tensor, 0, 1, row.data())) {
+      llvm::consumeError(std::move(error));
+      isFinite = false;
+    }
+    auto format = checkpoint.quantFormat(tensor);
+    QuantRows rows;
+    if (!format)
+      continue;
+    if (llvm::Error error = checkpoint.readQuantised(tensor, 0, 1, rows)) {
+      llvm::consumeError(std::move(error));
+      Require(!isFinite || width == 0);
+      continue;
+    }
+    std::vector<float> fromCodes(width);
+    dequantise(*format, rows, width, fromCodes.data());
+    Require(!isFinite || fromCodes == row);
   }
 }
 

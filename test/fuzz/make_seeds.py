@@ -38,6 +38,69 @@ def safetensors(tensors, metadata=None):
     return struct.pack("<Q", len(text)) + text + data
 
 
+def packed(quantisation, tensors):
+    """An input of fuzz_packed: each tensor (name, dtype, shape, bytes)."""
+    header, data = {}, b""
+    for name, dtype, shape, raw in tensors:
+        header[name] = {"dtype": dtype, "shape": shape,
+                        "data_offsets": [len(data), len(data) + len(raw)]}
+        data += raw
+    config = json.dumps(quantisation).encode()
+    text = json.dumps(header).encode()
+    return (struct.pack("<H", len(config)) + config
+            + struct.pack("<Q", len(text)) + text + data)
+
+
+def packed_seeds():
+    """One of each method, 32 or 36 columns wide, with all of its parts."""
+    def words(count):
+        return struct.pack(f"<{count}I", *(0x01234567 * (i + 1) & 0xffffffff
+                                           for i in range(count)))
+
+    def halves(count):
+        return struct.pack(f"<{count}e", *(0.5 + i for i in range(count)))
+
+    plain = ("n.weight", "F16", [4], halves(4))
+    order = struct.pack("<32i", *(i % 2 for i in range(32)))
+    yield "awq", packed(
+        {"quant_method": "awq", "bits": 4, "group_size": 16,
+         "version": "gemm", "zero_point": True},
+        [("a.qweight", "I32", [32, 1], words(32)),
+         ("a.qzeros", "I32", [2, 1], words(2)),
+         ("a.scales", "F16", [2, 8], halves(16)), plain])
+    yield "gptq", packed(
+        {"quant_method": "gptq", "bits": 4, "group_size": 16,
+         "desc_act": True, "checkpoint_format": "gptq"},
+        [("a.qweight", "I32", [4, 8], words(32)),
+         ("a.qzeros", "I32", [2, 1], words(2)),
+         ("a.scales", "F16", [2, 8], halves(16)),
+         ("a.g_idx", "I32", [32], order),
+         ("model.layers.0.mlp.up_proj.bias", "F16", [4], bytes(8))])
+    yield "gptq-8bit", packed(
+        {"quant_method": "gptq", "bits": 8, "group_size": -1,
+         "checkpoint_format": "gptq_v2", "dynamic": {"-:x": {}}},
+        [("a.qweight", "I32", [8, 4], words(32)),
+         ("a.qzeros", "I32", [1, 1], words(1)),
+         ("a.scales", "F32", [1, 4], struct.pack("<4f", 1, 2, 0.1, 0)),
+         ("a.g_idx", "I32", [32], bytes(128))])
+    weights = {"num_bits": 4, "type": "int", "symmetric": False,
+               "strategy": "group", "group_size": 16}
+    eight = {"num_bits": 8, "type": "int", "symmetric": True,
+             "strategy": "channel"}
+    yield "compressed", packed(
+        {"quant_method": "compressed-tensors", "format": "pack-quantized",
+         "config_groups": {"g": {"targets": ["Linear"], "weights": weights},
+                           "h": {"targets": ["re:b.*"], "weights": eight}}},
+        [("a.weight_packed", "I32", [2, 5], words(10)),
+         ("a.weight_scale", "BF16", [2, 3], words(3)),
+         ("a.weight_zero_point", "I32", [1, 3], words(3)),
+         ("a.weight_shape", "I64", [2], struct.pack("<2q", 2, 36)),
+         ("a.weight_g_idx", "I32", [36], struct.pack("<36i", *[-1] * 36)),
+         ("b.weight_packed", "I32", [2, 2], words(4)),
+         ("b.weight_scale", "F16", [2, 1], halves(2)),
+         ("b.weight_shape", "I64", [2], struct.pack("<2q", 2, 7))])
+
+
 def string(text):
     return struct.pack("<Q", len(text.encode())) + text.encode()
 
@@ -128,7 +191,10 @@ def main():
          ("c", "BF16", [1, 2, 2], 8)], {"format": "pt"}))
     write("safetensors", "scalar", safetensors(
         [("scalar", "F32", [], 4), ("none", "F32", [0, 5], 0)]))
-    for kind, name in {1: "f16", 2: "q4_0", 7: "q5_1", 8: "q8_0"}.items():
+    for name, data in packed_seeds():
+        write("packed", name, data)
+    for kind, name in {1: "f16", 2: "q4_0", 7: "q5_1", 8: "q8_0",
+                       12: "q4_k", 14: "q6_k"}.items():
         write("gguf", name, gguf(*llama(kind)))
     pairs, tensors = llama(0)
     write("gguf", "v2-metadata", gguf(pairs, [], version=2))

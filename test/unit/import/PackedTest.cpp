@@ -419,6 +419,10 @@ TEST_F(Packed, SchemesByTarget) {
   EXPECT_EQ(open(),
             "model.safetensors: the target 're:\\w+' of quantization_config is "
             "no expression that is supported; name the modules");
+  config(R"("b")", R"("re:a{1,9}")");
+  EXPECT_EQ(open(),
+            "model.safetensors: the target 're:a{1,9}' of quantization_config "
+            "is no expression that is supported; name the modules");
   // The wrong scheme does not fit the words.
   config(R"("a")", R"("Linear")");
   EXPECT_EQ(open(),
@@ -566,6 +570,18 @@ TEST_F(Packed, PartsWithoutAWeight) {
   parts.erase("b.g_idx");
   parts["a.weight"] = halves({8, 8}, std::vector<uint16_t>(64, one));
   EXPECT_EQ(open(), "model.safetensors: has tensor 'a.weight' a second time");
+}
+
+// Older quantisers write a bias for every weight; zeros say nothing.
+TEST_F(Packed, ZeroBiasOfAModelWithoutBiases) {
+  gptq();
+  parts["a.bias"] = halves({8}, std::vector<uint16_t>(8, 0));
+  ASSERT_EQ(open(), "none");
+  EXPECT_EQ(checkpoint->find("a.bias"), nullptr);
+  EXPECT_EQ(values()[7], 7);
+  parts["a.bias"].bytes.replace(0, 2, raw(one));
+  ASSERT_EQ(open(), "none");
+  EXPECT_TRUE(checkpoint->find("a.bias"));
 }
 
 // The file shrinks between opening and reading.
