@@ -342,30 +342,39 @@ struct WordMatrix {
 static std::vector<uint8_t> unpackWords(const WordMatrix &matrix,
                                         llvm::ArrayRef<uint8_t> words,
                                         bool transposed) {
-  static constexpr int awqPlace[8] = {0, 4, 1, 5, 2, 6, 3, 7};
-  int shift = llvm::Log2_64(32 / matrix.bits); // of the codes in a word
-  int64_t inWord = (1 << shift) - 1, mask = (1 << matrix.bits) - 1;
-  int64_t wordColumns =
-      matrix.alongRows ? matrix.columns : (matrix.columns + inWord) >> shift;
+  static constexpr int awqOrder[8] = {0, 4, 1, 5, 2, 6, 3, 7};
+  static constexpr int inOrder[8] = {0, 1, 2, 3, 4, 5, 6, 7};
+  const int *places = matrix.awqOrder ? awqOrder : inOrder;
+  const bool alongRows = matrix.alongRows;
+  const int bits = matrix.bits;
+  const int64_t perWord = 32 / bits;
+  const uint32_t mask = (1 << bits) - 1;
+  const int64_t along = alongRows ? matrix.rows : matrix.columns;
+  const int64_t wordsAlong = llvm::divideCeil(along, perWord);
+  const int64_t wordRows = alongRows ? wordsAlong : matrix.rows;
+  const int64_t wordColumns = alongRows ? matrix.columns : wordsAlong;
+  const int64_t rowStep = transposed ? 1 : matrix.columns;
+  const int64_t columnStep = transposed ? matrix.rows : 1;
+  const int64_t step = alongRows ? rowStep : columnStep;
   std::vector<uint8_t> out(matrix.rows * matrix.columns);
-  auto unpackOne = [&](int64_t row, int64_t column) {
-    int64_t word = matrix.alongRows ? (row >> shift) * wordColumns + column
-                                    : row * wordColumns + (column >> shift);
-    int64_t place = (matrix.alongRows ? row : column) & inWord;
-    if (matrix.awqOrder)
-      place = awqPlace[place];
-    uint32_t value = llvm::support::endian::read32le(&words[4 * word]);
-    out[transposed ? column * matrix.rows + row
-                   : row * matrix.columns + column] =
-        value >> (place * matrix.bits) & mask;
+  // By value: a byte that is written may alias whatever is held by reference.
+  auto unpackOne = [=, base = out.data()](int64_t wordRow, int64_t wordColumn) {
+    uint32_t word = llvm::support::endian::read32le(
+        &words[4 * (wordRow * wordColumns + wordColumn)]);
+    int64_t first = (alongRows ? wordRow : wordColumn) * perWord;
+    uint8_t *to = alongRows ? base + first * rowStep + wordColumn * columnStep
+                            : base + wordRow * rowStep + first * columnStep;
+    int64_t count = std::min(perWord, along - first);
+    for (int64_t i = 0; i < count; ++i)
+      to[i * step] = word >> (places[i] * bits) & mask;
   };
   // In tiles, so that neither side of a transposition leaves the cache.
   constexpr int64_t tile = 64;
-  for (int64_t top = 0; top < matrix.rows; top += tile)
-    for (int64_t left = 0; left < matrix.columns; left += tile)
-      for (int64_t row = top; row < std::min(top + tile, matrix.rows); ++row)
-        for (int64_t column = left;
-             column < std::min(left + tile, matrix.columns); ++column)
+  for (int64_t top = 0; top < wordRows; top += tile)
+    for (int64_t left = 0; left < wordColumns; left += tile)
+      for (int64_t row = top; row < std::min(top + tile, wordRows); ++row)
+        for (int64_t column = left; column < std::min(left + tile, wordColumns);
+             ++column)
           unpackOne(row, column);
   return out;
 }
@@ -604,21 +613,24 @@ llvm::Error PackedWeights::readQuantised(unsigned index, int64_t begin,
   if (!unpacked)
     return unpacked.takeError();
   out.resize(*weight.format, end - begin, weight.columns);
-  uint8_t *code = out.codes.data();
-  int64_t at = 0; // in scales and offsets
-  for (int64_t row = begin; row < end; ++row) {
+  uint8_t *to = out.codes.data();
+  for (int64_t row = begin; row < end; ++row, to += weight.columns) {
     const uint8_t *from = &(*unpacked)->codes[row * weight.columns];
-    for (int64_t place = 0; place < weight.columns; ++place) {
-      *code++ = from[weight.order.empty() ? place : weight.order[place]];
-      if (place % weight.format->group)
-        continue;
+    if (weight.order.empty())
+      std::copy_n(from, weight.columns, to);
+    else
+      for (auto [place, column] : llvm::enumerate(weight.order))
+        to[place] = from[column];
+  }
+  size_t at = 0;
+  for (int64_t row = begin; row < end; ++row)
+    for (int64_t place = 0; place < weight.columns;
+         place += weight.format->group, ++at) {
       int64_t group = row * weight.groups + groupAt(weight, place);
       float scale = (*unpacked)->scales[group];
       out.scales[at] = scale;
       if (!out.offsets.empty())
         out.offsets[at] = -(scale * float((*unpacked)->zeros[group]));
-      ++at;
     }
-  }
   return llvm::Error::success();
 }

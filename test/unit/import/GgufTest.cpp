@@ -2,6 +2,8 @@
 // well-formed file gives.
 #include "stele/compiler/Import/Gguf.h"
 #include "TestFiles.h"
+#include "stele/compiler/Import/Dequantise.h"
+#include "stele/compiler/Import/GgufBlocks.h"
 #include "gmock/gmock.h"
 
 using namespace stele::checkpoint;
@@ -291,3 +293,59 @@ TEST_F(Gguf, EveryBitFlip) {
     flipBit(folder.path("m.gguf"), bit);
   }
 }
+
+//===----------------------------------------------------------------------===//
+// Blocks
+//===----------------------------------------------------------------------===//
+
+namespace {
+class GgufBlocks : public testing::TestWithParam<ElementType> {};
+} // namespace
+
+// Blocks of random bytes, with halves that no quantiser writes.
+TEST_P(GgufBlocks, GiveTheBitsOfTheGgufPackage) {
+  ElementType type = GetParam();
+  std::string path =
+      STELE_SOURCE_DIR "/test/data/gguf_blocks/" + name(type).str();
+  std::string bytes = readAll(path + ".bin");
+  std::vector<float> expected = readNpy(path + ".npy");
+  ASSERT_EQ(bytes.size() / blockBytes(type) * blockElements(type),
+            expected.size());
+  std::vector<float> actual(expected.size());
+  dequantise(type, reinterpret_cast<const uint8_t *>(bytes.data()),
+             actual.size(), actual.data());
+  for (size_t i = 0; i < actual.size(); ++i)
+    EXPECT_EQ(raw(actual[i]), raw(expected[i]))
+        << i << ": " << actual[i] << ", " << expected[i];
+}
+
+// Halves are widened without loss, so a narrower type of the format fits.
+TEST_P(GgufBlocks, FitTheirFormat) {
+  using Real = stele::schema::QuantFormat::Real;
+  ElementType type = GetParam();
+  std::string bytes = readAll(STELE_SOURCE_DIR "/test/data/gguf_blocks/" +
+                              name(type).str() + ".bin");
+  int64_t columns = blockElements(type), rows = bytes.size() / blockBytes(type);
+  stele::schema::QuantFormat format = *quantFormatOf(type);
+  QuantRows split;
+  split.resize(format, rows, columns);
+  splitBlocks(type, reinterpret_cast<const uint8_t *>(bytes.data()), rows,
+              columns, 0, split);
+  for (uint8_t code : split.codes)
+    EXPECT_LT(code, 1 << format.bits);
+  if (format.scale == Real::kF16)
+    for (float scale : split.scales)
+      EXPECT_EQ(float(_Float16(scale)), scale);
+  if (format.offset == Real::kF16)
+    for (float offset : split.offsets)
+      EXPECT_EQ(float(_Float16(offset)), offset);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, GgufBlocks,
+                         testing::Values(ElementType::Q4_0, ElementType::Q4_1,
+                                         ElementType::Q5_0, ElementType::Q5_1,
+                                         ElementType::Q8_0, ElementType::Q4_K,
+                                         ElementType::Q5_K, ElementType::Q6_K),
+                         [](const auto &info) {
+                           return name(info.param).str();
+                         });
