@@ -178,9 +178,11 @@ struct Machine {
   Limits limits;
 };
 
+// `ops_per_byte`: where the kernel stands in a roofline, if it is known.
 void Report(benchmark::State& state, double best, double work, double limit,
-            const char* unit) {
+            const char* unit, double ops_per_byte = 0) {
   state.counters[unit] = work / best / 1e9;
+  if (ops_per_byte > 0) state.counters["ops_per_byte"] = ops_per_byte;
   if (limit > 0) state.counters["share"] = work / best / 1e9 / limit;
 }
 
@@ -290,11 +292,14 @@ void Linear(benchmark::State& state, const Machine& machine,
     state.SetIterationTime(seconds);
     best = std::min(best, seconds);
   }
+  const double ops_per_byte = 2.0 * rows * shape.k * shape.n / double(bytes);
   if (rows < 16)
-    Report(state, best, double(bytes), machine.limits.read_gbs, "GB/s");
+    Report(state, best, double(bytes), machine.limits.read_gbs, "GB/s",
+           ops_per_byte);
   else
     Report(state, best, 2.0 * rows * shape.k * shape.n,
-           ProductLimit(machine.limits, variant.arithmetic), "GFLOP/s");
+           ProductLimit(machine.limits, variant.arithmetic), "GFLOP/s",
+           ops_per_byte);
 }
 
 void Attention(benchmark::State& state, const Machine& machine, bool bf16,
@@ -328,12 +333,15 @@ void Attention(benchmark::State& state, const Machine& machine, bool bf16,
     best = std::min(best, seconds);
   }
   const double keys = double(tokens) * past + tokens * (tokens + 1) / 2.0;
+  const double ops = keys * kHeads * kHeadDim * 4;
+  const double ops_per_byte = ops / double(cache.bytes());
   if (tokens == 1)
-    Report(state, best, double(cache.bytes()), machine.limits.read_gbs, "GB/s");
+    Report(state, best, double(cache.bytes()), machine.limits.read_gbs, "GB/s",
+           ops_per_byte);
   else
-    Report(state, best, keys * kHeads * kHeadDim * 4,
+    Report(state, best, ops,
            bf16 ? machine.limits.bf16_gflops : machine.limits.f32_gflops,
-           "GFLOP/s");
+           "GFLOP/s", ops_per_byte);
 }
 
 void KvAppend(benchmark::State& state, const Machine& machine, bool bf16,

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdio>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <utility>
 
 #include "cli.h"
@@ -44,7 +45,8 @@ struct BenchFlags {
     list("-d,--depth", depths, "Tokens already in the cache");
     auto* batch = list("-b,--batch", batches, "Sequences in the batch");
     list("--lengths", lengths,
-         "One batch of sequences of these lengths instead of -p and -d")
+         "One batch of sequences of these lengths, and the same padded to the "
+         "longest, instead of -p and -d")
         ->excludes(batch);
     app.add_option("-r,--repeat", repeats, "Timed repetitions")
         ->check(CLI::Range(1, 1000))
@@ -65,12 +67,25 @@ struct Case {
   std::vector<uint64_t> depths;
   std::vector<uint64_t> prompts;
   uint64_t decode = 0;
+  std::vector<uint64_t> wanted = {};  // of --lengths; the rest is padding
 
+  // Those that somebody asked for: padding is no progress.
   uint64_t Tokens() const {
     if (!prefill) return decode * depths.size();
-    uint64_t sum = 0;
-    for (uint64_t prompt : prompts) sum += prompt;
-    return sum;
+    return Sum(wanted.empty() ? prompts : wanted);
+  }
+  // Of the rows that a prefill computes, or of the keys that decoding reads,
+  // the share that is not padding.
+  double UsefulWork() const {
+    const uint64_t done = Sum(prefill ? prompts : depths);
+    return wanted.empty() || done == 0
+               ? 1
+               : static_cast<double>(Sum(wanted)) / static_cast<double>(done);
+  }
+
+ private:
+  static uint64_t Sum(const std::vector<uint64_t>& values) {
+    return std::accumulate(values.begin(), values.end(), uint64_t{0});
   }
 };
 
@@ -80,15 +95,25 @@ std::vector<uint64_t> Numbers(const std::vector<std::string>& texts) {
   return numbers;
 }
 
-std::vector<Case> Cases(const BenchFlags& flags) {
+// The batch as it is, and as engines compute it that pad to the longest.
+std::vector<Case> MixedCases(const std::vector<uint64_t>& lengths,
+                             const std::vector<uint64_t>& decodes) {
+  const std::vector<uint64_t> none(lengths.size(), 0);
+  const std::vector<uint64_t> padded(
+      lengths.size(), *std::max_element(lengths.begin(), lengths.end()));
   std::vector<Case> cases;
-  if (!flags.lengths.empty()) {
-    const auto lengths = Numbers(flags.lengths);
-    cases.push_back({true, std::vector<uint64_t>(lengths.size(), 0), lengths});
-    for (uint64_t n : Numbers(flags.decodes))
-      if (n > 0) cases.push_back({false, lengths, {}, n});
-    return cases;
-  }
+  for (const auto& computed : {lengths, padded})
+    cases.push_back({true, none, computed, 0, lengths});
+  for (uint64_t n : decodes)
+    for (const auto& cached : {lengths, padded})
+      if (n > 0) cases.push_back({false, cached, {}, n, lengths});
+  return cases;
+}
+
+std::vector<Case> Cases(const BenchFlags& flags) {
+  if (!flags.lengths.empty())
+    return MixedCases(Numbers(flags.lengths), Numbers(flags.decodes));
+  std::vector<Case> cases;
   for (uint64_t batch : Numbers(flags.batches))
     for (uint64_t depth : Numbers(flags.depths)) {
       const std::vector<uint64_t> depths(batch, depth);
@@ -194,6 +219,7 @@ Result<json> Measure(const std::shared_ptr<Model>& model,
               {"tokens", test.Tokens() / sequences},
               {"depth", test.depths[0]},
               {"batch", sequences},
+              {"useful_work", test.UsefulWork()},
               {"tokens_per_s",
                {{"median", rates[rates.size() / 2]},
                 {"min", rates.front()},
@@ -202,11 +228,12 @@ Result<json> Measure(const std::shared_ptr<Model>& model,
 }
 
 void PrintRow(const json& row) {
-  std::printf("%-8s %7llu %8llu %6llu %10.1f %10.1f %10.1f %12s\n",
+  std::printf("%-8s %7llu %8llu %6llu %7.2f %10.1f %10.1f %10.1f %12s\n",
               row["test"].get<std::string>().c_str(),
               row["tokens"].get<unsigned long long>(),
               row["depth"].get<unsigned long long>(),
               row["batch"].get<unsigned long long>(),
+              row["useful_work"].get<double>(),
               row["tokens_per_s"]["median"].get<double>(),
               row["tokens_per_s"]["min"].get<double>(),
               row["tokens_per_s"]["max"].get<double>(),
@@ -219,7 +246,7 @@ Status RunCases(const BenchFlags& flags) {
   json rows = json::array();
   if (!flags.json) {
     std::printf(
-        "test      tokens    depth  batch   tokens/s        min        "
+        "test      tokens    depth  batch  useful   tokens/s        min        "
         "max         peak\n");
     std::fflush(stdout);  // rows may take a while
   }

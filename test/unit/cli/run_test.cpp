@@ -212,6 +212,20 @@ TEST_F(Cli, BenchHasARowForEveryCase) {
   EXPECT_EQ(rows[11]["batch"], 2);
 }
 
+TEST_F(Cli, BenchComparesAMixedBatchWithAPaddedOne) {
+  const Outcome done = Stele({"bench", Artifact(), "--lengths", "3,5,16", "-n",
+                              "2", "-r", "1", "--json"});
+  ASSERT_EQ(done.code, 0) << done.err;
+  const json rows = json::parse(done.out)["rows"];
+  ASSERT_EQ(rows.size(), 4u);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    EXPECT_EQ(rows[i]["test"], i < 2 ? "prefill" : "decode");
+    EXPECT_EQ(rows[i]["tokens"], i < 2 ? 8 : 2); // per sequence
+    // 3 + 5 + 16 of 3 x 16
+    EXPECT_EQ(rows[i]["useful_work"], i % 2 == 0 ? 1.0 : 0.5);
+  }
+}
+
 TEST_F(Cli, PerplexityOfItselfAgrees) {
   const std::string artifact = Artifact();
   const std::string text = File("text.txt", "abcdefghi abc abd fgh ::abba\n");
