@@ -44,6 +44,14 @@ llvm::Error Checkpoint::openAny(llvm::StringRef path) {
     return openFolder(path);
   if (path.ends_with(".json"))
     return openConfig(path);
+  if (path.ends_with(".safetensors"))
+    return makeError("{0}: is only the weights of a checkpoint; name the "
+                     "folder that has them and config.json",
+                     path);
+  if (path.ends_with(".stele"))
+    return makeError("{0}: is an artifact, compiled already; `stele run` takes "
+                     "it",
+                     path);
   return openGguf(path);
 }
 

@@ -363,17 +363,18 @@ static void readDualChunk(Fields &fields, ModelConfig &config) {
 }
 
 // A token id, a list of ids, or nothing.
-static llvm::SmallVector<uint32_t> readTokenIds(Fields &fields,
-                                                llvm::StringRef key) {
+static llvm::SmallVector<uint32_t>
+readTokenIds(Fields &fields, llvm::StringRef key, uint64_t largest) {
   llvm::SmallVector<uint32_t> ids;
   const Json *value = fields.get(key);
   if (!value)
     return ids;
   Json list = value->is_array() ? *value : Json::array({*value});
   for (const Json &id : list) {
-    if (!id.is_number_unsigned() || id.get<uint64_t>() > INT32_MAX) {
-      fields.fail("{0} is {1}, a token id or a list of them is needed", key,
-                  shown(*value));
+    if (!id.is_number_unsigned() || id.get<uint64_t>() > largest) {
+      fields.fail("{0} is {1}, a token id from 0 to {2} or a list of them is "
+                  "needed",
+                  key, shown(*value), largest);
       return {};
     }
     ids.push_back(id.get<uint32_t>());
@@ -391,9 +392,11 @@ static void setDefaultTokens(const Fields &fields, ModelConfig &config) {
     config.eosIds = {2};
 }
 
-static void readTokens(Fields &fields, ModelConfig &config) {
-  llvm::SmallVector<uint32_t> eos = readTokenIds(fields, "eos_token_id");
-  llvm::SmallVector<uint32_t> bos = readTokenIds(fields, "bos_token_id");
+static void readTokens(Fields &fields, ModelConfig &config, uint64_t largest) {
+  llvm::SmallVector<uint32_t> eos =
+      readTokenIds(fields, "eos_token_id", largest);
+  llvm::SmallVector<uint32_t> bos =
+      readTokenIds(fields, "bos_token_id", largest);
   if (!eos.empty())
     config.eosIds = std::move(eos);
   if (!bos.empty())
@@ -401,7 +404,7 @@ static void readTokens(Fields &fields, ModelConfig &config) {
 }
 
 static void readGeneration(Fields &fields, ModelConfig &config) {
-  readTokens(fields, config);
+  readTokens(fields, config, config.vocab - 1);
   GenerationDefaults &generation = config.generation;
   generation.doSample = fields.boolean("do_sample", false);
   generation.temperature = fields.number("temperature", 0, 1e6, 1);
@@ -453,7 +456,8 @@ stele::checkpoint::readHfConfig(const Json &json, llvm::StringRef file,
     config.quantisation = readQuantConfig(fields);
     config.tiedEmbeddings = fields.boolean("tie_word_embeddings", false);
     setDefaultTokens(fields, config);
-    readTokens(fields, config);
+    // generation_config.json may name others in their place.
+    readTokens(fields, config, INT32_MAX);
     fields.refuseUnknown(config.architecture, harmlessFields());
   }
   if (generationJson) {

@@ -197,6 +197,10 @@ static llvm::Expected<Json> readHeader(const InputFile &file,
   if (llvm::Error error = file.read(0, 8, lengthBytes))
     return std::move(error);
   uint64_t length = llvm::support::endian::read64le(lengthBytes);
+  if (llvm::StringRef(lengthBytes, 8) == "version ")
+    return makeError("{0}: is a Git LFS pointer, not the weights; fetch them "
+                     "with `git lfs pull`",
+                     file.path());
   if (length > maxHeaderBytes)
     return makeError(
         "{0}: header length {1} is over the format's limit of {2}; "

@@ -1,9 +1,9 @@
-//===- Tokenizer.cpp - the tokenizer of whatever a checkpoint is
-//-----------===//
+// The tokenizer of whatever a checkpoint is. See Tokenizer.h.
 #include "stele/compiler/Import/Tokenizer.h"
 
 #include "stele/compiler/Import/Checkpoint.h"
 #include "stele/compiler/Import/Gguf.h"
+#include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 
@@ -24,7 +24,7 @@ llvm::Expected<std::vector<uint8_t>> importTokenizer(const Checkpoint &source) {
     return llvm::sys::fs::exists(path);
   };
   // A folder with another kind of tokenizer is refused by name.
-  if (!has("tokenizer.json") && !has("tokenizer.model") && !has("tekken.json"))
+  if (!has("tokenizer.json") && llvm::none_of(otherTokenizerFiles, has))
     return std::vector<uint8_t>();
   return importHfTokenizer(source.folder(), vocab);
 }

@@ -17,6 +17,10 @@ namespace stele::checkpoint {
 class Checkpoint;
 class GgufFile;
 
+// Tokenizers in other formats: alone in a folder, they are refused by name.
+inline constexpr llvm::StringLiteral otherTokenizerFiles[] = {
+    "tokenizer.model", "tekken.json", "vocab.json"};
+
 // The segment's bytes; empty when the checkpoint has no tokenizer at all (the
 // artifact then takes and gives ids only).
 llvm::Expected<std::vector<uint8_t>> importTokenizer(const Checkpoint &source);

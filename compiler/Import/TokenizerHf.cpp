@@ -142,7 +142,7 @@ llvm::Expected<std::string> HfImporter::text(const Json &object,
 llvm::Error HfImporter::checkPresent() const {
   if (llvm::sys::fs::exists(path))
     return llvm::Error::success();
-  for (llvm::StringRef other : {"tokenizer.model", "tekken.json"})
+  for (llvm::StringRef other : otherTokenizerFiles)
     if (llvm::sys::fs::exists(inFolder(other)))
       return makeError(
           "{0}: only {1} is here; stele reads tokenizer.json: "

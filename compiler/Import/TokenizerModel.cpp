@@ -213,6 +213,11 @@ llvm::Expected<std::vector<uint8_t>> TokenizerModel::serialise() {
     if (explicitRanks)
       rest.ranks.push_back(merge.rank);
   }
+  for (const auto &chat : rest.chat_templates)
+    if (!llvm::json::isUTF8(chat->text))
+      return makeError("{0}: the chat template '{1}' is not UTF-8; save it as "
+                       "UTF-8",
+                       file, chat->name);
   flatbuffers::FlatBufferBuilder builder(1 << 20);
   tokens::FinishTokenizerBuffer(builder,
                                 tokens::CreateTokenizer(builder, &rest));

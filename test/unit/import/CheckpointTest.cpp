@@ -8,6 +8,7 @@
 #include <limits>
 
 using namespace stele::checkpoint;
+using ::testing::HasSubstr;
 
 static const std::string tiny = STELE_SOURCE_DIR "/models/tiny/";
 
@@ -173,6 +174,13 @@ TEST(Checkpoint, ReadsTheGenerationConfig) {
   ASSERT_TRUE(checkpoint);
   EXPECT_EQ(checkpoint->config().eosIds, (llvm::SmallVector<uint32_t>{2, 5}));
   EXPECT_EQ(checkpoint->config().generation.temperature, 0.6);
+}
+
+TEST(Checkpoint, SaysWhatToNameInstead) {
+  EXPECT_THAT(errorOf(Checkpoint::open(tiny + "qwen2/model.safetensors")),
+              HasSubstr("name the folder that has them and config.json"));
+  EXPECT_THAT(errorOf(Checkpoint::open("model.stele")),
+              HasSubstr("is an artifact"));
 }
 
 TEST(Checkpoint, ConfigAloneHasNoTensors) {

@@ -356,10 +356,15 @@ TEST(Config, TokensAndGeneration) {
   EXPECT_EQ(both.generation.minP, 0.05);
   EXPECT_EQ(both.generation.repetitionPenalty, 1.1);
   EXPECT_EQ(error(R"({"eos_token_id": -1})"),
-            "config.json: eos_token_id is -1, a token id or a list of them is "
-            "needed");
+            "config.json: eos_token_id is -1, a token id from 0 to 2147483647 "
+            "or a list of them is needed");
   EXPECT_EQ(error(R"({"eos_token_id": [2, 100]})"),
             "config.json: token id 100 is outside the vocabulary of 100");
+  Json far = {{"eos_token_id", {2, 100}}};
+  EXPECT_EQ(
+      errorOf(readHfConfig(llama(), "config.json", &far, "generation.json")),
+      "generation.json: eos_token_id is [2,100], a token id from 0 to 99 or a "
+      "list of them is needed");
   Json bad = {{"temperature", -1}};
   EXPECT_EQ(
       errorOf(readHfConfig(llama(), "config.json", &bad, "generation.json")),

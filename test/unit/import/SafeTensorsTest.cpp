@@ -68,6 +68,12 @@ TEST_F(SafeTensors, Case02_ShorterThanTheLength) {
             "m.safetensors: 7 bytes are too few for a safetensors file");
 }
 
+TEST_F(SafeTensors, NamesAGitLfsPointer) {
+  EXPECT_EQ(read("version https://git-lfs.github.com/spec/v1\noid sha256:00\n"),
+            "m.safetensors: is a Git LFS pointer, not the weights; fetch them "
+            "with `git lfs pull`");
+}
+
 TEST_F(SafeTensors, Case03_HeaderPastTheEnd) {
   EXPECT_EQ(read(raw<uint64_t>(3) + "{}"),
             "m.safetensors: header length 3 is past the end of the file (10 "

@@ -204,6 +204,9 @@ TEST_F(HfTokenizer, RefusesUnknownKindsByName) {
 
 TEST_F(HfTokenizer, RefusesOtherFormatsByName) {
   EXPECT_THAT(importFolder(), HasSubstr("no tokenizer.json"));
+  folder.write("vocab.json", "{}");
+  EXPECT_THAT(importFolder(), HasSubstr("only vocab.json is here; stele reads "
+                                        "tokenizer.json"));
   folder.write("tekken.json", "{}");
   EXPECT_THAT(importFolder(), HasSubstr("only tekken.json is here; stele reads "
                                         "tokenizer.json"));
@@ -344,6 +347,9 @@ TEST_F(HfTokenizer, CollectsNamesAndTemplates) {
   folder.write("chat_template.jinja", "new");
   ASSERT_EQ(import(), "none");
   EXPECT_EQ(result->chat_templates[0]->text, "new");
+  folder.write("chat_template.jinja", "\xFF");
+  EXPECT_EQ(importFolder(), "/tokenizer.json: the chat template 'default' is "
+                            "not UTF-8; save it as UTF-8");
   folder.write("tokenizer_config.json", R"({"chat_template": 5})");
   EXPECT_THAT(import(),
               HasSubstr("/tokenizer_config.json: chat_template is 5"));
