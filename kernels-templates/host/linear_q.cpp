@@ -12,7 +12,8 @@
 //         the checkpoint's author would not lose
 //
 // An output is one chain over the blocks in order, whatever rows, workers and
-// chunks are around it. Rows and panels are divided as in linear.cpp.
+// chunks are around it. Rows and panels are divided as in linear.cpp;
+// docs/kernels.md draws how the panels are walked.
 #include "arithmetic.h"
 #include "dot.h"
 #include "linear.h"
@@ -30,13 +31,16 @@ namespace {
 using schema::QuantFormat;
 
 // The registers hold a tile's totals, its block's sums (f32 has none) and the
-// weights of a step; with 16 of them the halves of a panel go by in turn.
+// weights of a step; with 16 of them the halves of a panel go by in turn. One
+// row leaves room for several panels: their streams keep more reads under way.
 #ifdef __AVX512F__
 constexpr int kRowTile = STELE_INT8 || STELE_BF16 ? 6 : 8;
 constexpr int kHalvesAtOnce = 2;
+constexpr int kStreams = 4;
 #else
 constexpr int kRowTile = STELE_INT8 || STELE_BF16 ? 3 : 4;
 constexpr int kHalvesAtOnce = 1;
+constexpr int kStreams = 2;
 #endif
 constexpr int64_t kBlockRows = 96;
 constexpr int64_t kBlockBytes = 512 << 10;
@@ -163,18 +167,34 @@ STELE_INLINE V16 LoadReals(const uint8_t* p, QuantFormat::Real real) {
   return LoadHalves(p);
 }
 
-// Scales and offsets of a block, P times 16 rows of it.
-template <int P>
-struct Head {
-  V16 scale[P], offset[P];
+// P halves, from `half` on, of the panels whose block S streams have come to.
+template <int P, int S>
+struct Blocks {
+  const uint8_t* at[S];
+  int64_t half;
 
-  STELE_MEMBER explicit Head(const uint8_t* block, int64_t half) {
+  // Half i of all P * S.
+  STELE_MEMBER const uint8_t* Panel(int i) const { return at[i / P]; }
+  STELE_MEMBER int64_t Lane(int i) const { return (half + i % P) * kLanes; }
+  STELE_MEMBER void Advance(int64_t bytes) {
+#pragma unroll
+    for (int s = 0; s < S; ++s) at[s] += bytes;
+  }
+};
+
+// Their scales and offsets.
+template <int P, int S>
+struct Head {
+  V16 scale[P * S], offset[P * S];
+
+  STELE_MEMBER explicit Head(const Blocks<P, S>& blocks) {
     const int64_t scale_bytes = schema::QuantRealBytes(Format().scale);
     const int64_t offset_bytes = schema::QuantRealBytes(Format().offset);
-    const uint8_t* offsets = block + scale_bytes * schema::kQuantPanelRows;
 #pragma unroll
-    for (int p = 0; p < P; ++p) {
-      const int64_t lane = (half + p) * kLanes;
+    for (int p = 0; p < P * S; ++p) {
+      const uint8_t* block = blocks.Panel(p);
+      const uint8_t* offsets = block + scale_bytes * schema::kQuantPanelRows;
+      const int64_t lane = blocks.Lane(p);
       scale[p] = LoadReals(block + scale_bytes * lane, Format().scale);
       offset[p] = stele_offset ? LoadReals(offsets + offset_bytes * lane,
                                            Format().offset)
@@ -254,47 +274,47 @@ STELE_INLINE U16 WeightUnit(U16 codes, int unit, V16 scale, V16 offset) {
 #endif
 #endif
 
-// total[r][p] += row r times P halves of a panel, over one block.
-template <int R, int P>
-STELE_INLINE void AddBlock(const uint32_t* x, const uint8_t* block,
-                           int64_t half, int64_t columns, V16 (*total)[P]) {
+// total[r][p] += row r times half p, over one block.
+template <int R, int P, int S>
+STELE_INLINE void AddBlock(const uint32_t* x, const Blocks<P, S>& blocks,
+                           int64_t columns, V16 (*total)[P * S]) {
+  constexpr int kHalves = P * S;
   constexpr int kStepBytes = 4 * schema::kQuantPanelRows;
   const int64_t step_columns = schema::QuantStepColumns(Format());
   const int64_t steps = (columns + step_columns - 1) / step_columns;
   const int words = static_cast<int>(step_columns / kWordColumns);
   const int64_t stride = RowStride();
-  const Head<P> head(block, half);
-  const uint8_t* codes =
-      block + schema::QuantHeadBytes(Format()) + half * 4 * kLanes;
+  const Head<P, S> head(blocks);
   const uint32_t* units = x + kHeadWords;
 #if STELE_INT8 || STELE_BF16
-  BlockSum sum[R][P];
+  BlockSum sum[R][kHalves];
 #pragma unroll
   for (int r = 0; r < R; ++r)
 #pragma unroll
-    for (int p = 0; p < P; ++p) sum[r][p] = StartBlock(x + r * stride);
+    for (int p = 0; p < kHalves; ++p) sum[r][p] = StartBlock(x + r * stride);
 #else
-  V16(*sum)[P] = total;
+  V16(*sum)[kHalves] = total;
 #endif
   for (int64_t step = 0; step < steps; ++step) {
-    U16 loaded[P];
+    U16 loaded[kHalves];
 #pragma unroll
-    for (int p = 0; p < P; ++p)
+    for (int p = 0; p < kHalves; ++p)
       loaded[p] = LoadUnits(reinterpret_cast<const uint32_t*>(
-          codes + step * kStepBytes + p * 4 * kLanes));
+          blocks.Panel(p) + schema::QuantHeadBytes(Format()) +
+          step * kStepBytes + blocks.Lane(p) * 4));
 #pragma unroll
     for (int word = 0; word < 2; ++word) {
       if (word == words) break;
-      U16 nibbles[P];
+      U16 nibbles[kHalves];
 #pragma unroll
-      for (int p = 0; p < P; ++p)
+      for (int p = 0; p < kHalves; ++p)
         nibbles[p] = stele_bits == 8 ? loaded[p]
                                      : (loaded[p] >> (4 * word)) & 0x0f0f0f0fu;
 #pragma unroll
       for (int unit = 0; unit < kUnits; ++unit) {
-        U16 weight[P];
+        U16 weight[kHalves];
 #pragma unroll
-        for (int p = 0; p < P; ++p)
+        for (int p = 0; p < kHalves; ++p)
           weight[p] =
               WeightUnit(nibbles[p], unit, head.scale[p], head.offset[p]);
 #pragma unroll
@@ -302,7 +322,7 @@ STELE_INLINE void AddBlock(const uint32_t* x, const uint8_t* block,
           const U16 a = SplatUnit(
               units[r * stride + (step * words + word) * kUnits + unit]);
 #pragma unroll
-          for (int p = 0; p < P; ++p)
+          for (int p = 0; p < kHalves; ++p)
             sum[r][p] = Multiply(sum[r][p], a, weight[p]);
         }
       }
@@ -312,51 +332,61 @@ STELE_INLINE void AddBlock(const uint32_t* x, const uint8_t* block,
 #pragma unroll
   for (int r = 0; r < R; ++r)
 #pragma unroll
-    for (int p = 0; p < P; ++p)
+    for (int p = 0; p < kHalves; ++p)
       total[r][p] = EndBlock(total[r][p], sum[r][p], x + r * stride,
                              head.scale[p], head.offset[p]);
 #endif
 }
 
-// sum[r][p] = row r times P halves of a panel, over all of K.
-template <int R, int P>
-STELE_INLINE void SumBlocks(const uint32_t* x, const uint8_t* panel,
-                            int64_t half, V16 (*sum)[2]) {
+// sum[r][s][h] = row r times half h of panel s, over all of K.
+template <int R, int P, int S>
+STELE_INLINE void SumBlocks(const uint32_t* x, Blocks<P, S> blocks,
+                            V16 (*sum)[S][2]) {
   const int64_t width = BlockColumns(), rest = stele_k % width;
-  V16 total[R][P] = {};
+  V16 total[R][P * S] = {};
   for (int64_t block = 0; block < stele_k / width; ++block) {
-    AddBlock<R, P>(x, panel, half, width, total);
+    AddBlock<R, P, S>(x, blocks, width, total);
     x += PackedWords(width);
-    panel += schema::QuantBlockBytes(Format(), width);
+    blocks.Advance(schema::QuantBlockBytes(Format(), width));
   }
-  if (rest != 0) AddBlock<R, P>(x, panel, half, rest, total);
+  if (rest != 0) AddBlock<R, P, S>(x, blocks, rest, total);
 #pragma unroll
   for (int r = 0; r < R; ++r)
 #pragma unroll
-    for (int p = 0; p < P; ++p) sum[r][half + p] = total[r][p];
+    for (int p = 0; p < P * S; ++p)
+      sum[r][p / P][blocks.half + p % P] = total[r][p];
 }
 
-// R rows from `row` on times one panel.
-template <int R>
+// Writes what a row gave with one panel.
+STELE_INLINE void FinishPanel(const Operands& op, int64_t row, int64_t panel,
+                              const V16* sum) {
+  if (stele_glu) return Finish(op, row, panel * kLanes, sum[0], sum[1]);
+  const int64_t column = panel * schema::kQuantPanelRows;
+  Finish(op, row, column, sum[0], V16{});
+  if (column + kLanes < OutColumns())
+    Finish(op, row, column + kLanes, sum[1], V16{});
+}
+
+// R rows from `row` on times S panels, `apart` from each other.
+template <int R, int S>
 STELE_INLINE void Tile(const Operands& op, const uint32_t* packed, int64_t row,
-                       int64_t panel) {
-  const uint8_t* weight = static_cast<const uint8_t*>(op.weight) +
-                          panel * schema::QuantPanelBytes(Format(), stele_k);
-  V16 sum[R][2];
+                       int64_t panel, int64_t apart) {
+  const auto* weight = static_cast<const uint8_t*>(op.weight);
+  const int64_t bytes = schema::QuantPanelBytes(Format(), stele_k);
+  V16 sum[R][S][2];
 #pragma unroll
-  for (int half = 0; half < 2; half += kHalvesAtOnce)
-    SumBlocks<R, kHalvesAtOnce>(packed, weight, half, sum);
+  for (int half = 0; half < 2; half += kHalvesAtOnce) {
+    Blocks<kHalvesAtOnce, S> blocks{{}, half};
 #pragma unroll
-  for (int r = 0; r < R; ++r) {
-    if (stele_glu) {
-      Finish(op, row + r, panel * kLanes, sum[r][0], sum[r][1]);
-      continue;
-    }
-    const int64_t column = panel * schema::kQuantPanelRows;
-    Finish(op, row + r, column, sum[r][0], V16{});
-    if (column + kLanes < OutColumns())
-      Finish(op, row + r, column + kLanes, sum[r][1], V16{});
+    for (int s = 0; s < S; ++s)
+      blocks.at[s] = weight + (panel + s * apart) * bytes;
+    SumBlocks<R, kHalvesAtOnce, S>(packed, blocks, sum);
   }
+#pragma unroll
+  for (int r = 0; r < R; ++r)
+#pragma unroll
+    for (int s = 0; s < S; ++s)
+      FinishPanel(op, row + r, panel + s * apart, sum[r][s]);
 }
 
 // All rows times one panel, in tiles of R rows, then smaller ones: 6, 4, 2, 1.
@@ -364,7 +394,7 @@ template <int R>
 STELE_INLINE void Tiles(const Operands& op, Range rows, const uint32_t* packed,
                         int64_t panel) {
   for (; rows.begin + R <= rows.end; rows.begin += R) {
-    Tile<R>(op, packed, rows.begin, panel);
+    Tile<R, 1>(op, packed, rows.begin, panel, 0);
     packed += R * RowStride();
   }
   if constexpr (R > 1)
@@ -375,7 +405,14 @@ STELE_INLINE void Tiles(const Operands& op, Range rows, const uint32_t* packed,
 STELE_INLINE void Block(const Operands& op, Range rows, Range panels) {
   for (int64_t row = rows.begin; row < rows.end; ++row)
     PackRow(op, row, op.packed + (row - rows.begin) * RowStride());
-  for (int64_t panel = panels.begin; panel < panels.end; ++panel)
+  int64_t panel = panels.begin;
+  if (rows.end - rows.begin == 1) {
+    const int64_t apart = (panels.end - panels.begin) / kStreams;
+    for (; panel < panels.begin + apart; ++panel)
+      Tile<1, kStreams>(op, op.packed, rows.begin, panel, apart);
+    panel = panels.begin + kStreams * apart;
+  }
+  for (; panel < panels.end; ++panel)
     Tiles<kRowTile>(op, rows, op.packed, panel);
 }
 

@@ -7,12 +7,13 @@
 #include "machine_limits.h"
 
 #include <immintrin.h>
+#include <time.h>
 
 #include <algorithm>
 #include <barrier>
-#include <chrono>
 #include <cstdint>
 #include <cstdlib>
+#include <numeric>
 #include <thread>
 #include <vector>
 
@@ -78,39 +79,34 @@ __attribute__((target("avx512f,avx512vnni"))) double Int8Avx512() {
   return 2.0 * 64 * kAccumulators * kSteps;
 }
 
+double ThreadSeconds() {
+  timespec now;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  return now.tv_sec + now.tv_nsec * 1e-9;
+}
+
 // Runs `work` on every thread at once; returns the best rate of all rounds in
-// units of 1e9 per second. The clock runs from the first thread's start to the
-// last one's end: the waiting main thread may wake late on a busy machine.
+// units of 1e9 per second. A round takes as long as its slowest thread's CPU
+// time, as in kernels.cpp, so that other programs disturb it little.
 template <typename Work>
 double BestRate(int threads, Work work) {
-  using Clock = std::chrono::steady_clock;
-  struct Share {
-    Clock::time_point begin, end;
-    double amount;
-  };
   double best = 0;
   for (int round = 0; round < kRounds; ++round) {
     std::barrier start(threads);
-    std::vector<Share> shares(threads);
+    std::vector<double> seconds(threads), amounts(threads);
     std::vector<std::thread> pool;
     for (int t = 0; t < threads; ++t) {
       pool.emplace_back([&, t] {
         start.arrive_and_wait();
-        shares[t].begin = Clock::now();
-        shares[t].amount = work(t);
-        shares[t].end = Clock::now();
+        const double begin = ThreadSeconds();
+        amounts[t] = work(t);
+        seconds[t] = ThreadSeconds() - begin;
       });
     }
     for (auto& thread : pool) thread.join();
-    Clock::time_point begin = shares[0].begin, end = shares[0].end;
-    double amount = 0;
-    for (const Share& share : shares) {
-      begin = std::min(begin, share.begin);
-      end = std::max(end, share.end);
-      amount += share.amount;
-    }
-    std::chrono::duration<double> seconds = end - begin;
-    best = std::max(best, amount / seconds.count() / 1e9);
+    const double amount = std::accumulate(amounts.begin(), amounts.end(), 0.0);
+    best = std::max(
+        best, amount / *std::max_element(seconds.begin(), seconds.end()) / 1e9);
   }
   return best;
 }
@@ -118,19 +114,30 @@ double BestRate(int threads, Work work) {
 double ReadRate(int threads) {
   // Written once, so that every page is its own and not the shared zero page.
   std::vector<uint64_t> data(kReadBytes / sizeof(uint64_t), 1);
-  size_t share = data.size() / threads;
+  const size_t share = kReadBytes / threads;
+  const char* bytes = reinterpret_cast<const char*>(data.data());
   return BestRate(threads, [&](int t) {
-    uint64_t sums[8] = {};
-    const uint64_t* at = data.data() + t * share;
-    for (size_t i = 0; i + 8 <= share; i += 8) {
-      for (int j = 0; j < 8; ++j) sums[j] += at[i + j];
-    }
-    Keep(sums);
-    return static_cast<double>(share * sizeof(uint64_t));
+    ReadBytes(bytes + t * share, share);
+    return static_cast<double>(share);
   });
 }
 
 }  // namespace
+
+void ReadBytes(const char* data, size_t bytes) {
+  constexpr int kStreams = 4;
+  const size_t stream = bytes / kStreams / 64 * 64;
+  __m128i sums[2 * kStreams] = {};
+  for (size_t i = 0; i < stream; i += 32) {
+#pragma GCC unroll 8
+    for (int j = 0; j < 2 * kStreams; ++j) {
+      const char* at = data + j / 2 * stream + i + j % 2 * 16;
+      sums[j] = _mm_add_epi64(
+          sums[j], _mm_loadu_si128(reinterpret_cast<const __m128i*>(at)));
+    }
+  }
+  Keep(sums);
+}
 
 Limits MeasureLimits(int threads) {
   Limits limits;
