@@ -154,12 +154,14 @@ void Converter::makeSegments(int64_t weightBytes) {
                     SegmentKindAttr::get(context(), SegmentKind::Weights),
                     StorageAttr::get(context(), storage.storage), targets, file,
                     seed, builder.getI64IntegerAttr(weightBytes),
-                    /*offset=*/nullptr, /*xxh3=*/nullptr, zero);
+                    /*offset=*/nullptr, /*xxh3=*/nullptr, /*sha256=*/nullptr,
+                    zero);
   SegmentOp::create(builder, loc, builder.getStringAttr(codeName),
                     SegmentKindAttr::get(context(), SegmentKind::Executable),
                     StorageAttr::get(context(), Storage::Inline), targets,
                     /*file=*/nullptr, /*seed=*/nullptr, /*length=*/nullptr,
-                    /*offset=*/nullptr, /*xxh3=*/nullptr, zero);
+                    /*offset=*/nullptr, /*xxh3=*/nullptr, /*sha256=*/nullptr,
+                    zero);
 }
 
 LogicalResult Converter::convertCache(func::FuncOp forward) {

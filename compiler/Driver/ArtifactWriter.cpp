@@ -21,15 +21,18 @@ using checkpoint::makeError;
 static constexpr uint64_t headerBytes = 64;
 static constexpr uint64_t segmentAlignment = 4096;
 static constexpr uint16_t formatMajor = 1;
-static constexpr uint16_t formatMinor = 0;
+static constexpr uint16_t formatMinor = 1;
+/// Of the hexadecimal SHA-256, in the name of a segment's file.
+static constexpr size_t digestDigits = 16;
 
 namespace {
 
-/// Forwards to a file and keeps the XXH3 of what went through.
+/// Forwards to a file and keeps the XXH3 of what went through, and the SHA-256
+/// on request.
 class HashingStream : public llvm::raw_ostream {
 public:
-  explicit HashingStream(llvm::raw_fd_ostream &out)
-      : out(out), state(XXH3_createState()) {
+  HashingStream(llvm::raw_fd_ostream &out, bool withSha256)
+      : out(out), withSha256(withSha256), state(XXH3_createState()) {
     XXH3_64bits_reset(state);
     SetBufferSize(1 << 20);
   }
@@ -42,17 +45,25 @@ public:
     flush();
     return XXH3_64bits_digest(state);
   }
+  std::array<uint8_t, 32> sha256() {
+    flush();
+    return sha.final();
+  }
 
 private:
   void write_impl(const char *bytes, size_t size) override {
     XXH3_64bits_update(state, bytes, size);
+    if (withSha256)
+      sha.update(llvm::StringRef(bytes, size));
     out.write(bytes, size);
     written += size;
   }
   uint64_t current_pos() const override { return written; }
 
   llvm::raw_fd_ostream &out;
+  const bool withSha256;
   XXH3_state_t *state;
+  llvm::SHA256 sha;
   uint64_t written = 0;
 };
 
@@ -101,8 +112,6 @@ class OutputFile {
 public:
   static llvm::Expected<std::unique_ptr<OutputFile>>
   create(llvm::StringRef path) {
-    if (llvm::Error error = compiler::checkOutput(path))
-      return std::move(error);
     llvm::Expected<llvm::sys::fs::TempFile> file =
         llvm::sys::fs::TempFile::create(path + ".%%%%%%.tmp", 0644);
     if (!file)
@@ -118,6 +127,11 @@ public:
   }
 
   llvm::raw_fd_ostream &out() { return stream; }
+  llvm::StringRef path() const { return name; }
+  bool isKept() const { return kept; }
+
+  /// The name that keep() gives it.
+  void setPath(std::string path) { name = std::move(path); }
 
   /// What the disk said so far.
   llvm::Error status() {
@@ -126,7 +140,7 @@ public:
       return llvm::Error::success();
     return makeError("cannot write {0}: {1}; make room there or name another "
                      "place with -o",
-                     path, stream.error().message());
+                     name, stream.error().message());
   }
   llvm::Error flushToDisk() {
     if (llvm::Error error = status())
@@ -134,20 +148,24 @@ public:
     return ::fsync(file.FD) == 0 ? llvm::Error::success()
                                  : systemError("cannot flush", file.TmpName);
   }
+  /// Only a rename: TempFile::keep(name) would copy when that fails, over a
+  /// file that others have mapped.
   llvm::Error keep() {
-    if (llvm::Error error = file.keep(path))
-      return makeError("cannot write {0}: {1}", path,
-                       llvm::toString(std::move(error)));
+    if (std::error_code code = llvm::sys::fs::rename(file.TmpName, name))
+      return makeError("cannot write {0}: {1}; check the permissions there",
+                       name, code.message());
     kept = true;
-    return flushFolder(path);
+    if (llvm::Error error = file.keep())
+      return error;
+    return flushFolder(name);
   }
 
 private:
   OutputFile(llvm::StringRef path, llvm::sys::fs::TempFile made)
-      : path(path.str()), file(std::move(made)),
+      : name(path.str()), file(std::move(made)),
         stream(file.FD, /*shouldClose=*/false) {}
 
-  std::string path;
+  std::string name;
   llvm::sys::fs::TempFile file;
   llvm::raw_fd_ostream stream;
   bool kept = false;
@@ -173,29 +191,31 @@ public:
     for (std::unique_ptr<OutputFile> &file : files)
       if (llvm::Error error = file->flushToDisk())
         return std::move(error);
-    for (std::unique_ptr<OutputFile> &file : llvm::reverse(files))
-      if (llvm::Error error = file->keep())
-        return std::move(error);
+    if (llvm::Error error = keepAll())
+      return std::move(error);
+    removeOutdated();
     return size;
   }
 
 private:
-  llvm::Expected<llvm::raw_fd_ostream *> open(llvm::StringRef name) {
+  llvm::Expected<OutputFile *> open(llvm::StringRef name) {
     llvm::Expected<std::unique_ptr<OutputFile>> file = OutputFile::create(name);
     if (!file)
       return file.takeError();
     files.push_back(std::move(*file));
-    return &files.back()->out();
+    return files.back().get();
   }
 
   llvm::Error writeSegment(llvm::raw_fd_ostream &out,
                            const compiler::SegmentBytes &segment,
                            compiler::PlacedSegment &place) {
     out.seek(place.offset);
-    HashingStream stream(out);
+    HashingStream stream(out, /*withSha256=*/!segment.file.empty());
     if (llvm::Error error = segment.write(stream))
       return error;
     place.xxh3 = stream.digest();
+    if (!segment.file.empty())
+      place.sha256 = stream.sha256();
     if (out.tell() == place.offset + segment.length)
       return llvm::Error::success();
     return makeError("{0}: a segment of {1} bytes wrote {2}; this is a bug of "
@@ -203,24 +223,48 @@ private:
                      path, segment.length, out.tell() - place.offset);
   }
 
+  /// Writes a segment's own file and names it after its content.
+  llvm::Error writeOwnFile(const compiler::SegmentBytes &segment,
+                           compiler::PlacedSegment &place) {
+    llvm::Expected<OutputFile *> own = open(segment.file);
+    if (!own)
+      return own.takeError();
+    if (llvm::Error error = writeSegment((*own)->out(), segment, place))
+      return error;
+    place.file = nameOf(segment, place);
+    (*own)->setPath(segment.file + place.file.substr(place.file.rfind('.')));
+    return llvm::Error::success();
+  }
+
+  static std::string nameOf(const compiler::SegmentBytes &segment,
+                            const compiler::PlacedSegment &place) {
+    return (llvm::sys::path::filename(segment.file) + "." +
+            llvm::toHex(place.sha256, /*LowerCase=*/true)
+                .substr(0, digestDigits))
+        .str();
+  }
+
   llvm::Expected<uint64_t> write(compiler::PlanSerialiser serialise) {
-    llvm::Expected<llvm::raw_fd_ostream *> artifact = open(path);
+    if (llvm::Error error = compiler::checkOutput(path))
+      return std::move(error);
+    llvm::Expected<OutputFile *> artifact = open(path);
     if (!artifact)
       return artifact.takeError();
+    llvm::raw_fd_ostream &out = (*artifact)->out();
+    // Names of the right length, as yet without a digest.
+    for (auto [segment, place] : llvm::zip_equal(segments, placed))
+      if (!segment.file.empty())
+        place.file = nameOf(segment, place);
     const uint64_t planBytes = serialise(placed).size();
     uint64_t end = headerBytes + planBytes;
     for (auto [segment, place] : llvm::zip_equal(segments, placed)) {
-      llvm::raw_fd_ostream *out = *artifact;
       if (segment.file.empty()) {
         place.offset = llvm::alignTo(end, segmentAlignment);
         end = place.offset + segment.length;
-      } else {
-        llvm::Expected<llvm::raw_fd_ostream *> own = open(segment.file);
-        if (!own)
-          return own.takeError();
-        out = *own;
       }
-      if (llvm::Error error = writeSegment(*out, segment, place))
+      if (llvm::Error error = segment.file.empty()
+                                  ? writeSegment(out, segment, place)
+                                  : writeOwnFile(segment, place))
         return std::move(error);
     }
     const std::string plan = serialise(placed);
@@ -229,9 +273,57 @@ private:
                        "while writing; this is a bug of the compiler, please "
                        "report it",
                        path, planBytes, plan.size());
-    (*artifact)->seek(0);
-    **artifact << makeHeader(plan, end) << plan;
+    out.seek(0);
+    out << makeHeader(plan, end) << plan;
     return end;
+  }
+
+  /// The artifact last: until its rename everything is as it was, but for
+  /// files that no artifact names.
+  llvm::Error keepAll() {
+    std::vector<std::string> added;
+    for (std::unique_ptr<OutputFile> &file : llvm::reverse(files)) {
+      if (!llvm::sys::fs::exists(file->path()))
+        added.push_back(file->path().str());
+      llvm::Error error = file->keep();
+      if (!error)
+        continue;
+      if (!files.front()->isKept())
+        for (const std::string &name : added)
+          llvm::sys::fs::remove(name);
+      return error;
+    }
+    return llvm::Error::success();
+  }
+
+  /// Removes what segments' files of earlier compiles left: the same start of
+  /// the name, another digest. One that cannot be removed only takes room.
+  void removeOutdated() {
+    for (const compiler::SegmentBytes &segment : segments) {
+      if (segment.file.empty())
+        continue;
+      llvm::StringRef folder = llvm::sys::path::parent_path(segment.file);
+      std::error_code code;
+      llvm::sys::fs::directory_iterator at(
+          folder.empty() ? llvm::StringRef(".") : folder, code),
+          end;
+      for (; !code && at != end; at.increment(code))
+        if (isOutdated(llvm::sys::path::filename(at->path()), segment))
+          llvm::sys::fs::remove(at->path());
+    }
+  }
+
+  bool isOutdated(llvm::StringRef name, const compiler::SegmentBytes &segment) {
+    if (llvm::is_contained(
+            llvm::map_range(placed,
+                            [](const compiler::PlacedSegment &place) {
+                              return llvm::StringRef(place.file);
+                            }),
+            name))
+      return false;
+    return name.consume_front(llvm::sys::path::filename(segment.file)) &&
+           name.consume_front(".") && name.size() == digestDigits &&
+           llvm::all_of(name, llvm::isHexDigit);
   }
 
   llvm::StringRef path;

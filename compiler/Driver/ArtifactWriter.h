@@ -3,7 +3,9 @@
 // Header (64 bytes), FlatBuffer, then segments at multiples of 4096. Segment
 // bytes are streamed, so that memory use does not grow with the model, and
 // nothing is left at or beside the output path when anything fails or the
-// process is interrupted.
+// process is interrupted. One rename puts the new artifact in place of the old
+// one: weights of their own file have a name that follows from their content,
+// so that old and new weights never take each other's place.
 #ifndef STELE_COMPILER_DRIVER_ARTIFACTWRITER_H
 #define STELE_COMPILER_DRIVER_ARTIFACTWRITER_H
 
@@ -12,6 +14,7 @@
 #include "llvm/ADT/StringRef.h"
 #include "llvm/Support/Error.h"
 #include "llvm/Support/raw_ostream.h"
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -22,13 +25,18 @@ namespace stele::compiler {
 struct SegmentBytes {
   uint64_t length; // what `write` will write
   std::function<llvm::Error(llvm::raw_ostream &)> write;
-  std::string file = {}; // path of the file of its own; empty: the artifact
+  // Where the file of its own starts its name; empty: it is in the artifact.
+  std::string file = {};
 };
 
 /// Where a segment is, known before (offset) and after (xxh3) it is written.
 struct PlacedSegment {
   uint64_t offset = 0; // from the start of its file
   uint64_t xxh3 = 0;   // XXH3-64 of its bytes
+  // Of the file of its own: name (SegmentBytes::file, a dot, 16 digits of the
+  // SHA-256; no folder) and SHA-256.
+  std::string file = {};
+  std::array<uint8_t, 32> sha256 = {};
 };
 
 /// Makes the FlatBuffer for these placements, one per segment. Its size must
@@ -41,9 +49,9 @@ using PlanSerialiser =
 llvm::Error checkOutput(llvm::StringRef path);
 
 /// Writes the artifact to a temporary file beside `path`, flushes it to disk
-/// and renames it over `path`; files of segments likewise, right before it, so
-/// that a new artifact never meets their old bytes. Returns the artifact's
-/// size.
+/// and renames it over `path`. Files of segments get their names right before
+/// that, and those of the artifact that was there are removed after it. Returns
+/// the artifact's size.
 llvm::Expected<uint64_t> writeArtifact(llvm::StringRef path,
                                        llvm::ArrayRef<SegmentBytes> segments,
                                        PlanSerialiser serialise);

@@ -475,7 +475,8 @@ llvm::Error Compilation::addTokenizer() {
       StorageAttr::get(&context, Storage::Inline),
       builder.getArrayAttr(targets), /*file=*/nullptr,
       /*seed=*/nullptr, builder.getI64IntegerAttr(tokenizer.size()),
-      /*offset=*/nullptr, /*xxh3=*/nullptr, builder.getI64IntegerAttr(0));
+      /*offset=*/nullptr, /*xxh3=*/nullptr, /*sha256=*/nullptr,
+      builder.getI64IntegerAttr(0));
   report("tokenizer", showBytes(tokenizer.size()));
   return llvm::Error::success();
 }
@@ -563,6 +564,10 @@ llvm::Error Compilation::writeAll() {
       SegmentOp segment = op;
       segment.setOffset(place.offset);
       segment.setXxh3Attr(IntegerAttr::get(unsigned64, place.xxh3));
+      if (place.file.empty())
+        continue;
+      segment.setFile(place.file);
+      segment.setSha256(llvm::toHex(place.sha256, /*LowerCase=*/true));
     }
     return exportPlan(*module);
   };

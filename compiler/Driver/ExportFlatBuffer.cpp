@@ -5,6 +5,7 @@
 #include "stele/dialects/Lm/LmOps.h"
 #include "stele/dialects/Plan/PlanOps.h"
 #include "stele/schema/plan_generated.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
@@ -114,6 +115,10 @@ void Exporter::exportSegment(SegmentOp op) {
   segment->length = op.getLength().value_or(0);
   segment->xxh3 = op.getXxh3().value_or(0);
   segment->external_path = op.getFile().value_or("");
+  if (auto sha256 = op.getSha256()) {
+    std::string digest = llvm::fromHex(*sha256);
+    segment->sha256.assign(digest.begin(), digest.end());
+  }
   segment->seed = op.getSeed().value_or(0);
   for (auto target : op.getTargets().getAsRange<FlatSymbolRefAttr>())
     segment->targets.push_back(targets.lookup(target.getAttr()));

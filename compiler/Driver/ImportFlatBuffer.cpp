@@ -10,6 +10,7 @@
 #include "stele/dialects/Plan/PlanOps.h"
 #include "stele/schema/artifact_header.h"
 #include "stele/schema/plan_generated.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/MemoryBuffer.h"
 
 using namespace mlir;
@@ -197,13 +198,19 @@ void Importer::importSegment(const plan::Segment &segment) {
   StringAttr file;
   if (storage == Storage::External && segment.external_path())
     file = text(segment.external_path());
+  StringAttr sha256;
+  if (segment.sha256() && segment.sha256()->size() > 0)
+    sha256 = builder.getStringAttr(llvm::toHex(
+        ArrayRef(segment.sha256()->data(), segment.sha256()->size()),
+        /*LowerCase=*/true));
   const bool made = storage == Storage::Synthetic;
   SegmentOp::create(
       builder, location, segments.back(), SegmentKindAttr::get(&context, holds),
       StorageAttr::get(&context, storage), builder.getArrayAttr(users), file,
       made ? hash(segment.seed()) : IntegerAttr(), integer(segment.length()),
       made ? IntegerAttr() : integer(segment.offset()),
-      made ? IntegerAttr() : hash(segment.xxh3()), integer(segment.device()));
+      made ? IntegerAttr() : hash(segment.xxh3()), sha256,
+      integer(segment.device()));
 }
 
 void Importer::importTensor(const plan::Tensor &tensor) {

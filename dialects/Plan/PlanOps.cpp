@@ -6,6 +6,7 @@
 
 #include "mlir/IR/Builders.h"
 #include "stele/schema/weight_layout.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringSet.h"
 #include "llvm/Support/CheckedArithmetic.h"
 
@@ -114,6 +115,11 @@ LogicalResult SegmentOp::verify() {
   if (getOffset() && (*getOffset() < 0 || *getOffset() % 4096 != 0))
     return emitOpError() << "offset must be a multiple of 4096, got "
                          << *getOffset() << " (C6)";
+  if (getSha256() && (!external || getSha256()->size() != 64 ||
+                      !llvm::all_of(*getSha256(), llvm::isHexDigit)))
+    return emitOpError()
+           << "sha256 must be 64 hexadecimal digits, for external "
+              "storage only (C7)";
   return success();
 }
 

@@ -53,8 +53,10 @@ def Plan_SegmentOp : Plan_SymbolUserOp<"segment", [Symbol]> {
   let description = [{
     `inline`: in the artifact; `external`: in the file `file` beside it;
     `synthetic`: nowhere, made from `seed` when loaded. `targets` are those that
-    use it, several when they read the same layouts. `offset` and `xxh3` are known
-    once the bytes were written, `length` of weights as soon as tensors are placed.
+    use it, several when they read the same layouts. `offset`, `xxh3` and the
+    `sha256` of an external file are known once the bytes were written, and then
+    the file's name ends in 16 digits of that; `length` of weights is known as
+    soon as tensors are placed.
 
     Constraints:
     * (C1) `targets` is not empty and names targets.
@@ -64,6 +66,7 @@ def Plan_SegmentOp : Plan_SymbolUserOp<"segment", [Symbol]> {
     * (C5) tensors in a segment are multiples of 64 apart, inside its length, and
       do not overlap.
     * (C6) `offset` is a multiple of 4096.
+    * (C7) `sha256` is for external storage, 64 hexadecimal digits.
 
     Example:
     ```mlir
@@ -76,11 +79,12 @@ def Plan_SegmentOp : Plan_SymbolUserOp<"segment", [Symbol]> {
                        OptionalAttr<StrAttr>:$file, OptionalAttr<UI64Attr>:$seed,
                        OptionalAttr<Plan_Int>:$length,
                        OptionalAttr<Plan_Int>:$offset,
-                       OptionalAttr<UI64Attr>:$xxh3, Plan_IntOr<"0">:$device);
+                       OptionalAttr<UI64Attr>:$xxh3,
+                       OptionalAttr<StrAttr>:$sha256, Plan_IntOr<"0">:$device);
   let assemblyFormat = [{
     $sym_name `` $kind `` $storage (`file` $file^)? (`seed` $seed^)? `for` $targets
     (`length` $length^)? (`offset` $offset^)? (`xxh3` $xxh3^)?
-    (`device` $device^)? attr-dict
+    (`sha256` $sha256^)? (`device` $device^)? attr-dict
   }];
   let hasVerifier = 1;
 }

@@ -38,7 +38,10 @@ TEST(Damage, EveryBitOfHeaderAndPlanFlipped) {
   const size_t end = PlanEnd(bytes);
   for (size_t bit = 0; bit < 8 * end; ++bit) {
     bytes[bit / 8] ^= 1 << bit % 8;
-    EXPECT_FALSE(Artifact::FromBytes(bytes, "toy.stele").ok())
+    auto artifact = Artifact::FromBytes(bytes, "toy.stele");
+    // A format that is older by a bit is read as the same.
+    EXPECT_TRUE(!artifact.ok() ||
+                (*artifact)->format_minor() < schema::kFormatMinor)
         << "bit " << bit % 8 << " of byte " << bit / 8;
     bytes[bit / 8] ^= 1 << bit % 8;
   }

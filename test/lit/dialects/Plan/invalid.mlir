@@ -107,6 +107,14 @@ plan.segment @s weights external file "../w" for [@t]
 
 // -----
 
+// C7
+plan.target @t isa "x86-64-v3"
+plan.segment @code executable inline for [@t]
+// expected-error @below {{sha256 must be 64 hexadecimal digits, for external storage only (C7)}}
+plan.segment @s weights external file "w" for [@t] sha256 "0123"
+
+// -----
+
 // C3
 plan.target @t isa "x86-64-v3"
 plan.segment @code executable inline for [@t]
