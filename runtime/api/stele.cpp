@@ -20,6 +20,7 @@
 
 #include "stele/runtime/base/hash.h"
 #include "stele/runtime/base/log.h"
+#include "stele/runtime/base/mapping_guard.h"
 #include "stele/runtime/device/host/host_device.h"
 #include "stele/runtime/engine/engine.h"
 #include "stele/runtime/engine/generation.h"
@@ -168,6 +169,7 @@ Status OpenModel(const char* path, const stele_model_options& options,
   if (options.device && std::strcmp(options.device, "host") != 0)
     return stele::Unsupported("device '" + std::string(options.device) +
                               "' is not known to this library; use \"host\"");
+  if (options.guard_mapping) stele::InstallMappingGuard();
   ArtifactOptions artifact_options;
   artifact_options.verify_weights = options.verify_weights != 0;
   if (options.sha256) {

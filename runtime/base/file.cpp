@@ -17,22 +17,6 @@
 namespace stele {
 namespace {
 
-// Closes the descriptor that it holds.
-class Descriptor {
- public:
-  explicit Descriptor(int fd) : fd_(fd) {}
-  Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  ~Descriptor() {
-    if (fd_ >= 0) close(fd_);
-  }
-  int get() const { return fd_; }
-  // Reports what close reports, which for a written file matters.
-  int Close() { return close(std::exchange(fd_, -1)); }
-
- private:
-  int fd_;
-};
-
 Status IoError(const std::string& path, const char* what) {
   const int error = errno;
   std::string message =
@@ -44,7 +28,7 @@ Status IoError(const std::string& path, const char* what) {
 
 struct OpenFile {
   Descriptor fd;
-  uint64_t size;
+  struct stat info;
 };
 
 Result<OpenFile> OpenRegular(const std::string& path) {
@@ -57,7 +41,7 @@ Result<OpenFile> OpenRegular(const std::string& path) {
   if (fstat(fd.get(), &info) != 0) return IoError(path, "stat");
   if (!S_ISREG(info.st_mode))
     return InvalidArgument("'" + path + "' is not a regular file");
-  return OpenFile{std::move(fd), static_cast<uint64_t>(info.st_size)};
+  return OpenFile{std::move(fd), info};
 }
 
 // Appends all that `fd` yields; EINTR and short reads are not the end.
@@ -97,26 +81,71 @@ Status WriteAndSync(Descriptor fd, const std::string& path,
 
 }  // namespace
 
-Result<MappedFile> MappedFile::Open(const std::string& path) {
-  STELE_ASSIGN_OR_RETURN(OpenFile file, OpenRegular(path));
-  if (file.size == 0) return MappedFile();
-  void* data =
-      mmap(nullptr, file.size, PROT_READ, MAP_PRIVATE, file.fd.get(), 0);
-  if (data == MAP_FAILED) return IoError(path, "map");
-  return MappedFile({static_cast<const uint8_t*>(data), file.size});
+Descriptor::Descriptor(Descriptor&& other) noexcept
+    : fd_(std::exchange(other.fd_, -1)) {}
+
+Descriptor& Descriptor::operator=(Descriptor&& other) noexcept {
+  std::swap(fd_, other.fd_);
+  return *this;
 }
 
-MappedFile::MappedFile(MappedFile&& other) noexcept
-    : bytes_(std::exchange(other.bytes_, {})) {}
+Descriptor::~Descriptor() {
+  if (fd_ >= 0) close(fd_);
+}
+
+int Descriptor::Close() { return close(std::exchange(fd_, -1)); }
+
+Result<MappedFile> MappedFile::Open(const std::string& path) {
+  STELE_ASSIGN_OR_RETURN(OpenFile file, OpenRegular(path));
+  MappedFile mapped;
+  const auto size = static_cast<uint64_t>(file.info.st_size);
+  if (size != 0) {
+    void* data = mmap(nullptr, size, PROT_READ, MAP_PRIVATE, file.fd.get(), 0);
+    if (data == MAP_FAILED) return IoError(path, "map");
+    mapped.bytes_ = {static_cast<const uint8_t*>(data), size};
+    mapped.guard_ = GuardedMapping(mapped.bytes_);
+  }
+  mapped.path_ = path;
+  mapped.fd_ = std::move(file.fd);
+  mapped.modified_ = file.info.st_mtim;
+  return mapped;
+}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
+  std::swap(path_, other.path_);
+  std::swap(fd_, other.fd_);
+  std::swap(modified_, other.modified_);
   std::swap(bytes_, other.bytes_);
+  std::swap(guard_, other.guard_);
   return *this;
 }
 
 MappedFile::~MappedFile() {
+  guard_ = GuardedMapping();
   if (!bytes_.empty())
     munmap(const_cast<uint8_t*>(bytes_.data()), bytes_.size());
+}
+
+Status MappedFile::CheckUnchanged() const {
+  if (fd_.get() < 0) return OkStatus();
+  struct stat info;
+  if (fstat(fd_.get(), &info) != 0) return IoError(path_, "stat");
+  const auto size = static_cast<uint64_t>(info.st_size);
+  if (size != bytes_.size())
+    return DataLoss("'" + path_ + "': has " + FormatBytes(size) +
+                    " now and had " + FormatBytes(bytes_.size()) +
+                    " when it was opened; open it again, and replace files by "
+                    "renaming new ones over them");
+  if (info.st_mtim.tv_sec != modified_.tv_sec ||
+      info.st_mtim.tv_nsec != modified_.tv_nsec)
+    return DataLoss("'" + path_ +
+                    "': was written to after it was opened; open it again, "
+                    "and replace files by renaming new ones over them");
+  if (guard_.lost())
+    return DataLoss("'" + path_ +
+                    "': a part of it could not be read; check the disk, and "
+                    "open it again");
+  return OkStatus();
 }
 
 Result<std::string> ReadFile(const std::string& path, uint64_t limit) {

@@ -6,19 +6,39 @@
 #ifndef STELE_RUNTIME_BASE_FILE_H_
 #define STELE_RUNTIME_BASE_FILE_H_
 
+#include <time.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
+#include <utility>
 
+#include "stele/runtime/base/mapping_guard.h"
 #include "stele/runtime/base/status.h"
 
 namespace stele {
 
+// A descriptor that is closed when destroyed. Move only.
+class Descriptor {
+ public:
+  explicit Descriptor(int fd = -1) : fd_(fd) {}
+  Descriptor(Descriptor&& other) noexcept;
+  Descriptor& operator=(Descriptor&& other) noexcept;
+  ~Descriptor();
+  int get() const { return fd_; }
+  // Reports what close reports, which for a written file matters.
+  int Close();
+
+ private:
+  int fd_;
+};
+
 // A read-only private mapping of a whole regular file. Move only; unmaps when
-// destroyed. The bytes may be read from any thread. A file that another
-// process shortens while it is mapped raises SIGBUS on access: artifacts are
-// replaced by rename, never rewritten in place.
+// destroyed. The bytes may be read from any thread. Artifacts are replaced by
+// rename, never rewritten in place: in a file that another process shortens
+// while it is mapped, reads raise SIGBUS, or give zeros where the guard
+// (mapping_guard.h) is installed.
 class MappedFile {
  public:
   // Folders, FIFOs, sockets and devices are refused; an empty file maps to an
@@ -26,16 +46,22 @@ class MappedFile {
   static Result<MappedFile> Open(const std::string& path);
 
   MappedFile() = default;
-  MappedFile(MappedFile&& other) noexcept;
+  MappedFile(MappedFile&& other) noexcept { *this = std::move(other); }
   MappedFile& operator=(MappedFile&& other) noexcept;
   ~MappedFile();
 
   std::span<const uint8_t> bytes() const { return bytes_; }
 
- private:
-  explicit MappedFile(std::span<const uint8_t> bytes) : bytes_(bytes) {}
+  // kDataLoss once the file was written to since Open or could not be read:
+  // what was computed from the bytes does not count. Costs one fstat.
+  Status CheckUnchanged() const;
 
+ private:
+  std::string path_;
+  Descriptor fd_;
+  timespec modified_ = {};
   std::span<const uint8_t> bytes_;
+  GuardedMapping guard_;
 };
 
 // The content of a regular file, of standard input for "-". Fails when it is

@@ -279,7 +279,11 @@ Result<StepReport> Engine::Step() {
   FillBatch();
   const Bucket& bucket = ChooseBucket();
   last_ = nullptr;
+  // Before, since without the mapping guard a read of lost weights ends the
+  // process; afterwards, since only then it is known what the step has read.
+  STELE_RETURN_IF_ERROR(model_->artifact().CheckUnchanged());
   STELE_RETURN_IF_ERROR(bucket.program->Run(batch_));
+  STELE_RETURN_IF_ERROR(model_->artifact().CheckUnchanged());
   last_ = &bucket;
   STELE_RETURN_IF_ERROR(Deliver(bucket));
   ++first_;

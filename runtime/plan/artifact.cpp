@@ -23,9 +23,11 @@ using schema::ArtifactHeader;
 // and a model of 200 layers has some 20,000 of them.
 constexpr uint32_t kMaxDepth = 16;
 constexpr uint32_t kMaxTables = 500'000;
+// Plans have a few MiB; this bounds what is copied before the digest is known.
+constexpr uint64_t kMaxPlanBytes = 256 << 20;
 
 bool VerifyStructure(std::span<const uint8_t> flatbuffer) {
-  if (flatbuffer.size() >= FLATBUFFERS_MAX_BUFFER_SIZE) return false;
+  static_assert(kMaxPlanBytes < FLATBUFFERS_MAX_BUFFER_SIZE);
   flatbuffers::Verifier verifier(flatbuffer.data(), flatbuffer.size(),
                                  kMaxDepth, kMaxTables);
   return plan::VerifyPlanBuffer(verifier);
@@ -47,10 +49,6 @@ Status Artifact::Damaged(const std::string& what) const {
   return DataLoss("'" + path_ + "': " + what +
                   "; the artifact is damaged or was edited: copy it again or "
                   "compile it again");
-}
-
-std::span<const uint8_t> Artifact::flatbuffer() const {
-  return bytes_.subspan(sizeof(ArtifactHeader), flatbuffer_size_);
 }
 
 Result<std::shared_ptr<const Artifact>> Artifact::Open(
@@ -85,7 +83,7 @@ Status Artifact::Load(std::span<const uint8_t> bytes,
                       ToHex(*options.sha256) + "; this is another artifact");
   }
   STELE_RETURN_IF_ERROR(CheckFlatBuffer());
-  const PlanFile file = {sizeof(ArtifactHeader) + flatbuffer_size_,
+  const PlanFile file = {sizeof(ArtifactHeader) + flatbuffer_.size(),
                          bytes_.size()};
   if (Status status = VerifyPlan(*plan_, file); !status.ok())
     return status.code() == StatusCode::kDataLoss
@@ -93,7 +91,9 @@ Status Artifact::Load(std::span<const uint8_t> bytes,
                : Status(status.code(), "'" + path_ + "': " + status.message());
   STELE_RETURN_IF_ERROR(CheckPadding());
   STELE_RETURN_IF_ERROR(MapExternalSegments());
-  return CheckSegments(options);
+  CopySegments();
+  STELE_RETURN_IF_ERROR(CheckSegments(options));
+  return CheckUnchanged();
 }
 
 Status Artifact::CheckHeader() {
@@ -125,7 +125,12 @@ Status Artifact::CheckHeader() {
         Format("header.flatbuffer_size %llu does not fit a file of %llu bytes",
                static_cast<unsigned long long>(header.flatbuffer_size),
                static_cast<unsigned long long>(size)));
-  flatbuffer_size_ = header.flatbuffer_size;
+  if (header.flatbuffer_size > kMaxPlanBytes)
+    return Damaged(
+        Format("header.flatbuffer_size %llu is beyond 256 MiB",
+               static_cast<unsigned long long>(header.flatbuffer_size)));
+  const auto flatbuffer = bytes_.subspan(sizeof header, header.flatbuffer_size);
+  flatbuffer_.assign(flatbuffer.begin(), flatbuffer.end());
   format_minor_ = header.minor;
   std::copy(std::begin(header.sha256), std::end(header.sha256),
             digest_.begin());
@@ -140,9 +145,9 @@ Status Artifact::CheckVersion() const {
   // The fields that name the producer are the oldest ones; when even they
   // cannot be read, the version numbers must do.
   std::string producer = "an unknown producer";
-  if (Sha256(flatbuffer()) == digest_ && VerifyStructure(flatbuffer()))
-    producer = Printable(
-        plan::GetPlan(flatbuffer().data())->producer()->string_view());
+  if (Sha256(flatbuffer_) == digest_ && VerifyStructure(flatbuffer_))
+    producer =
+        Printable(plan::GetPlan(flatbuffer_.data())->producer()->string_view());
   const bool newer = header.major > schema::kFormatMajor ||
                      (header.major == schema::kFormatMajor &&
                       header.minor > schema::kFormatMinor);
@@ -158,11 +163,11 @@ Status Artifact::CheckVersion() const {
 }
 
 Status Artifact::CheckFlatBuffer() {
-  if (Sha256(flatbuffer()) != digest_)
+  if (Sha256(flatbuffer_) != digest_)
     return Damaged("the FlatBuffer's SHA-256 is not header.sha256");
-  if (!VerifyStructure(flatbuffer()))
+  if (!VerifyStructure(flatbuffer_))
     return Damaged("the FlatBuffer is malformed");
-  plan_ = plan::GetPlan(flatbuffer().data());
+  plan_ = plan::GetPlan(flatbuffer_.data());
   return OkStatus();
 }
 
@@ -170,7 +175,7 @@ Status Artifact::CheckPadding() const {
   // Bytes that belong to nothing are zero, so that no byte of the file can
   // change unseen.
   std::vector<std::pair<uint64_t, uint64_t>> used;  // [begin, end)
-  used.emplace_back(0, sizeof(ArtifactHeader) + flatbuffer_size_);
+  used.emplace_back(0, sizeof(ArtifactHeader) + flatbuffer_.size());
   for (const plan::Segment* segment : *plan_->segments())
     if (segment->storage() == plan::Storage::Inline)
       used.emplace_back(segment->offset(),
@@ -209,17 +214,51 @@ Status Artifact::MapExternalSegments() {
   return OkStatus();
 }
 
+void Artifact::CopySegments() {
+  for (uint32_t i = 0; i < plan_->segments()->size(); ++i) {
+    const auto bytes = segment(i);
+    const bool weights =
+        plan_->segments()->Get(i)->kind() == plan::SegmentKind::Weights;
+    copies_.emplace_back(bytes.begin(), weights ? bytes.begin() : bytes.end());
+  }
+}
+
 Status Artifact::CheckSegments(const ArtifactOptions& options) const {
   const auto& segments = *plan_->segments();
-  for (uint32_t i = 0; i < segments.size(); ++i)
+  for (uint32_t i = 0; i < segments.size(); ++i) {
     if (options.verify_weights ||
         segments[i]->kind() != plan::SegmentKind::Weights)
       STELE_RETURN_IF_ERROR(VerifySegment(i));
+    if (segments[i]->storage() == plan::Storage::External &&
+        (options.verify_weights || options.sha256))
+      STELE_RETURN_IF_ERROR(CheckExternalDigest(*segments[i], options));
+  }
   return OkStatus();
+}
+
+Status Artifact::CheckExternalDigest(const plan::Segment& segment,
+                                     const ArtifactOptions& options) const {
+  const std::string name = segment.external_path()->str();
+  if (!segment.sha256() || segment.sha256()->size() == 0) {
+    if (!options.sha256) return OkStatus();
+    return Unsupported("'" + path_ + "': a SHA-256 is expected, but segment " +
+                       OptionalName(segment.name()) +
+                       " has none for its external file '" + Printable(name) +
+                       "'; compile the checkpoint again, or put the weights "
+                       "inside with --weights inline");
+  }
+  Sha256Digest expected;
+  std::copy(segment.sha256()->begin(), segment.sha256()->end(),
+            expected.begin());
+  const Sha256Digest found = Sha256(external_.at(name).bytes());
+  if (found == expected) return OkStatus();
+  return Damaged("the external file '" + Printable(name) + "' has SHA-256 " +
+                 ToHex(found) + ", the plan says " + ToHex(expected));
 }
 
 std::span<const uint8_t> Artifact::segment(uint32_t index) const {
   const plan::Segment* segment = plan_->segments()->Get(index);
+  if (index < copies_.size() && !copies_[index].empty()) return copies_[index];
   switch (segment->storage()) {
     case plan::Storage::Inline:
       return bytes_.subspan(segment->offset(), segment->length());
@@ -231,6 +270,13 @@ std::span<const uint8_t> Artifact::segment(uint32_t index) const {
       break;
   }
   return {};
+}
+
+Status Artifact::CheckUnchanged() const {
+  STELE_RETURN_IF_ERROR(file_.CheckUnchanged());
+  for (const auto& [name, file] : external_)
+    STELE_RETURN_IF_ERROR(file.CheckUnchanged());
+  return OkStatus();
 }
 
 Status Artifact::VerifySegment(uint32_t index) const {

@@ -3,8 +3,10 @@
 // Place on the road: the first thing the runtime does. Open checks the header,
 // the digest and structure of the FlatBuffer, every index and range in it
 // (verify.h), and the checksums of code and tokenizer; what an Artifact hands
-// out afterwards may be trusted by everything behind it. Weights are checked
-// on request, since that reads them all.
+// out afterwards may be trusted by everything behind it: what was checked is a
+// copy, so that nobody can change it in the file afterwards. Only weights are
+// read where they are mapped; they are checked on request, since that reads
+// them all.
 #ifndef STELE_RUNTIME_PLAN_ARTIFACT_H_
 #define STELE_RUNTIME_PLAN_ARTIFACT_H_
 
@@ -14,6 +16,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "stele/runtime/base/file.h"
 #include "stele/runtime/base/hash.h"
@@ -25,7 +28,7 @@ namespace stele {
 struct ArtifactOptions {
   bool verify_weights = false;
   // What SHA-256 of the whole file must be (`sha256sum FILE`). Costs a read of
-  // the whole file. External weights are a file of their own.
+  // the whole file, and of external weights: the file holds their SHA-256.
   std::optional<Sha256Digest> sha256;
 };
 
@@ -55,6 +58,10 @@ class Artifact {
   // Compares the checksum of segment `index` with its bytes.
   Status VerifySegment(uint32_t index) const;
 
+  // kDataLoss once a mapped file changed or could not be read. What was
+  // computed from weights counts only if this is OK afterwards.
+  Status CheckUnchanged() const;
+
  private:
   explicit Artifact(std::string path) : path_(std::move(path)) {}
   Status Load(std::span<const uint8_t> bytes, const ArtifactOptions& options);
@@ -63,18 +70,21 @@ class Artifact {
   Status CheckFlatBuffer();
   Status CheckPadding() const;
   Status MapExternalSegments();
+  void CopySegments();
   Status CheckSegments(const ArtifactOptions& options) const;
-  std::span<const uint8_t> flatbuffer() const;
+  Status CheckExternalDigest(const plan::Segment& segment,
+                             const ArtifactOptions& options) const;
   Status Damaged(const std::string& what) const;
 
   std::string path_;
   MappedFile file_;  // empty for FromBytes
   std::span<const uint8_t> bytes_;
-  uint64_t flatbuffer_size_ = 0;
   uint16_t format_minor_ = 0;
   Sha256Digest digest_ = {};
+  std::vector<uint8_t> flatbuffer_;
   const plan::Plan* plan_ = nullptr;
   std::map<std::string, MappedFile> external_;  // by file name
+  std::vector<std::vector<uint8_t>> copies_;    // by segment; none of weights
 };
 
 }  // namespace stele

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "stele/runtime/base/checked.h"
+#include "stele/runtime/base/hash.h"
 #include "stele/runtime/plan/verify_function.h"
 #include "stele/runtime/plan/verify_internal.h"
 #include "stele/schema/artifact_header.h"
@@ -63,8 +64,7 @@ Status VerifyModel(const plan::ModelInfo& model) {
                      1e-6f, 1e6f);
 }
 
-Status VerifyExternalName(const std::string& where,
-                          const plan::Segment& segment) {
+Status VerifyExternal(const std::string& where, const plan::Segment& segment) {
   if (!segment.external_path())
     return Bad(where + ".external_path", "missing for external storage");
   const std::string_view name = segment.external_path()->string_view();
@@ -73,6 +73,9 @@ Status VerifyExternalName(const std::string& where,
       name.find('\0') != std::string_view::npos)
     return Bad(where + ".external_path",
                "\"" + Printable(name) + "\" is not a plain file name");
+  const uint32_t digest = LengthOf(segment.sha256());
+  if (digest != 0 && digest != sizeof(Sha256Digest))
+    return Bad(where + ".sha256", digest, "bytes; a SHA-256 has 32");
   return OkStatus();
 }
 
@@ -95,7 +98,7 @@ Status VerifySegment(const plan::Plan& plan, const PlanFile& file,
     return Bad(where + ".offset", segment.offset(),
                "is not a multiple of 4096");
   if (segment.storage() == plan::Storage::External)
-    return VerifyExternalName(where, segment);
+    return VerifyExternal(where, segment);
   if (segment.offset() < file.payload_begin)
     return Bad(where + ".offset", segment.offset(),
                "lies inside the header or the FlatBuffer");

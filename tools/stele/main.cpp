@@ -9,6 +9,7 @@
 #include <new>
 
 #include "cli.h"
+#include "stele/runtime/base/mapping_guard.h"
 #include "verbs.h"
 
 namespace stele::cli {
@@ -72,6 +73,7 @@ int Finish(int code) {
 
 int main(int argc, char** argv) {
   using stele::cli::Fail;
+  stele::InstallMappingGuard();
   try {
     return stele::cli::Finish(stele::cli::Main(argc, argv));
   } catch (const std::bad_alloc&) {

@@ -83,7 +83,13 @@ typedef struct stele_model_options {
   const char* device; /* "host" (default) */
   uint32_t threads;   /* worker threads; 0: one per CPU */
   int verify_weights; /* check the checksum of the weights, too */
-  const char* sha256; /* refuse a file with another SHA-256 (hexadecimal) */
+  const char* sha256; /* refuse a file with another SHA-256 (hexadecimal),
+                         external weights with another than it says */
+  int guard_mapping;  /* set a handler of SIGBUS, for the whole process and for
+                         good: weights that are cut off or cannot be read while
+                         they are mapped then fail the step that reads them,
+                         where otherwise the signal ends the process. Faults
+                         elsewhere go to the handler that was there before. */
 } stele_model_options;
 
 /* Maps, verifies and loads an artifact. `options` may be NULL. */

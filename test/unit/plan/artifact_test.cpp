@@ -77,8 +77,8 @@ TEST(Artifact, OtherVersionsShowBothAndTheProducer) {
   AlignedBytes bytes = ArtifactBuilder::Toy().Build();
   bytes[8] = 2;
   EXPECT_THAT(Open(bytes).message(),
-              HasSubstr("artifact format 2.0, written by artifact_builder 1; "
-                        "this runtime reads 1.0 to 1.0; update stele"));
+              HasSubstr("artifact format 2.1, written by artifact_builder 1; "
+                        "this runtime reads 1.0 to 1.1; update stele"));
   bytes[8] = 0;
   EXPECT_THAT(Open(bytes).message(), HasSubstr("compile the checkpoint again"));
   bytes[8] = 1;
@@ -131,14 +131,24 @@ TEST(Artifact, PaddingIsZeroAndNothingIsLeftOver) {
   EXPECT_THAT(Open(longer).message(), HasSubstr("belong to no segment"));
 }
 
-TEST(Artifact, ExternalWeights) {
+// The toy with its weights in a file of their own, which is not written.
+ArtifactBuilder ToyWithExternalWeights() {
   ArtifactBuilder builder = ArtifactBuilder::Toy();
-  const std::vector<uint8_t> weights = builder.segments[0];
+  const std::vector<uint8_t> &weights = builder.segments[0];
   plan::SegmentT &segment = *builder.plan.segments[0];
   segment.storage = plan::Storage::External;
   segment.external_path = std::to_string(getpid()) + "w.bin";
   segment.length = weights.size();
   segment.xxh3 = Xxh3(weights);
+  const Sha256Digest digest = Sha256(weights);
+  segment.sha256.assign(digest.begin(), digest.end());
+  return builder;
+}
+
+TEST(Artifact, ExternalWeights) {
+  ArtifactBuilder builder = ToyWithExternalWeights();
+  const std::vector<uint8_t> weights = builder.segments[0];
+  plan::SegmentT &segment = *builder.plan.segments[0];
   const std::string path = builder.Write("external.stele");
   EXPECT_EQ(Artifact::Open(path).status().code(), StatusCode::kNotFound);
   const std::string beside = testing::TempDir() + segment.external_path;
@@ -156,6 +166,45 @@ TEST(Artifact, ExternalWeights) {
   segment.external_path = "../w.bin";
   EXPECT_THAT(Open(builder.Build()).message(),
               HasSubstr("\"../w.bin\" is not a plain file name"));
+}
+
+TEST(Artifact, DigestPinCoversExternalWeights) {
+  ArtifactBuilder builder = ToyWithExternalWeights();
+  std::vector<uint8_t> weights = builder.segments[0];
+  plan::SegmentT &segment = *builder.plan.segments[0];
+  const std::string beside = testing::TempDir() + segment.external_path;
+  const auto write = [&] {
+    return WriteFile(beside, std::as_bytes(std::span(weights)));
+  };
+  ASSERT_TRUE(write().ok());
+  const std::string path = testing::TempDir() + "pinned.stele";
+  const auto open = [&](bool pin, bool verify) {
+    const AlignedBytes bytes = builder.Build();
+    ArtifactOptions options;
+    if (pin)
+      options.sha256 = Sha256(bytes);
+    options.verify_weights = verify;
+    return Artifact::FromBytes(bytes, path, options).status();
+  };
+  EXPECT_TRUE(open(true, true).ok()) << open(true, true).message();
+
+  weights.push_back(0); // behind the segment, so that only SHA-256 sees it
+  ASSERT_TRUE(write().ok());
+  EXPECT_TRUE(open(false, false).ok());
+  for (const bool pin : {true, false})
+    EXPECT_THAT(open(pin, !pin).message(),
+                AllOf(HasSubstr("the external file '" + segment.external_path +
+                                "' has SHA-256 "),
+                      HasSubstr(", the plan says ")));
+
+  segment.sha256.clear(); // as format 1.0 had it
+  EXPECT_TRUE(open(false, true).ok());
+  EXPECT_THAT(open(true, false).message(),
+              HasSubstr("segment \"weights\" has none for its external file"));
+  segment.sha256.assign(31, 0);
+  EXPECT_THAT(open(false, false).message(),
+              HasSubstr("sha256: 31 bytes; a SHA-256 has 32"));
+  unlink(beside.c_str());
 }
 
 // One row for each rule of a plan: an edit that breaks it, and what is said.
