@@ -464,6 +464,10 @@ llvm::Error Compilation::addTokenizer() {
                 "only\n";
     return llvm::Error::success();
   }
+  if (options.tokenizerProblem)
+    if (std::string problem = options.tokenizerProblem(tokenizer);
+        !problem.empty())
+      return makeError("{0}: tokenizer: {1}", options.input, problem);
   SmallVector<Attribute> targets;
   for (auto target : module->getOps<TargetOp>())
     targets.push_back(FlatSymbolRefAttr::get(target.getSymNameAttr()));

@@ -6,9 +6,11 @@
 #ifndef STELE_COMPILER_DRIVER_DRIVER_H
 #define STELE_COMPILER_DRIVER_DRIVER_H
 
+#include "llvm/ADT/ArrayRef.h"
 #include "llvm/ADT/StringRef.h"
 #include "llvm/Support/Error.h"
 #include "llvm/Support/raw_ostream.h"
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -47,6 +49,9 @@ struct CompileOptions {
   std::string dumpDir;     // empty: dump nothing
   unsigned jobs = 0;       // threads that compile kernels; 0: every core
   bool timePhases = false; // time of every pass
+  /// What a runtime has against this tokenizer; empty: nothing. Asked before
+  /// anything is written.
+  std::function<std::string(llvm::ArrayRef<uint8_t>)> tokenizerProblem;
 };
 
 /// Runs the phases. Progress (sizes and times, a line each) goes to `progress`;

@@ -231,11 +231,7 @@ static std::string huggingFaceName(llvm::StringRef name) {
 }
 
 llvm::Error Checkpoint::openGguf(llvm::StringRef path) {
-  auto file = InputFile::open(path);
-  if (!file)
-    return file.takeError();
-  files.push_back(std::move(*file));
-  auto gguf = GgufFile::read(*files.back());
+  auto gguf = GgufFile::open(path, files);
   if (!gguf)
     return gguf.takeError();
   ggufFile = std::move(*gguf);

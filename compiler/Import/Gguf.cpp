@@ -104,8 +104,6 @@ public:
     for (uint64_t i = 0; i < pairs; ++i)
       if (llvm::Error error = readPair())
         return std::move(error);
-    if (llvm::Error error = checkNotSplit())
-      return std::move(error);
     for (uint64_t i = 0; i < tensors; ++i)
       if (llvm::Error error = readTensor())
         return std::move(error);
@@ -275,20 +273,6 @@ private:
     for (GgufScalar &element : out)
       if (llvm::Error error = readScalar(key, type, element))
         return error;
-    return llvm::Error::success();
-  }
-
-  // A model in several files: only the first has the metadata, so reading one
-  // of them alone could not work.
-  llvm::Error checkNotSplit() {
-    auto count = result->integer("split.count");
-    if (!count)
-      return count.takeError();
-    if (count->value_or(0) > 1)
-      return fail(
-          "is one of {0} parts of a split GGUF, which is not supported; "
-          "join them with llama-gguf-split --merge",
-          **count);
     return llvm::Error::success();
   }
 

@@ -1,5 +1,6 @@
-// Reads a GGUF file (v2, v3, little endian): metadata, tensor names, types,
-// shapes and places. Names are llama.cpp's here; Checkpoint translates them.
+// Reads a GGUF file (v2, v3, little endian) or the parts of a split one:
+// metadata, tensor names, types, shapes and places. Names are llama.cpp's here;
+// Checkpoint translates them.
 #ifndef STELE_COMPILER_IMPORT_GGUF_H
 #define STELE_COMPILER_IMPORT_GGUF_H
 
@@ -22,6 +23,11 @@ class GgufFile {
 public:
   // Reads everything but the tensors' bytes. `file` must outlive this.
   static llvm::Expected<std::unique_ptr<GgufFile>> read(const InputFile &file);
+  // Opens the file, and the others when it is the first part of a split model
+  // (X-00001-of-0000N.gguf); a tensor's `file` is then its part. The metadata
+  // is that of the first.
+  static llvm::Expected<std::unique_ptr<GgufFile>>
+  open(llvm::StringRef path, std::vector<std::unique_ptr<InputFile>> &files);
 
   llvm::StringRef path() const { return filePath; }
   llvm::ArrayRef<TensorInfo> tensors() const { return tensorList; }
@@ -43,6 +49,9 @@ public:
 
 private:
   friend class GgufReader;
+  llvm::Error openParts(int64_t count,
+                        std::vector<std::unique_ptr<InputFile>> &files);
+  llvm::Error checkTensors(int64_t total) const;
   std::string filePath;
   std::vector<std::pair<std::string, GgufValue>> entries;
   llvm::StringMap<size_t> index;

@@ -154,7 +154,8 @@ static void readSizes(Metadata &data, const GgufFile &file,
 static void refuseOtherModels(Metadata &data, const ModelConfig &config) {
   data.mustBe("expert_count", 0);
   data.mustBe("expert_used_count", 0);
-  // A window that covers the whole context is none.
+  // A window that covers the whole context is none. What a shorter one means
+  // here is not settled: llama.cpp ignores the key for these architectures.
   int64_t window = data.integer("attention.sliding_window", 0, INT64_MAX, 0);
   if (window > 0 && window < config.context)
     data.fail(
@@ -224,6 +225,32 @@ static void readTokens(Metadata &tokenizer, const GgufFile &file,
         config.eosIds.push_back(*token);
 }
 
+// The author's defaults. llama.cpp samples wherever they are there; a
+// temperature of 0 is greedy.
+static void readSampling(Metadata &sampling, const GgufFile &file,
+                         ModelConfig &config) {
+  GenerationDefaults &generation = config.generation;
+  for (const auto &[key, value] : file.metadata()) {
+    llvm::StringRef name = key;
+    if (!name.consume_front("general.sampling."))
+      continue;
+    generation.doSample = true;
+    if (!llvm::is_contained(
+            {"temp", "top_k", "top_p", "min_p", "penalty_repeat"}, name))
+      config.notes.push_back("metadata '" + key +
+                             "' is a way of sampling that is not there, and "
+                             "is ignored");
+  }
+  generation.temperature = sampling.number("temp", 0, 1e6, 1);
+  generation.topK = sampling.integer("top_k", 0, maxWidth, 0);
+  generation.topP = sampling.number("top_p", 0, 1, 1);
+  generation.minP = sampling.number("min_p", 0, 1, 0);
+  generation.repetitionPenalty =
+      sampling.number("penalty_repeat", 1e-6, 1e6, 1);
+  if (generation.temperature == 0)
+    generation.doSample = false;
+}
+
 llvm::Expected<ModelConfig>
 stele::checkpoint::readGgufConfig(const GgufFile &file) {
   ModelConfig config;
@@ -252,6 +279,10 @@ stele::checkpoint::readGgufConfig(const GgufFile &file) {
   Metadata tokenizer(file, "tokenizer.ggml.");
   readTokens(tokenizer, file, config);
   if (llvm::Error error = tokenizer.takeError())
+    return std::move(error);
+  Metadata sampling(file, "general.sampling.");
+  readSampling(sampling, file, config);
+  if (llvm::Error error = sampling.takeError())
     return std::move(error);
   if (llvm::Error error = checkConfig(config, file.path()))
     return std::move(error);

@@ -3,6 +3,7 @@
 
 #include "stele/compiler/Driver/Driver.h"
 #include "stele/compiler/Targets/Targets.h"
+#include "stele/runtime/text/tokenizer.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/InitLLVM.h"
 #include "llvm/Support/Signals.h"
@@ -37,6 +38,13 @@ static std::string checkWeights(const std::string &text) {
       (seed.consume_front("synthetic:") && !seed.getAsInteger(10, value)))
     return "";
   return "'" + text + "' is not inline, external or synthetic:SEED";
+}
+
+/// The runtime itself is asked, since a regular expression that it cannot match
+/// would otherwise be found by whoever runs the artifact.
+static std::string tokenizerProblem(llvm::ArrayRef<uint8_t> bytes) {
+  auto tokenizer = text::Tokenizer::Load({bytes.data(), bytes.size()});
+  return tokenizer.ok() ? "" : tokenizer.status().message();
 }
 
 static void addFlags(CLI::App &app, compiler::CompileOptions &options,
@@ -130,6 +138,7 @@ int main(int argc, char **argv) {
   if (options.output.empty() && options.stopAfter == compiler::Phase::Artifact)
     return refuseUsage("-o is missing: where to write the artifact");
 
+  options.tokenizerProblem = tokenizerProblem;
   if (llvm::Error error = compiler::compile(options, llvm::errs())) {
     llvm::errs() << "error: " << llvm::toString(std::move(error)) << "\n";
     return exitFailed;

@@ -251,11 +251,173 @@ TEST_F(Gguf, Case26_OffsetPastTheEnd) {
             "m.gguf: tensors 't' and 'u' overlap");
 }
 
-TEST_F(Gguf, Case27_SplitFile) {
+namespace {
+
+// One part of a split file with one tensor.
+std::string part(uint16_t number, uint16_t count, int32_t tensors,
+                 const std::string &name) {
+  std::string bytes = header(1, 3);
+  bytes += text("split.no") + raw<uint32_t>(2) + raw(number);
+  bytes += text("split.count") + raw<uint32_t>(2) + raw(count);
+  bytes += text("split.tensors.count") + raw<uint32_t>(5) + raw(tensors);
+  return padded(bytes + tensor(name, {8}, 0, 0), 32);
+}
+
+class GgufSplit : public testing::Test {
+protected:
+  void SetUp() override {
+    for (int i = 0; i < 3; ++i)
+      write(i, part(i, 3, 3, "t" + std::to_string(i)));
+  }
+  static std::string name(int number) {
+    return "m-0000" + std::to_string(number + 1) + "-of-00003.gguf";
+  }
+  void write(int number, const std::string &bytes) {
+    folder.write(name(number), bytes);
+  }
+  std::string open(const std::string &first = name(0)) {
+    files.clear();
+    auto opened = GgufFile::open(folder.path(first), files);
+    if (opened) {
+      gguf = std::move(*opened);
+      return "none";
+    }
+    std::string error = llvm::toString(opened.takeError());
+    EXPECT_EQ(error.find(folder.path()), 0u) << error;
+    return error.substr(folder.path().size() + 1);
+  }
+
+  TempFolder folder;
+  std::vector<std::unique_ptr<InputFile>> files;
+  std::unique_ptr<GgufFile> gguf;
+};
+
+} // namespace
+
+TEST_F(GgufSplit, ReadsTheTensorsOfAllParts) {
+  ASSERT_EQ(open(), "none");
+  ASSERT_EQ(gguf->tensors().size(), 3u);
+  ASSERT_EQ(files.size(), 3u);
+  for (unsigned i = 0; i < 3; ++i) {
+    EXPECT_EQ(gguf->tensors()[i].name, "t" + std::to_string(i));
+    EXPECT_EQ(gguf->tensors()[i].file, i);
+    EXPECT_EQ(files[i]->path(), folder.path(name(i)));
+  }
+}
+
+TEST_F(GgufSplit, Case27_MissingShard) {
+  std::filesystem::remove(folder.path(name(1)));
   EXPECT_EQ(
-      read(padded(header(0, 1) + u32Pair("split.count", 3), 0)),
-      "m.gguf: is one of 3 parts of a split GGUF, which is not supported; "
-      "join them with llama-gguf-split --merge");
+      open(),
+      "m-00002-of-00003.gguf: cannot open: No such file or directory; this is "
+      "part 2 of 3 of a split GGUF");
+}
+
+TEST_F(GgufSplit, IsOpenedByItsFirstPart) {
+  const std::string message = ": is one of 3 parts of a split GGUF, but not "
+                              "named as the first; name the one that ends in "
+                              "-00001-of-00003.gguf";
+  EXPECT_EQ(open(name(1)), name(1) + message);
+  folder.write("m.gguf", part(0, 3, 3, "t"));
+  EXPECT_EQ(open("m.gguf"), "m.gguf" + message);
+}
+
+TEST_F(GgufSplit, PartsMustFitTogether) {
+  const std::string rest = "; the parts are not of one model, fetch them again";
+  write(1, part(2, 3, 3, "t1"));
+  EXPECT_EQ(open(),
+            name(1) + ": split.no is 2, as part 2 of 3 it must be 1" + rest);
+  write(1, part(1, 4, 3, "t1"));
+  EXPECT_EQ(open(),
+            name(1) + ": split.count is 4, as part 2 of 3 it must be 3" + rest);
+  write(1, part(1, 3, 4, "t1"));
+  EXPECT_EQ(open(), name(1) +
+                        ": split.tensors.count is 4, as part 2 of 3 it "
+                        "must be 3" +
+                        rest);
+  write(1, padded(header(0, 0), 0));
+  EXPECT_EQ(open(), name(1) +
+                        ": split.no is missing, as part 2 of 3 it must "
+                        "be 1" +
+                        rest);
+  write(1, part(1, 3, 3, "t0"));
+  EXPECT_EQ(open(), name(0) + ": tensor 't0' is in two parts of the split "
+                              "GGUF");
+}
+
+TEST_F(GgufSplit, CountsTheTensors) {
+  for (int i = 0; i < 3; ++i)
+    write(i, part(i, 3, 4, "t" + std::to_string(i)));
+  EXPECT_EQ(open(), name(0) + ": split.tensors.count is 4, but all parts "
+                              "together have 3 tensors; fetch them again");
+}
+
+namespace {
+
+std::string f32Pair(const std::string &key, float value) {
+  return text(key) + raw<uint32_t>(6) + raw(value);
+}
+
+// A model of one layer, with `count` more pairs.
+std::string llamaWith(uint64_t count, const std::string &pairs) {
+  std::string bytes = header(1, 8 + count);
+  bytes += text("general.architecture") + raw<uint32_t>(8) + text("llama");
+  for (auto [key, value] :
+       {std::pair("block_count", 1), std::pair("context_length", 64),
+        std::pair("embedding_length", 32), std::pair("feed_forward_length", 32),
+        std::pair("attention.head_count", 2),
+        std::pair("rope.dimension_count", 16)})
+    bytes += u32Pair("llama." + std::string(key), value);
+  bytes += f32Pair("llama.attention.layer_norm_rms_epsilon", 1e-5f);
+  bytes += pairs + tensor("token_embd.weight", {32, 8}, 0, 0);
+  return padded(bytes, 32 * 8 * 4);
+}
+
+} // namespace
+
+TEST_F(Gguf, SamplingDefaults) {
+  ASSERT_EQ(read(llamaWith(0, "")), "none");
+  EXPECT_FALSE(llvm::cantFail(readGgufConfig(*gguf)).generation.doSample);
+
+  ASSERT_EQ(
+      read(llamaWith(6, f32Pair("general.sampling.temp", 0.5f) +
+                            u32Pair("general.sampling.top_k", 20) +
+                            f32Pair("general.sampling.top_p", 0.75f) +
+                            f32Pair("general.sampling.min_p", 0.25f) +
+                            f32Pair("general.sampling.penalty_repeat", 1.5f) +
+                            u32Pair("general.sampling.mirostat", 2))),
+      "none");
+  ModelConfig config = llvm::cantFail(readGgufConfig(*gguf));
+  EXPECT_TRUE(config.generation.doSample);
+  EXPECT_EQ(config.generation.temperature, 0.5);
+  EXPECT_EQ(config.generation.topK, 20);
+  EXPECT_EQ(config.generation.topP, 0.75);
+  EXPECT_EQ(config.generation.minP, 0.25);
+  EXPECT_EQ(config.generation.repetitionPenalty, 1.5);
+  ASSERT_EQ(config.notes.size(), 1u);
+  EXPECT_EQ(config.notes[0], "metadata 'general.sampling.mirostat' is a way of "
+                             "sampling that is not there, and is ignored");
+
+  ASSERT_EQ(read(llamaWith(1, f32Pair("general.sampling.temp", 0))), "none");
+  EXPECT_FALSE(llvm::cantFail(readGgufConfig(*gguf)).generation.doSample);
+  ASSERT_EQ(read(llamaWith(1, f32Pair("general.sampling.top_p", 1.5f))),
+            "none");
+  EXPECT_EQ(errorOf(readGgufConfig(*gguf)),
+            folder.path("m.gguf") + ": general.sampling.top_p is 1.5, a number "
+                                    "from 0 to 1 is needed");
+}
+
+TEST_F(Gguf, AShortSlidingWindowIsRefused) {
+  ASSERT_EQ(read(llamaWith(1, u32Pair("llama.attention.sliding_window", 64))),
+            "none");
+  EXPECT_TRUE(bool(readGgufConfig(*gguf)));
+  ASSERT_EQ(read(llamaWith(1, u32Pair("llama.attention.sliding_window", 63))),
+            "none");
+  EXPECT_EQ(
+      errorOf(readGgufConfig(*gguf)),
+      folder.path("m.gguf") +
+          ": llama.attention.sliding_window is 63; sliding windows in "
+          "GGUF files are not supported, use the Hugging Face checkpoint");
 }
 
 namespace {
