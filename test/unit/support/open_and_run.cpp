@@ -10,11 +10,15 @@
 namespace stele::test {
 
 bool OpenAndRun(std::span<const uint8_t> bytes) {
+  return OpenAndRun(bytes, *ToyDevice(1));
+}
+
+bool OpenAndRun(std::span<const uint8_t> bytes,
+                std::unique_ptr<Device> device) {
   auto artifact = Artifact::FromBytes(bytes, "toy.stele");
   if (!artifact.ok())
     return false;
-  auto device = ToyDevice(1);
-  auto model = Model::Load(*artifact, *std::move(device));
+  auto model = Model::Load(*artifact, std::move(device));
   if (!model.ok())
     return false;
   EngineOptions options;
