@@ -295,17 +295,30 @@ static void describe(lm::AttentionOp op, LaunchBuilder &launch) {
     launch.write(op.getLse());
 }
 
+namespace {
+
+template <typename... OpTs> struct OperationList {
+  static bool contains(Operation *op) { return isa<OpTs...>(op); }
+  static void describeIn(Operation *op, LaunchBuilder &launch) {
+    llvm::TypeSwitch<Operation *>(op).Case<OpTs...>(
+        [&](auto known) { describe(known, launch); });
+  }
+};
+
+/// What hosts have kernels for.
+using HostOperations =
+    OperationList<lm::EmbedOp, lm::RmsNormOp, lm::LinearOp, lm::LogitsOp,
+                  lm::GluOp, lm::AddOp, lm::RotaryTableOp, lm::RopeOp,
+                  lm::KvAppendOp, lm::AttentionOp>;
+
+} // namespace
+
 FailureOr<KernelLaunch> compiler::describeHostLaunch(Operation *op) {
-  if (!isa<lm::EmbedOp, lm::RmsNormOp, lm::LinearOp, lm::LogitsOp, lm::GluOp,
-           lm::AddOp, lm::RotaryTableOp, lm::RopeOp, lm::KvAppendOp,
-           lm::AttentionOp>(op))
+  if (!HostOperations::contains(op))
     return op->emitOpError("has no host kernel yet; compile with --attention "
                            "dense");
   LaunchBuilder launch(op);
   if (cast<lm::KernelOpInterface>(op).getKernelAttr())
-    llvm::TypeSwitch<Operation *>(op)
-        .Case<lm::EmbedOp, lm::RmsNormOp, lm::LinearOp, lm::LogitsOp, lm::GluOp,
-              lm::AddOp, lm::RotaryTableOp, lm::RopeOp, lm::KvAppendOp,
-              lm::AttentionOp>([&](auto known) { describe(known, launch); });
+    HostOperations::describeIn(op, launch);
   return launch.finish();
 }

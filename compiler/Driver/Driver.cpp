@@ -580,6 +580,9 @@ llvm::Error Compilation::writeAll() {
   if (!size)
     return size.takeError();
   report("artifact", showBytes(*size) + " in " + options.output);
+  if (!options.dumpDir.empty())
+    return writeFile(options.dumpDir + "/7-artifact.json",
+                     planToJson(exportPlan(*module)));
   return llvm::Error::success();
 }
 

@@ -23,6 +23,9 @@ mlir::LogicalResult verifyExportable(mlir::ModuleOp module);
 /// the offsets and checksums of segments.
 std::string exportPlan(mlir::ModuleOp module);
 
+/// The FlatBuffer as JSON, every field by its name in plan.fbs.
+std::string planToJson(llvm::StringRef flatBuffer);
+
 /// The plan in `bytes`, a whole artifact or a FlatBuffer alone. `name` is for
 /// errors.
 llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>>
