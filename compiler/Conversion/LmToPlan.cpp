@@ -327,8 +327,8 @@ LogicalResult Converter::convertFunction(func::FuncOp forward,
   function = FunctionOp::create(
       builder, forward.getLoc(), builder.getStringAttr(bucket.name), targetRef,
       tokens, builder.getI64IntegerAttr(bucket.sequences),
-      builder.getI64IntegerAttr(bucket.logitRows), one, one,
-      zero, /*arena=*/nullptr, zero);
+      builder.getI64IntegerAttr(bucket.logitRows), one, one, zero,
+      /*arena=*/nullptr, zero);
   builder.setInsertionPointToEnd(&function.getBody().emplaceBlock());
 
   SmallVector<Attribute> names;

@@ -219,7 +219,8 @@ STELE_API stele_status stele_session_on_logits(stele_session* session,
                                                stele_logits_callback callback,
                                                void* user);
 
-/* How many tokens were guessed (`lookup`) on this session, and how many of them were right. Either may be NULL. */
+/* How many tokens were guessed (`lookup`) on this session, and how many of them
+ * were right. Either may be NULL. */
 STELE_API stele_status stele_session_drafts(const stele_session* session,
                                             uint64_t* drafted,
                                             uint64_t* accepted);
