@@ -57,9 +57,31 @@ FlatSymbolRefAttr ModelBuilder::declare(const Twine &name,
   OpBuilder::InsertionGuard guard(builder);
   builder.setInsertionPoint(function);
   auto type = RankedTensorType::get(shape, builder.getF32Type());
-  lm::WeightOp::create(builder, location, symbol, type);
+  auto declaredWeight = lm::WeightOp::create(builder, location, symbol, type);
+  if (const checkpoint::TensorInfo *tensor = checkpoint.find(symbol))
+    if (auto format = checkpoint.quantFormat(*tensor))
+      declaredWeight.setQuantAttr(
+          lm::QuantAttr::get(builder.getContext(), *format));
   parameters += type.getNumElements();
   return reference;
+}
+
+/// Where the checkpoint's columns are, as a weight; null for the natural order.
+FlatSymbolRefAttr ModelBuilder::columnOrder(StringRef weight) {
+  const checkpoint::TensorInfo *tensor = checkpoint.find(weight);
+  ArrayRef<int32_t> order;
+  if (tensor)
+    order = checkpoint.columnOrder(*tensor);
+  if (order.empty())
+    return {};
+  OpBuilder::InsertionGuard guard(builder);
+  builder.setInsertionPoint(function);
+  auto type =
+      RankedTensorType::get({int64_t(order.size())}, builder.getI32Type());
+  std::string symbol = (weight + ".order").str();
+  lm::WeightOp::create(builder, location, symbol, type)
+      .setValueAttr(DenseElementsAttr::get(type, order));
+  return FlatSymbolRefAttr::get(builder.getContext(), symbol);
 }
 
 void ModelBuilder::checkTensor(StringRef name, ArrayRef<int64_t> shape) {
@@ -120,6 +142,7 @@ Value ModelBuilder::linear(Value input, const Twine &weight, int64_t columns,
                               /*residual=*/Value(), matrix,
                               /*norm_weight=*/FlatSymbolRefAttr(),
                               /*norm_eps=*/FloatAttr(), offset,
+                              columnOrder(name + ".weight"),
                               /*glu=*/lm::GluKindAttr(), lm::KernelAttr());
 }
 

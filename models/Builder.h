@@ -47,6 +47,7 @@ private:
   /// Declares the weight, once, and checks it against the checkpoint.
   mlir::FlatSymbolRefAttr declare(const llvm::Twine &name,
                                   llvm::ArrayRef<int64_t> shape);
+  mlir::FlatSymbolRefAttr columnOrder(llvm::StringRef weight);
   void checkTensor(llvm::StringRef name, llvm::ArrayRef<int64_t> shape);
   void checkAllUsed();
   lm::ModelAttr modelAttr();

@@ -45,11 +45,15 @@ FailureOr<uint64_t> compiler::storedBytes(lm::WeightOp weight) {
     return weight.emitOpError("layout \"")
            << name << "\" is not one of runtime/schema/weight_layout.h";
   int64_t columns = type.getRank() == 2 ? type.getDimSize(1) : 1;
-  std::optional<uint64_t> elements =
-      schema::PackedElements(*layout, type.getDimSize(0), columns);
-  if (!elements)
-    return weight.emitOpError("shape does not fit layout \"") << name << '"';
-  return *elements * elementBytes(type.getElementType());
+  lm::QuantAttr quant = weight.getQuantAttr();
+  std::optional<uint64_t> size =
+      quant ? schema::PackedBytes(*layout, quant.getFormat(),
+                                  type.getDimSize(0), columns)
+            : schema::PackedElements(*layout, type.getDimSize(0), columns);
+  if (!size)
+    return weight.emitOpError("shape and quantisation do not fit layout \"")
+           << name << '"';
+  return quant ? *size : *size * elementBytes(type.getElementType());
 }
 
 namespace {
@@ -66,6 +70,8 @@ public:
       return;
     }
     launch.instance.templateName = kernel.getTemplateName().str();
+    if (kernel.getRow())
+      launch.chosenBy = kernel.getRow().str();
     for (lm::TileAttr tile : kernel.getTile())
       integer(tile.getName(), tile.getValue());
   }
@@ -164,11 +170,24 @@ private:
 
 } // namespace
 
+/// The constants by which a template knows the format of its matrix.
+static void describeFormat(lm::QuantAttr quant, LaunchBuilder &launch) {
+  schema::QuantFormat format = quant.getFormat();
+  launch.integer("bits", format.bits);
+  launch.integer("group", format.group);
+  launch.integer("scale_f32", format.scale == schema::QuantFormat::Real::kF32);
+  launch.integer("offset", static_cast<int64_t>(format.offset));
+}
+
 static void describe(lm::EmbedOp op, LaunchBuilder &launch) {
   lm::WeightOp table = launch.lookup(op.getTableAttr());
   launch.integer("hidden", columnsOf(op.getOutput()));
-  launch.integer("packed", table.getLayout().value_or("rows") != "rows");
-  launch.integer("bf16", table.getTensorType().getElementType().isBF16());
+  if (lm::QuantAttr quant = table.getQuantAttr()) {
+    describeFormat(quant, launch);
+  } else {
+    launch.integer("packed", table.getLayout().value_or("rows") != "rows");
+    launch.integer("bf16", table.getTensorType().getElementType().isBF16());
+  }
   launch.weight(op.getTableAttr());
   launch.write(op.getOutput());
   launch.launch.tokenLimit = table.getTensorType().getDimSize(0);
@@ -183,12 +202,25 @@ static void describe(lm::RmsNormOp op, LaunchBuilder &launch) {
   launch.write(op.getOutput());
 }
 
+static FlatSymbolRefAttr getPermutation(lm::LinearOp op) {
+  return op.getPermutationAttr();
+}
+static FlatSymbolRefAttr getPermutation(lm::LogitsOp) { return {}; }
+
 /// What linear and logits share: x, the matrix, the norm before and the bias.
 template <typename ProductOp>
 static void describeProduct(ProductOp op, LaunchBuilder &launch) {
   launch.integer("k", columnsOf(op.getInput()));
-  launch.integer(
-      "n", launch.lookup(op.getWeightAttr()).getTensorType().getDimSize(0));
+  lm::WeightOp weight = launch.lookup(op.getWeightAttr());
+  launch.integer("n", weight.getTensorType().getDimSize(0));
+  FlatSymbolRefAttr order = getPermutation(op);
+  if (lm::QuantAttr quant = weight.getQuantAttr()) {
+    describeFormat(quant, launch);
+    launch.integer("permuted", order != nullptr);
+  } else if (order) {
+    launch.fail("permutes the columns of a weight that is not quantised, for "
+                "which there is no host kernel");
+  }
   launch.integer("norm", op.getNormWeight().has_value());
   launch.real("eps", op.getNormEps() ? op.getNormEps()->convertToDouble() : 0);
   launch.integer("bias", op.getBias().has_value());
@@ -204,6 +236,7 @@ static void describe(lm::LinearOp op, LaunchBuilder &launch) {
   launch.integer("glu", op.getGlu() ? activationOf(*op.getGlu()) : 0);
   if (op.getResidual())
     launch.read(op.getResidual(), /*mayBeInPlace=*/true);
+  launch.weightIf(op.getPermutationAttr());
   launch.write(op.getOutput());
 }
 

@@ -34,6 +34,8 @@ struct KernelArgument {
 
 struct KernelLaunch {
   KernelInstance instance;
+  /// The row of the table of kernels; empty: by hand.
+  std::string chosenBy;
   llvm::SmallVector<KernelArgument> arguments;
   /// The launch's only kind of immediate so far.
   std::optional<int64_t> layer;

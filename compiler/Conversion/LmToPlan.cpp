@@ -122,12 +122,14 @@ LogicalResult Converter::convertWeights() {
       llvm::append_range(sources, weight.getSources());
       segments = builder.getArrayAttr(sources);
     }
-    TensorOp::create(at, weight.getLoc(), weight.getSymNameAttr(),
-                     FlatSymbolRefAttr::get(context(), weightsName),
-                     builder.getI64IntegerAttr(offset),
-                     builder.getI64IntegerAttr(*bytes),
-                     builder.getStringAttr(weight.getLayout().value_or("rows")),
-                     segments, weight.getValueAttr(), weight.getTypeAttr());
+    TensorOp::create(
+        at, weight.getLoc(), weight.getSymNameAttr(),
+        FlatSymbolRefAttr::get(context(), weightsName),
+        builder.getI64IntegerAttr(offset), builder.getI64IntegerAttr(*bytes),
+        builder.getStringAttr(weight.getLayout().value_or("rows")), segments,
+        weight.getValueAttr(), weight.getQuantAttr(), weight.getRoundingAttr(),
+        weight.getRowScaleAttr(), weight.getColumnScaleAttr(),
+        weight.getImportanceAttr(), weight.getTypeAttr());
     weight.erase();
   }
   makeSegments(end);
@@ -223,7 +225,9 @@ SymbolRefAttr Converter::getEntry(const KernelLaunch &launch, Location loc) {
         InstanceAttr::get(context(), launch.instance.templateName, constants),
         builder.getArrayAttr(parameters), builder.getArrayAttr(immediates),
         builder.getI64IntegerAttr(launch.tokenLimit),
-        builder.getI64IntegerAttr(0));
+        builder.getI64IntegerAttr(0),
+        launch.chosenBy.empty() ? StringAttr()
+                                : builder.getStringAttr(launch.chosenBy));
     ++numEntries;
   }
   return SymbolRefAttr::get(context(), kernelsName,

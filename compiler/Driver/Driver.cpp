@@ -130,6 +130,8 @@ private:
 
   llvm::Error runPhase(Phase phase);
   llvm::Error runPasses(ModuleOp on, Phase phase, const Target &target);
+  std::string chooseArithmetic(const Target &target);
+  void warnOfRequantising();
   void buildPasses(PassManager &manager, Phase phase, const Target &target);
   llvm::Error planForTargets();
   std::string summary(Phase phase);
@@ -283,6 +285,7 @@ llvm::Error Compilation::load() {
     return error;
   if (llvm::Error error = remember())
     return error;
+  warnOfRequantising();
   report(phaseName(reached), summary(reached));
   return dump(reached);
 }
@@ -291,11 +294,38 @@ llvm::Error Compilation::load() {
 // From phase to phase
 //===----------------------------------------------------------------------===//
 
+static int64_t countQuantised(ModuleOp module) {
+  return llvm::count_if(module.getOps<lm::WeightOp>(), [](lm::WeightOp weight) {
+    return weight.getQuantAttr() != nullptr;
+  });
+}
+
+/// `auto`: codes are multiplied by codes where there are any.
+std::string Compilation::chooseArithmetic(const Target &target) {
+  if (options.activations != "auto")
+    return options.activations;
+  bool willQuantise = options.quant == "int4" || options.quant == "int8";
+  bool isQuantised = options.quant.empty() && countQuantised(*module) > 0;
+  return willQuantise || isQuantised ? "int8" : target.arithmetic;
+}
+
+/// Quantising again what is quantised loses twice; one asks for it knowingly.
+void Compilation::warnOfRequantising() {
+  int64_t count = countQuantised(*module);
+  if (count == 0 || (options.quant != "int4" && options.quant != "int8"))
+    return;
+  progress << "warning: " << count << " weights of " << options.input
+           << " are quantised already; --quant " << options.quant
+           << " quantises them again, which loses more. Leave it out to keep "
+              "them as they are\n";
+}
+
 void Compilation::buildPasses(PassManager &manager, Phase phase,
                               const Target &target) {
   LmPipelineOptions lm;
-  lm.arithmetic =
-      options.activations == "auto" ? target.arithmetic : options.activations;
+  lm.arithmetic = chooseArithmetic(target);
+  lm.quant = options.quant;
+  lm.group = options.group;
   lm.fuse = options.fuse;
   lm.isa = target.isa;
   for (const std::string &feature : target.features)

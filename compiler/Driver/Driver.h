@@ -42,7 +42,10 @@ struct CompileOptions {
   std::string checkpoint;
   /// Empty: what an .mlir input says, or host.
   std::string target;
-  std::string activations = "auto"; // auto, f32, bf16
+  std::string activations = "auto"; // auto, f32, bf16, int8
+  /// int4, int8, none; empty: as the checkpoint stores the weights.
+  std::string quant;
+  int64_t group = 32;      // int4, int8: elements that share a scale
   std::string weights;     // inline (also when empty), external, synthetic:SEED
   int64_t context = 0;     // 0: what the checkpoint says
   bool fuse = true;        // off: one kernel for every imported operation

@@ -126,6 +126,16 @@ void Exporter::exportSegment(SegmentOp op) {
   out.segments.push_back(std::move(segment));
 }
 
+static std::unique_ptr<plan::QuantFormatT>
+makeQuant(const schema::QuantFormat &format) {
+  auto quant = std::make_unique<plan::QuantFormatT>();
+  quant->bits = format.bits;
+  quant->group = format.group;
+  quant->scale = static_cast<plan::QuantReal>(format.scale);
+  quant->offset = static_cast<plan::QuantReal>(format.offset);
+  return quant;
+}
+
 void Exporter::exportTensor(TensorOp op) {
   tensors[op.getSymNameAttr()] = out.tensors.size();
   auto tensor = std::make_unique<plan::TensorT>();
@@ -136,6 +146,8 @@ void Exporter::exportTensor(TensorOp op) {
   tensor->segment = segments.lookup(op.getSegmentAttr().getAttr());
   tensor->offset = op.getOffset();
   tensor->length = op.getLength();
+  if (lm::QuantAttr quant = op.getQuantAttr())
+    tensor->quant = makeQuant(quant.getFormat());
   out.tensors.push_back(std::move(tensor));
 }
 
@@ -182,6 +194,7 @@ static std::unique_ptr<plan::EntryT> makeEntry(EntryOp op) {
         static_cast<plan::ImmediateKind>(kind.getValue()));
   entry->token_limit = op.getTokenLimit();
   entry->scratch_bytes = op.getScratch();
+  entry->chosen_by = op.getChosenBy().value_or("");
   return entry;
 }
 

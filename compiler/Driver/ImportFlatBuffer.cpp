@@ -35,6 +35,7 @@ private:
   void importModel(const plan::ModelInfo &model);
   void importTarget(const plan::Target &target);
   void importSegment(const plan::Segment &segment);
+  lm::QuantAttr makeQuant(const plan::QuantFormat *quant);
   void importTensor(const plan::Tensor &tensor);
   void importCache(const plan::KvCache &cache);
   void importExecutable(const plan::Executable &executable);
@@ -213,18 +214,33 @@ void Importer::importSegment(const plan::Segment &segment) {
       integer(segment.device()));
 }
 
+lm::QuantAttr Importer::makeQuant(const plan::QuantFormat *quant) {
+  if (!quant)
+    return {};
+  using Stored = schema::QuantFormat::Real;
+  const schema::QuantFormat format{quant->bits(), quant->group(),
+                                   static_cast<Stored>(quant->scale()),
+                                   static_cast<Stored>(quant->offset())};
+  if (schema::IsValid(format))
+    return lm::QuantAttr::get(&context, format);
+  fail("tensor \"" + tensors.back().getValue() + "\" has an unknown quant");
+  return {};
+}
+
 void Importer::importTensor(const plan::Tensor &tensor) {
   tensors.push_back(symbol(tensor.name()));
   StringAttr segment = at(ArrayRef(segments), tensor.segment(), "segment");
   SmallVector<int64_t> shape(tensor.shape()->begin(), tensor.shape()->end());
   if (!llvm::all_of(shape, [](int64_t size) { return size > 0; }))
     fail("tensor \"" + tensors.back().getValue() + "\" has a dimension of 0");
+  lm::QuantAttr quant = makeQuant(tensor.quant());
   if (!error.empty())
     return;
   TensorOp::create(
       builder, location, tensors.back(), FlatSymbolRefAttr::get(segment),
       integer(tensor.offset()), integer(tensor.length()), text(tensor.layout()),
-      /*segments=*/nullptr, /*value=*/nullptr,
+      /*segments=*/nullptr, /*value=*/nullptr, quant, /*rounding=*/nullptr,
+      /*row_scale=*/nullptr, /*column_scale=*/nullptr, /*importance=*/nullptr,
       TypeAttr::get(RankedTensorType::get(shape, type(tensor.dtype()))));
 }
 
@@ -274,6 +290,10 @@ ParameterAttr Importer::makeParameter(const plan::Parameter &parameter) {
   return attr;
 }
 
+static bool isSet(const flatbuffers::String *text) {
+  return text && text->size() > 0;
+}
+
 void Importer::importEntry(OpBuilder &at, const plan::Entry &entry) {
   SmallVector<Attribute> parameters, immediates;
   for (const plan::Parameter *parameter : *entry.parameters())
@@ -286,10 +306,11 @@ void Importer::importEntry(OpBuilder &at, const plan::Entry &entry) {
                                         static_cast<uint64_t>(immediate),
                                         "immediate kind")));
   entries.back().push_back(text(entry.symbol()));
-  EntryOp::create(at, location, entries.back().back(), /*instance=*/nullptr,
-                  builder.getArrayAttr(parameters),
-                  builder.getArrayAttr(immediates),
-                  integer(entry.token_limit()), integer(entry.scratch_bytes()));
+  EntryOp::create(
+      at, location, entries.back().back(), /*instance=*/nullptr,
+      builder.getArrayAttr(parameters), builder.getArrayAttr(immediates),
+      integer(entry.token_limit()), integer(entry.scratch_bytes()),
+      isSet(entry.chosen_by()) ? text(entry.chosen_by()) : StringAttr());
 }
 
 void Importer::importExecutable(const plan::Executable &executable) {

@@ -4,6 +4,8 @@
 #include "mlir/IR/BuiltinAttributes.h"
 #include "stele/compiler/Codegen/Host/WeightLayout.h"
 #include "stele/compiler/Import/Errors.h"
+#include "stele/compiler/Quantise/Quantise.h"
+#include "llvm/Support/EndianStream.h"
 
 using namespace mlir;
 using namespace stele;
@@ -11,11 +13,15 @@ using namespace stele::compiler;
 using namespace stele::plan_ir;
 using checkpoint::makeError;
 
-/// Rows [begin, end) of a tensor that is made of rows of the checkpoint's.
-static llvm::Error readSources(TensorOp tensor,
-                               const checkpoint::Checkpoint &checkpoint,
-                               int64_t columns, int64_t begin, int64_t end,
-                               float *out) {
+/// Hands `read` the pieces that rows [begin, end) of a tensor are made of: a
+/// tensor of the checkpoint, which of its rows, and which row of the tensor the
+/// first of them is.
+static llvm::Error forEachSource(
+    TensorOp tensor, const checkpoint::Checkpoint &checkpoint, int64_t columns,
+    int64_t begin, int64_t end,
+    llvm::function_ref<llvm::Error(const checkpoint::TensorInfo &, int64_t from,
+                                   int64_t to, int64_t row)>
+        read) {
   int64_t first = 0; // of this segment, among the tensor's rows
   for (auto source : tensor.getSegments()->getAsRange<lm::SegmentAttr>()) {
     int64_t from = std::max(begin, first);
@@ -35,8 +41,7 @@ static llvm::Error readSources(TensorOp tensor,
                          checkpoint::describeShape(info->shape),
                          tensor.getSymName(), columns);
       int64_t skip = source.getFirstRow() - first;
-      if (llvm::Error error = checkpoint.readRows(
-              *info, from + skip, to + skip, out + (from - begin) * columns))
+      if (llvm::Error error = read(*info, from + skip, to + skip, from))
         return error;
     }
     first += source.getRows();
@@ -52,30 +57,152 @@ static llvm::Error readValue(DenseFPElementsAttr value, int64_t columns,
   return llvm::Error::success();
 }
 
+/// The numbers of a weight: where they come from, times its scales.
+class FloatReader {
+public:
+  FloatReader(TensorOp tensor, const checkpoint::Checkpoint &checkpoint,
+              int64_t columns)
+      : tensor(tensor), checkpoint(checkpoint), columns(columns),
+        rowScale(toFloats(tensor.getRowScaleAttr())),
+        columnScale(toFloats(tensor.getColumnScaleAttr())) {}
+
+  llvm::Error operator()(int64_t begin, int64_t end, float *out) {
+    auto value = dyn_cast_or_null<DenseFPElementsAttr>(tensor.getValueAttr());
+    if (llvm::Error error = value ? readValue(value, columns, begin, end, out)
+                                  : readSources(begin, end, out))
+      return error;
+    for (int64_t row = begin; row < end; ++row, out += columns) {
+      if (!rowScale.empty())
+        for (int64_t column = 0; column < columns; ++column)
+          out[column] *= rowScale[row];
+      if (!columnScale.empty())
+        for (int64_t column = 0; column < columns; ++column)
+          out[column] *= columnScale[column];
+    }
+    return llvm::Error::success();
+  }
+
+  static std::vector<float> toFloats(ElementsAttr elements) {
+    if (!elements)
+      return {};
+    auto values = cast<DenseElementsAttr>(elements).getValues<float>();
+    return {values.begin(), values.end()};
+  }
+
+private:
+  llvm::Error readSources(int64_t begin, int64_t end, float *out) {
+    return forEachSource(tensor, checkpoint, columns, begin, end,
+                         [&](const checkpoint::TensorInfo &info, int64_t from,
+                             int64_t to, int64_t row) {
+                           return checkpoint.readRows(
+                               info, from, to, out + (row - begin) * columns);
+                         });
+  }
+
+  TensorOp tensor;
+  const checkpoint::Checkpoint &checkpoint;
+  int64_t columns;
+  std::vector<float> rowScale, columnScale;
+};
+
+/// Puts `part` where `row` is the first of its rows.
+static void copyRows(const checkpoint::QuantRows &part, int64_t row,
+                     int64_t columns, int64_t groups,
+                     checkpoint::QuantRows &out) {
+  llvm::copy(part.codes, out.codes.begin() + row * columns);
+  llvm::copy(part.scales, out.scales.begin() + row * groups);
+  llvm::copy(part.offsets, out.offsets.begin() + row * groups);
+}
+
+/// Rows of a quantised weight as the checkpoint stores them.
+static llvm::Error readCodes(TensorOp tensor,
+                             const checkpoint::Checkpoint &checkpoint,
+                             int64_t columns, int64_t begin, int64_t end,
+                             checkpoint::QuantRows &out) {
+  const schema::QuantFormat format = tensor.getQuantAttr().getFormat();
+  out.resize(format, end - begin, columns);
+  checkpoint::QuantRows part;
+  return forEachSource(
+      tensor, checkpoint, columns, begin, end,
+      [&](const checkpoint::TensorInfo &info, int64_t from, int64_t to,
+          int64_t row) -> llvm::Error {
+        if (checkpoint.quantFormat(info) != format)
+          return makeError("{0}: tensor {1} is not quantised as @{2} says; is "
+                           "this the checkpoint that the module came from?",
+                           checkpoint.path(), info.name, tensor.getSymName());
+        if (llvm::Error error = checkpoint.readQuantised(info, from, to, part))
+          return error;
+        copyRows(part, row - begin, columns,
+                 checkpoint::groupsOf(format, columns), out);
+        return llvm::Error::success();
+      });
+}
+
+static llvm::Error writeQuantised(TensorOp tensor,
+                                  const checkpoint::Checkpoint &checkpoint,
+                                  int64_t rows, int64_t columns,
+                                  llvm::raw_ostream &out) {
+  const schema::QuantFormat format = tensor.getQuantAttr().getFormat();
+  lm::RoundingAttr rounding = tensor.getRoundingAttr();
+  FloatReader readFloats(tensor, checkpoint, columns);
+  std::vector<float> importance =
+      FloatReader::toFloats(tensor.getImportanceAttr());
+  RoundingOptions options;
+  if (rounding)
+    options = {rounding.getKind() == lm::RoundingKind::Clipped,
+               rounding.getPerChannel(), importance};
+  std::vector<float> floats;
+  auto read = [&](int64_t begin, int64_t end,
+                  checkpoint::QuantRows &to) -> llvm::Error {
+    if (!rounding)
+      return readCodes(tensor, checkpoint, columns, begin, end, to);
+    floats.resize((end - begin) * columns);
+    if (llvm::Error error = readFloats(begin, end, floats.data()))
+      return error;
+    if (llvm::Error error =
+            quantise(format, options, end - begin, columns, floats.data(), to))
+      return makeError("tensor @{0} from row {1} on: {2}; store it unquantised "
+                       "with --quant none",
+                       tensor.getSymName(), begin,
+                       llvm::toString(std::move(error)));
+    return llvm::Error::success();
+  };
+  return packQuantised(tensor.getLayout(), format, rows, columns, read, out);
+}
+
+/// A prepared table of integers, such as an order of columns.
+static llvm::Error writeIntegers(DenseIntElementsAttr value,
+                                 llvm::raw_ostream &out) {
+  for (int32_t element : value.getValues<int32_t>())
+    llvm::support::endian::write<int32_t>(out, element,
+                                          llvm::endianness::little);
+  return llvm::Error::success();
+}
+
 static llvm::Error writeTensor(TensorOp tensor,
                                const checkpoint::Checkpoint &checkpoint,
                                llvm::raw_ostream &out) {
   RankedTensorType type = tensor.getTensorType();
   int64_t rows = type.getDimSize(0);
   int64_t columns = type.getNumElements() / rows;
+  if (!tensor.getValueAttr() && !tensor.getSegments())
+    return makeError("tensor @{0} has neither segments nor a value; compile "
+                     "from a phase before the artifact",
+                     tensor.getSymName());
+  if (tensor.getQuantAttr())
+    return writeQuantised(tensor, checkpoint, rows, columns, out);
+  if (auto value =
+          dyn_cast_or_null<DenseIntElementsAttr>(tensor.getValueAttr());
+      value && type.getElementType().isInteger(32))
+    return writeIntegers(value, out);
   PackedType packed =
       type.getElementType().isBF16() ? PackedType::BF16 : PackedType::F32;
   if (packed == PackedType::F32 && !type.getElementType().isF32())
     return makeError("tensor @{0} has an element type that cannot be packed; "
                      "use f32 or bf16",
                      tensor.getSymName());
-  auto value = dyn_cast_or_null<DenseFPElementsAttr>(tensor.getValueAttr());
-  if (!value && !tensor.getSegments())
-    return makeError("tensor @{0} has neither segments nor a value; compile "
-                     "from a phase before the artifact",
-                     tensor.getSymName());
-  return packWeight(
-      tensor.getLayout(), packed, rows, columns,
-      [&](int64_t begin, int64_t end, float *to) {
-        return value ? readValue(value, columns, begin, end, to)
-                     : readSources(tensor, checkpoint, columns, begin, end, to);
-      },
-      out);
+  FloatReader read(tensor, checkpoint, columns);
+  return packWeight(tensor.getLayout(), packed, rows, columns, read, out);
 }
 
 SegmentBytes compiler::makeWeights(SegmentOp segment,

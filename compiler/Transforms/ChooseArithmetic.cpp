@@ -1,5 +1,6 @@
 // stele-choose-arithmetic: from here on the types of matrices and cache say how
-// products are computed; the choice itself is kept on the module.
+// products are computed; the choice itself is kept on the module. int8 is about
+// the quantised linears only: everything else is as in bf16.
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "stele/compiler/Transforms/Passes.h"
@@ -51,7 +52,7 @@ struct ChooseArithmetic
     std::optional<lm::Arithmetic> kind = lm::symbolizeArithmetic(arithmetic);
     if (!kind) {
       module.emitError("unknown arithmetic '")
-          << arithmetic << "', expected f32 or bf16";
+          << arithmetic << "', expected f32, bf16 or int8";
       return signalPassFailure();
     }
     MLIRContext *context = &getContext();
@@ -73,7 +74,7 @@ struct ChooseArithmetic
 
   void setWeightType(lm::WeightOp weight, Type elementType) {
     RankedTensorType type = weight.getTensorType();
-    if (weight.getQuantAttr() || type.getElementType() == elementType)
+    if (type.getElementType() == elementType)
       return;
     weight.setType(type.clone(elementType));
     ++numWeights;

@@ -43,6 +43,13 @@ static int64_t columns(Value value) {
   return cast<RankedTensorType>(value.getType()).getDimSize(1);
 }
 
+/// Whether it is one tensor of the checkpoint as that has it.
+static bool isWhole(lm::WeightOp weight) {
+  return !weight.getSegmentsAttr() && !weight.getValueAttr() &&
+         !weight.getRowScaleAttr() && !weight.getColumnScaleAttr() &&
+         !weight.getImportanceAttr();
+}
+
 /// Whether nothing but a product and a bias happens in it.
 static bool isPlain(lm::LinearOp linear) {
   return !linear.getNormWeightAttr() && !linear.getGlu() &&
@@ -65,8 +72,9 @@ struct FuseLinears : compiler::impl::FuseLinearsBase<FuseLinears> {
         projections[linear.getInput()].push_back(linear);
     });
     for (auto &[input, group] : projections)
-      if (group.size() > 1 && canJoin(group))
-        fuseProjections(group);
+      for (ArrayRef<lm::LinearOp> part : partition(group))
+        if (part.size() > 1)
+          fuseProjections(part);
     for (lm::GluOp glu : glus)
       fuseGlu(glu);
     compiler::eraseUnusedWeights(module);
@@ -78,19 +86,40 @@ struct FuseLinears : compiler::impl::FuseLinearsBase<FuseLinears> {
   }
 
   /// Whether the weights can lie one under the other.
-  bool canJoin(ArrayRef<lm::LinearOp> linears) {
-    lm::LinearOp first = linears.front();
-    lm::WeightOp firstWeight = lookup(first.getWeightAttr());
-    llvm::SmallDenseSet<Attribute> names;
-    return llvm::all_of(linears, [&](lm::LinearOp linear) {
-      lm::WeightOp weight = lookup(linear.getWeightAttr());
-      return names.insert(linear.getWeightAttr()).second &&
-             !weight.getSegmentsAttr() && !weight.getValueAttr() &&
-             weight.getTensorType().getElementType() ==
-                 firstWeight.getTensorType().getElementType() &&
-             weight.getQuantAttr() == firstWeight.getQuantAttr() &&
-             bool(linear.getBiasAttr()) == bool(first.getBiasAttr());
-    });
+  bool canJoin(lm::LinearOp a, lm::LinearOp b) {
+    lm::WeightOp weightA = lookup(a.getWeightAttr());
+    lm::WeightOp weightB = lookup(b.getWeightAttr());
+    return weightA != weightB && isWhole(weightA) && isWhole(weightB) &&
+           weightA.getTensorType().getElementType() ==
+               weightB.getTensorType().getElementType() &&
+           weightA.getQuantAttr() == weightB.getQuantAttr() &&
+           weightA.getRoundingAttr() == weightB.getRoundingAttr() &&
+           getOrder(a) == getOrder(b) &&
+           bool(a.getBiasAttr()) == bool(b.getBiasAttr());
+  }
+
+  /// In which order the columns of the weight are; null for the natural one.
+  ElementsAttr getOrder(lm::LinearOp linear) {
+    FlatSymbolRefAttr permutation = linear.getPermutationAttr();
+    return permutation ? lookup(permutation).getValueAttr() : ElementsAttr();
+  }
+
+  /// The linears in groups that can join; those of a mixed checkpoint may be
+  /// quantised in several ways.
+  SmallVector<SmallVector<lm::LinearOp>>
+  partition(ArrayRef<lm::LinearOp> linears) {
+    SmallVector<SmallVector<lm::LinearOp>> parts;
+    for (lm::LinearOp linear : linears) {
+      auto part = llvm::find_if(parts, [&](ArrayRef<lm::LinearOp> part) {
+        return llvm::all_of(
+            part, [&](lm::LinearOp other) { return canJoin(other, linear); });
+      });
+      if (part == parts.end())
+        parts.push_back({linear});
+      else
+        part->push_back(linear);
+    }
+    return parts;
   }
 
   /// One linear, where the first was, over the weights of all.
@@ -119,7 +148,8 @@ struct FuseLinears : compiler::impl::FuseLinearsBase<FuseLinears> {
     return lm::LinearOp::create(builder, builder.getFusedLoc(locations), type,
                                 first.getInput(), /*residual=*/Value(), weight,
                                 /*norm_weight=*/FlatSymbolRefAttr(),
-                                /*norm_eps=*/FloatAttr(), bias, glu,
+                                /*norm_eps=*/FloatAttr(), bias,
+                                first.getPermutationAttr(), glu,
                                 /*kernel=*/lm::KernelAttr());
   }
 
@@ -144,7 +174,7 @@ struct FuseLinears : compiler::impl::FuseLinearsBase<FuseLinears> {
     auto up = glu.getUp().getDefiningOp<lm::LinearOp>();
     if (!gate || !up || gate == up || !isPlain(gate) || !isPlain(up) ||
         gate.getInput() != up.getInput() || !gate->hasOneUse() ||
-        !up->hasOneUse() || !canJoin({gate, up}))
+        !up->hasOneUse() || !canJoin(gate, up))
       return;
     lm::LinearOp joined = join({gate, up}, columns(glu), glu.getKindAttr());
     glu.getOutput().replaceAllUsesWith(joined.getOutput());

@@ -19,7 +19,7 @@ namespace stele::compiler {
 /// What a compile may ask of the lm passes.
 struct LmPipelineOptions : mlir::PassPipelineOptions<LmPipelineOptions> {
   Option<std::string> arithmetic{*this, "arithmetic",
-                                 llvm::cl::desc("f32 or bf16"),
+                                 llvm::cl::desc("f32, bf16 or int8"),
                                  llvm::cl::init("f32")};
   Option<std::string> attention{*this, "attention",
                                 llvm::cl::desc("dense, sparse or kernelized"),
@@ -54,6 +54,13 @@ struct LmPipelineOptions : mlir::PassPipelineOptions<LmPipelineOptions> {
   Option<uint64_t> seed{*this, "seed",
                         llvm::cl::desc("kernelized: seed of the features"),
                         llvm::cl::init(0)};
+  Option<std::string> quant{
+      *this, "quant",
+      llvm::cl::desc("int4 or int8, none to dequantise; empty: as imported"),
+      llvm::cl::init("")};
+  Option<int64_t> group{
+      *this, "group", llvm::cl::desc("int4, int8: elements that share a scale"),
+      llvm::cl::init(32)};
   Option<bool> fuse{*this, "fuse",
                     llvm::cl::desc("join operations (off: one kernel for every "
                                    "operation of the input)"),

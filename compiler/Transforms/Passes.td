@@ -15,8 +15,8 @@ def ChooseArithmetic : Lm_ModulePass<"stele-choose-arithmetic"> {
   let description = [{
     Gives every matrix that `lm.linear`, `lm.logits` or `lm.embed` reads, and the
     KV cache, the element type of the arithmetic, and records the choice as
-    `lm.arithmetic`. Norm weights, biases and activations stay f32. Quantised
-    weights keep their type.
+    `lm.arithmetic`; int8, in which quantised linears multiply codes of both
+    sides, stores the rest as bf16. Norm weights, biases and activations stay f32.
 
     Before:
     ```mlir
@@ -29,7 +29,7 @@ def ChooseArithmetic : Lm_ModulePass<"stele-choose-arithmetic"> {
   }];
   let options = [
     Option<"arithmetic", "arithmetic", "std::string", /*default=*/"\"f32\"",
-           "f32 (parity with the reference) or bf16">
+           "f32 (parity with the reference), bf16 or int8">
   ];
   let statistics = [
     Statistic<"numWeights", "weights", "weights whose type changed">
@@ -83,6 +83,24 @@ def ChooseAttention : Lm_ModulePass<"stele-choose-attention"> {
   ];
 }
 
+def Dequantise : Lm_ModulePass<"stele-dequantise"> {
+  let summary = "Forget how weights are quantised";
+  let description = [{
+    Every weight becomes one of numbers: what a checkpoint quantised is
+    dequantised when it is read, and the permutations of its columns are gone.
+
+    Before:
+    ```mlir
+    lm.weight @o quant <int4, group = 32, scale = f16, offset = f16> : tensor<576x576xf32>
+    ```
+    After:
+    ```mlir
+    lm.weight @o : tensor<576x576xf32>
+    ```
+  }];
+  let statistics = [Statistic<"numWeights", "weights", "weights dequantised">];
+}
+
 def ExposeInputs : Lm_ModulePass<"stele-expose-inputs"> {
   let summary = "Return what chosen linears read";
   let description = [{
@@ -117,8 +135,9 @@ def FuseLinears : Lm_ModulePass<"stele-fuse-linears"> {
     glu epilogue.
 
     Linears join only when all of their readers can take columns of a wider
-    buffer, their weights have one element type and quantisation, and all or none
-    have a bias. Run stele-fuse-rope-append first: rotations and head norms
+    buffer, their weights have one element type, quantisation and order of
+    columns, and all or none have a bias; of queries, keys and values that differ,
+    those that agree join. Run stele-fuse-rope-append first: rotations and head norms
     outside the readers are in the way. Weights that no operation names
     afterwards are erased.
 
@@ -242,12 +261,46 @@ def PreparePositions : Lm_ModulePass<"stele-prepare-positions"> {
   let statistics = [Statistic<"numTables", "tables", "rotary tables made">];
 }
 
+def Quantise : Lm_ModulePass<"stele-quantise"> {
+  let summary = "Choose a stored format for every matrix";
+  let description = [{
+    Gives every matrix that is not quantised yet a format, and says how its codes
+    are made when the artifact is written. Matrices of `lm.linear` get `kind`;
+    those of the embedding and of the logits always int8, as they weigh more in
+    the result. int8 is symmetric.
+
+    Before:
+    ```mlir
+    lm.weight @o : tensor<576x576xf32>
+    ```
+    After, with kind=int4 group=128:
+    ```mlir
+    lm.weight @o quant <int4, group = 128, scale = f16, offset = f16> rounding <clipped> : tensor<576x576xf32>
+    ```
+  }];
+  let options = [
+    Option<"kind", "kind", "std::string", /*default=*/"\"int4\"",
+           "int4 or int8">,
+    Option<"group", "group", "int64_t", /*default=*/"32",
+           "elements that share a scale: 32, 64 or 128">,
+    Option<"symmetric", "symmetric", "bool", /*default=*/"false",
+           "int4: no offset">,
+    Option<"perChannel", "per-channel", "bool", /*default=*/"false",
+           "int8: one scale for a row">,
+    Option<"rounding", "rounding", "std::string", /*default=*/"\"clipped\"",
+           "nearest (the whole span of a group) or clipped (the best one)">
+  ];
+  let statistics = [Statistic<"numWeights", "weights", "weights quantised">];
+}
+
 def SelectKernels : Lm_ModulePass<"stele-select-kernels"> {
   let summary = "Choose a kernel template, tile and weight layouts";
   let description = [{
     Looks every operation up in kernels-templates/selection.inc, by operation,
-    arithmetic and the target's ISA, attaches the newest row that fits as
-    `kernel`, and gives each weight the layout that its kernels read. An operation
+    bits of its matrix when that is quantised, arithmetic and the target's ISA,
+    attaches the newest row that fits as `kernel`, and gives each weight the
+    layout that its kernels read. In int8 only products with quantised matrices
+    are; the rest is as in bf16. An operation
     that has a `kernel` keeps it, a weight that has a `layout` likewise: a choice
     made by hand stands.
 
@@ -258,7 +311,7 @@ def SelectKernels : Lm_ModulePass<"stele-select-kernels"> {
     After:
     ```mlir
     lm.weight @o_proj layout "panel_f32" : tensor<576x576xf32>
-    %o = lm.linear %a, @o_proj {kernel = #lm.kernel<"linear", target = "x86-64-v4">} : tensor<?x576xf32> -> tensor<?x576xf32>
+    %o = lm.linear %a, @o_proj {kernel = #lm.kernel<"linear_f32", target = "x86-64-v4" by "linear, f32, x86-64-v3">} : tensor<?x576xf32> -> tensor<?x576xf32>
     ```
   }];
   let options = [

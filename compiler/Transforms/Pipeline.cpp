@@ -15,6 +15,8 @@ using namespace stele;
 void compiler::buildInputPipeline(OpPassManager &manager,
                                   const LmPipelineOptions &options) {
   manager.addPass(createVerifyInput());
+  if (!options.quant.empty())
+    manager.addPass(createDequantise());
   manager.addPass(createChooseArithmetic({options.arithmetic}));
   manager.addPass(createChooseAttention(
       {options.attention, options.block, options.local, options.adjacent,
@@ -34,6 +36,12 @@ void compiler::buildFusionPipeline(OpPassManager &manager,
   }
   manager.addPass(createPrepareFeatures());
   manager.addPass(createPreparePositions());
+  if (options.quant == "int4" || options.quant == "int8") {
+    QuantiseOptions quantise;
+    quantise.kind = options.quant;
+    quantise.group = options.group;
+    manager.addPass(createQuantise(quantise));
+  }
 }
 
 void compiler::buildSelectionPipeline(OpPassManager &manager,

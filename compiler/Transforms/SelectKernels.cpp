@@ -3,6 +3,7 @@
 
 #include "stele/compiler/Transforms/Passes.h"
 #include "stele/dialects/Lm/LmOps.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/ADT/StringSet.h"
 #include "llvm/ADT/TypeSwitch.h"
 
@@ -52,19 +53,29 @@ static bool isaRuns(StringRef target, StringRef needed) {
   return target == needed || (target == "x86-64-v4" && needed == "x86-64-v3");
 }
 
-/// The operation's name in the table.
-static std::string getTableKey(Operation *op) {
-  std::string key = op->getName().stripDialect().str();
-  auto linear = dyn_cast<lm::LinearOp>(op);
-  return linear && linear.getGlu() ? key + "_glu" : key;
+/// The weight matrix that the operation's kernel reads.
+static lm::WeightOp getMatrix(Operation *op, SymbolTable &symbols) {
+  auto name = llvm::TypeSwitch<Operation *, FlatSymbolRefAttr>(op)
+                  .Case<lm::LinearOp, lm::LogitsOp>(
+                      [](auto product) { return product.getWeightAttr(); })
+                  .Case([](lm::EmbedOp embed) { return embed.getTableAttr(); })
+                  .Default(FlatSymbolRefAttr());
+  return name ? symbols.lookup<lm::WeightOp>(name.getAttr()) : lm::WeightOp();
 }
 
-/// The weight matrix whose layout the operation's kernel dictates.
-static FlatSymbolRefAttr getMatrix(Operation *op) {
-  return llvm::TypeSwitch<Operation *, FlatSymbolRefAttr>(op)
-      .Case<lm::LinearOp, lm::LogitsOp>(
-          [](auto product) { return product.getWeightAttr(); })
-      .Default(FlatSymbolRefAttr());
+/// How the operation's matrix is quantised, or null.
+static lm::QuantAttr getQuant(lm::WeightOp matrix) {
+  return matrix ? matrix.getQuantAttr() : lm::QuantAttr();
+}
+
+/// The operation's name in the table: "linear", "linear_glu", "linear_q4".
+static std::string getTableKey(Operation *op, lm::WeightOp matrix) {
+  std::string key = op->getName().stripDialect().str();
+  if (auto linear = dyn_cast<lm::LinearOp>(op); linear && linear.getGlu())
+    key += "_glu";
+  if (lm::QuantAttr quant = getQuant(matrix))
+    key += "_q" + std::to_string(quant.getFormat().bits);
+  return key;
 }
 
 namespace {
@@ -78,8 +89,8 @@ struct SelectKernels : compiler::impl::SelectKernelsBase<SelectKernels> {
       targetFeatures.insert(feature);
     auto kind = module->getAttrOfType<lm::ArithmeticAttr>(
         lm::LmDialect::arithmeticAttrName);
-    arithmetic =
-        lm::stringifyArithmetic(kind ? kind.getValue() : lm::Arithmetic::F32);
+    if (kind)
+      arithmetic = kind.getValue();
     SymbolTable symbols(module);
     WalkResult result = module.walk([&](lm::KernelOpInterface op) {
       return WalkResult(choose(op, symbols));
@@ -94,26 +105,32 @@ struct SelectKernels : compiler::impl::SelectKernelsBase<SelectKernels> {
   LogicalResult choose(lm::KernelOpInterface op, SymbolTable &symbols) {
     if (op.getKernelAttr())
       return success();
-    const KernelRow *row = findRow(getTableKey(op));
+    lm::WeightOp matrix = getMatrix(op, symbols);
+    std::string key = getTableKey(op, matrix);
+    StringRef computed = lm::stringifyArithmetic(getArithmetic(matrix));
+    const KernelRow *row = findRow(key, computed);
     if (!row)
-      return op->emitOpError("has no kernel for arithmetic ")
-             << arithmetic << " on " << isa
+      return op->emitOpError("has no kernel for ")
+             << key << " in arithmetic " << computed << " on " << isa
              << ": kernels-templates/selection.inc has no row that fits";
     op.setKernelAttr(makeKernel(*row));
     ++numKernels;
-    FlatSymbolRefAttr matrix = getMatrix(op);
-    return matrix
-               ? setLayout(op, symbols.lookup<lm::WeightOp>(matrix.getAttr()),
-                           row->layout)
-               : success();
+    return row->layout.empty() ? success() : setLayout(op, matrix, row->layout);
+  }
+
+  /// int8 is for products with codes; all else goes with it as bf16.
+  lm::Arithmetic getArithmetic(lm::WeightOp matrix) {
+    return arithmetic == lm::Arithmetic::Int8 && !getQuant(matrix)
+               ? lm::Arithmetic::BF16
+               : arithmetic;
   }
 
   /// The newest row that fits.
-  const KernelRow *findRow(StringRef key) {
+  const KernelRow *findRow(StringRef key, StringRef computed) {
     const KernelRow *found = nullptr;
     for (const KernelRow &row : getKernelRows())
       if (row.operation == key && isaRuns(isa, row.isa) &&
-          (row.arithmetic == "any" || row.arithmetic == arithmetic) &&
+          (row.arithmetic == "any" || row.arithmetic == computed) &&
           hasFeatures(row.features))
         found = &row;
     return found;
@@ -131,7 +148,12 @@ struct SelectKernels : compiler::impl::SelectKernelsBase<SelectKernels> {
     for (const TileConstant &constant : row.tile)
       tile.push_back(
           lm::TileAttr::get(&getContext(), constant.name, constant.value));
-    return lm::KernelAttr::get(&getContext(), row.templateName, isa, tile);
+    std::string name =
+        llvm::join_items(", ", row.operation, row.arithmetic, row.isa);
+    if (!row.features.empty())
+      name += ", " + row.features.str();
+    return lm::KernelAttr::get(&getContext(), row.templateName, isa,
+                               StringAttr::get(&getContext(), name), tile);
   }
 
   LogicalResult setLayout(Operation *op, lm::WeightOp weight,
@@ -146,7 +168,7 @@ struct SelectKernels : compiler::impl::SelectKernelsBase<SelectKernels> {
   }
 
   llvm::StringSet<> targetFeatures;
-  StringRef arithmetic;
+  lm::Arithmetic arithmetic = lm::Arithmetic::F32;
 };
 
 } // namespace

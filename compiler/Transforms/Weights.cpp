@@ -84,5 +84,6 @@ lm::WeightOp compiler::concatenateWeights(ModuleOp module,
   auto joined =
       lm::WeightOp::create(builder, last.getLoc(), name, type, segments);
   joined.setQuantAttr(last.getQuantAttr());
+  joined.setRoundingAttr(last.getRoundingAttr());
   return joined;
 }

@@ -256,13 +256,38 @@ LogicalResult SegmentAttr::verify(EmitError emitError, StringRef name,
 }
 
 LogicalResult QuantAttr::verify(EmitError emitError, QuantKind kind,
-                                int64_t group, bool zeroPoint, int64_t axis) {
+                                int64_t group, Type scale, Type offset) {
   if (group < 16 || group > 256 || !llvm::isPowerOf2_64(group))
     return emitError() << "group must be a power of two in 16..256, got "
                        << group << " (C1)";
-  if (axis != 0 && axis != 1)
-    return emitError() << "axis must be 0 or 1, got " << axis << " (C2)";
+  if (!scale.isF16() && !scale.isF32())
+    return emitError() << "scale must be f16 or f32, got " << scale << " (C2)";
+  if (offset && !offset.isF16() && !offset.isF32())
+    return emitError() << "offset must be f16 or f32, got " << offset
+                       << " (C3)";
   return success();
+}
+
+QuantAttr QuantAttr::get(MLIRContext *context,
+                         const schema::QuantFormat &format) {
+  using Stored = schema::QuantFormat::Real;
+  auto typeOf = [&](Stored real) -> Type {
+    if (real == Stored::kNone)
+      return {};
+    return real == Stored::kF16 ? Type(Float16Type::get(context))
+                                : Type(Float32Type::get(context));
+  };
+  return get(context, format.bits == 4 ? QuantKind::Int4 : QuantKind::Int8,
+             format.group, typeOf(format.scale), typeOf(format.offset));
+}
+
+stele::schema::QuantFormat QuantAttr::getFormat() {
+  using Stored = stele::schema::QuantFormat::Real;
+  auto realOf = [](Type type) {
+    return !type ? Stored::kNone : type.isF16() ? Stored::kF16 : Stored::kF32;
+  };
+  return {getKind() == QuantKind::Int4 ? 4u : 8u, uint32_t(getGroup()),
+          realOf(getScale()), realOf(getOffset())};
 }
 
 LogicalResult TileAttr::verify(EmitError emitError, StringRef name,
@@ -276,7 +301,8 @@ LogicalResult TileAttr::verify(EmitError emitError, StringRef name,
 }
 
 LogicalResult KernelAttr::verify(EmitError emitError, StringRef templateName,
-                                 StringRef target, ArrayRef<TileAttr> tile) {
+                                 StringRef target, StringAttr row,
+                                 ArrayRef<TileAttr> tile) {
   if (templateName.empty() || target.empty())
     return emitError() << "a kernel needs a template and a target, got \""
                        << templateName << "\" and \"" << target << "\" (C1)";

@@ -276,25 +276,54 @@ def Lm_SegmentAttr : Lm_Attr<"Segment", "segment"> {
 def Lm_SegmentArrayAttr : TypedArrayAttrBase<Lm_SegmentAttr, "segments">;
 
 def Lm_QuantAttr : Lm_Attr<"Quant", "quant"> {
-  let summary = "how a weight is quantised";
+  let summary = "the format in which a weight is stored";
   let description = [{
-    Groups of `group` consecutive elements along `axis` share a scale, and a zero
-    point when `zero_point`; w = (q - z) * s.
+    Every `group` consecutive elements of a row share a `scale` and, unless the
+    format is symmetric, an `offset`, numbers of the given types; the last group
+    of a row may be shorter. With q an unsigned code of 4 or 8 bits,
+
+        w = scale * q + offset               with `offset`
+        w = scale * (q - 2^(bits - 1))       without
+
+    (runtime/schema/quant_format.h is the same for all layers). An integer zero
+    point z is the offset -z * scale.
 
     Constraints:
     * (C1) `group` is a power of two in 16..256.
-    * (C2) `axis` is 0 or 1.
+    * (C2) `scale` is f16 or f32.
+    * (C3) `offset` is absent, f16 or f32.
 
-    Example: `#lm.quant<int4, group = 128, zero_point = true, axis = 1>`
+    Example: `#lm.quant<int4, group = 32, scale = f16, offset = f16>`,
+    `#lm.quant<int8, group = 128, scale = f16>`
   }];
   let parameters = (ins
-    "::stele::lm::QuantKind":$kind, "int64_t":$group, "bool":$zero_point,
-    "int64_t":$axis);
-  let assemblyFormat = [{
-    `<` $kind `,` `group` `=` $group `,` `zero_point` `=` $zero_point `,`
-    `axis` `=` $axis `>`
-  }];
+    "::stele::lm::QuantKind":$kind, "int64_t":$group,
+    TypeParameter<"::mlir::Type", "type of the scales">:$scale,
+    OptionalParameter<"::mlir::Type", "type of the offsets">:$offset);
+  let assemblyFormat = "`<` $kind `,` struct($group, $scale, $offset) `>`";
   let genVerifyDecl = 1;
+  let extraClassDeclaration = [{
+    static QuantAttr get(::mlir::MLIRContext *context,
+                         const ::stele::schema::QuantFormat &format);
+    ::stele::schema::QuantFormat getFormat();
+  }];
+}
+
+def Lm_RoundingAttr : Lm_Attr<"Rounding", "rounding"> {
+  let summary = "how codes are made from numbers";
+  let description = [{
+    On a weight with `quant` whose codes are made when the artifact is written.
+    `nearest` spans a group's least and greatest element (its greatest magnitude
+    when symmetric) and rounds to the nearest code; `clipped` tries narrower
+    spans too and keeps the one of the least squared error. With `per_channel`
+    all groups of a row get one scale.
+
+    Example: `#lm.rounding<clipped>`, `#lm.rounding<nearest, per_channel = true>`
+  }];
+  let parameters = (ins
+    "::stele::lm::RoundingKind":$kind,
+    Lm_DefaultBool<"one scale for a row", "false">:$per_channel);
+  let assemblyFormat = "`<` $kind (`,` struct($per_channel)^)? `>`";
 }
 
 def Lm_TileAttr : Lm_Attr<"Tile", "tile"> {
@@ -318,20 +347,23 @@ def Lm_KernelAttr : Lm_Attr<"Kernel", "kernel"> {
     constants. Shapes, epsilons and offsets are not repeated here: lowering reads
     them from the operation, so that editing the operation changes the program.
     Weight layouts are on `lm.weight`, since several operations may read one.
+    `row` says which row of kernels-templates/selection.inc chose it; a choice made
+    by hand has none.
 
     Constraints:
     * (C1) `template` and `target` are not empty.
     * (C2) no tile constant is named twice.
 
-    Example: `#lm.kernel<"linear_bf16", target = "x86-64-v4",
-    tile = [<"rows", 6>]>`
+    Example: `#lm.kernel<"linear_bf16", target = "x86-64-v4" by
+    "linear, bf16, x86-64-v3", tile = [<"rows", 6>]>`
   }];
   let parameters = (ins
     StringRefParameter<"template of kernels-templates">:$template_name,
     StringRefParameter<"target that it was chosen for">:$target,
+    OptionalParameter<"::mlir::StringAttr", "row of the table">:$row,
     OptionalArrayRefParameter<"::stele::lm::TileAttr", "tuning constants">:$tile);
   let assemblyFormat = [{
-    `<` $template_name `,` `target` `=` $target
+    `<` $template_name `,` `target` `=` $target (`by` $row^)?
     (`,` `tile` `=` `[` $tile^ `]`)? `>`
   }];
   let genVerifyDecl = 1;

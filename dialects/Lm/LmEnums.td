@@ -19,7 +19,8 @@ def Lm_GluKind : Lm_Enum<"GluKind", "the activation of a gated linear unit", [
 
 def Lm_Arithmetic : Lm_Enum<"Arithmetic", "how products are computed", [
   I32EnumCase<"F32", 0, "f32">,
-  I32EnumCase<"BF16", 1, "bf16">
+  I32EnumCase<"BF16", 1, "bf16">,
+  I32EnumCase<"Int8", 2, "int8">
 ]>;
 
 def Lm_BlockSelect
@@ -45,6 +46,12 @@ def Lm_FeatureMapKind
 def Lm_QuantKind : Lm_Enum<"QuantKind", "the stored integers of a weight", [
   I32EnumCase<"Int8", 0, "int8">,
   I32EnumCase<"Int4", 1, "int4">
+]>;
+
+def Lm_RoundingKind
+    : Lm_Enum<"RoundingKind", "how the scale of a group is chosen", [
+  I32EnumCase<"Nearest", 0, "nearest">,
+  I32EnumCase<"Clipped", 1, "clipped">
 ]>;
 
 def Lm_GluAttr : EnumAttr<Lm_Dialect, Lm_GluKind, "glu_kind"> {

@@ -4,6 +4,7 @@
 #include "stele/dialects/Lm/LmOps.h"
 
 #include "mlir/IR/Builders.h"
+#include "llvm/ADT/BitVector.h"
 #include "llvm/ADT/StringSet.h"
 #include <cmath>
 
@@ -158,6 +159,8 @@ void WeightOp::build(OpBuilder &builder, OperationState &state, StringRef name,
       segments.empty() ? ArrayAttr() : builder.getArrayAttr(segments);
   build(builder, state, builder.getStringAttr(name), TypeAttr::get(type),
         segmentsAttr, /*value=*/ElementsAttr(), /*quant=*/QuantAttr(),
+        /*rounding=*/RoundingAttr(), /*row_scale=*/ElementsAttr(),
+        /*column_scale=*/ElementsAttr(), /*importance=*/ElementsAttr(),
         /*layout=*/StringAttr());
 }
 
@@ -187,6 +190,46 @@ static LogicalResult verifySegments(WeightOp op) {
   return success();
 }
 
+/// C8.
+static LogicalResult verifyScales(WeightOp op) {
+  RankedTensorType type = op.getTensorType();
+  int64_t columns = type.getRank() == 2 ? type.getDimSize(1) : -1;
+  std::tuple<StringRef, ElementsAttr, int64_t> vectors[] = {
+      {"row_scale", op.getRowScaleAttr(), type.getDimSize(0)},
+      {"column_scale", op.getColumnScaleAttr(), columns},
+      {"importance", op.getImportanceAttr(), columns}};
+  for (auto [name, vector, size] : vectors) {
+    if (!vector)
+      continue;
+    ShapedType given = vector.getShapedType();
+    if (!given.getElementType().isF32() || given.getRank() != 1 ||
+        given.getDimSize(0) != size)
+      return op.emitOpError() << name << " of type " << given
+                              << " does not fit " << type << " (C8)";
+  }
+  return success();
+}
+
+/// C6, C7, C9.
+static LogicalResult verifyQuant(WeightOp op) {
+  RankedTensorType type = op.getTensorType();
+  bool isFloatMatrix =
+      type.getRank() == 2 && isa<FloatType>(type.getElementType());
+  if (op.getQuantAttr() && (!isFloatMatrix || op.getValueAttr()))
+    return op.emitOpError()
+           << "quant is for matrices of the checkpoint, got "
+           << (op.getValueAttr() ? "a value of " : "") << type << " (C6)";
+  if (op.getRoundingAttr() && !op.getQuantAttr())
+    return op.emitOpError() << "rounding needs quant (C7)";
+  if (op.getImportanceAttr() && !op.getRoundingAttr())
+    return op.emitOpError() << "importance needs rounding (C7)";
+  if (op.getQuantAttr() && !op.getRoundingAttr() &&
+      (op.getRowScaleAttr() || op.getColumnScaleAttr()))
+    return op.emitOpError() << "scales of a quantised weight need rounding, "
+                               "its codes would change (C9)";
+  return success();
+}
+
 LogicalResult WeightOp::verify() {
   RankedTensorType type = getTensorType();
   auto isExtent = [](int64_t size) {
@@ -203,16 +246,7 @@ LogicalResult WeightOp::verify() {
   if (getValueAttr() && getValueAttr().getShapedType() != type)
     return emitOpError() << "value has type " << getValueAttr().getShapedType()
                          << ", the weight " << type << " (C5)";
-  if (QuantAttr quant = getQuantAttr()) {
-    if (type.getRank() != 2)
-      return emitOpError() << "quant needs 2 dimensions, got " << type
-                           << " (C6)";
-    int64_t size = type.getDimSize(quant.getAxis());
-    if (size % quant.getGroup() != 0)
-      return emitOpError() << "quant group " << quant.getGroup()
-                           << " does not divide " << size << " (C6)";
-  }
-  return success();
+  return failure(failed(verifyScales(*this)) || failed(verifyQuant(*this)));
 }
 
 LogicalResult WeightRefOp::verifySymbolUses(SymbolTableCollection &symbols) {
@@ -244,6 +278,29 @@ LogicalResult RmsNormOp::verifySymbolUses(SymbolTableCollection &symbols) {
                       {columns(getInput()) / getGroups()});
 }
 
+/// C9.
+static LogicalResult
+verifyPermutation(LinearOp op, SymbolTableCollection &symbols, int64_t width) {
+  if (!op.getPermutationAttr())
+    return success();
+  if (failed(verifyWeight(op, symbols, op.getPermutationAttr(), "permutation",
+                          "C9", {width})))
+    return failure();
+  auto order = dyn_cast_or_null<DenseIntElementsAttr>(
+      symbols.lookupNearestSymbolFrom<WeightOp>(op, op.getPermutationAttr())
+          .getValueAttr());
+  llvm::BitVector seen(width);
+  if (order && order.getElementType().isSignlessInteger(32))
+    for (int32_t column : order.getValues<int32_t>())
+      if (column >= 0 && column < width)
+        seen.set(column);
+  if (!seen.all())
+    return op.emitOpError()
+           << "permutation " << op.getPermutationAttr()
+           << " must hold each of 0.." << width - 1 << " as i32 (C9)";
+  return success();
+}
+
 LogicalResult LinearOp::verify() {
   if (failed(verifyNorm(*this, "C3", "C4")))
     return failure();
@@ -259,7 +316,8 @@ LogicalResult LinearOp::verifySymbolUses(SymbolTableCollection &symbols) {
   int64_t width = columns(getInput());
   if (failed(verifyWeight(*this, symbols, getWeightAttr(), "weight", "C1",
                           {-1, width})) ||
-      failed(verifyNormWeight(*this, symbols, "C3", width)))
+      failed(verifyNormWeight(*this, symbols, "C3", width)) ||
+      failed(verifyPermutation(*this, symbols, width)))
     return failure();
   auto weight =
       symbols.lookupNearestSymbolFrom<WeightOp>(*this, getWeightAttr());

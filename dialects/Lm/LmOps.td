@@ -52,6 +52,14 @@ def Lm_WeightOp : Lm_Op<"weight", [Symbol]> {
     * `value`: the compiler made them (rotary frequencies, random features);
     * neither: the whole tensor of the checkpoint that has the symbol's name.
 
+    Before it is stored, element (r, c) is multiplied by `row_scale`[r] and
+    `column_scale`[c].
+
+    `quant` is the format in which it is stored. The codes are the checkpoint's
+    own, in their order of columns; with `rounding` they are made from the
+    numbers when the artifact is written, an error in column c counting
+    `importance`[c] times.
+
     `layout` is how kernels want it packed; stele-select-kernels sets it.
 
     Constraints:
@@ -60,8 +68,12 @@ def Lm_WeightOp : Lm_Op<"weight", [Symbol]> {
     * (C3) the rows of all segments add up to the first dimension.
     * (C4) no two segments have the same name.
     * (C5) the type of `value` is the weight's type.
-    * (C6) `quant` needs 2 dimensions, and its group divides the one it runs
-      along.
+    * (C6) `quant` needs 2 dimensions of a float type, and no `value`.
+    * (C7) `rounding` needs `quant`, and `importance` needs `rounding`.
+    * (C8) `row_scale` is one f32 for each row, `column_scale` and `importance`
+      one for each column of a matrix.
+    * (C9) with `quant`, scales need `rounding`: codes of the checkpoint stay as
+      they are.
 
     Example:
     ```mlir
@@ -78,10 +90,17 @@ def Lm_WeightOp : Lm_Op<"weight", [Symbol]> {
                        OptionalAttr<Lm_SegmentArrayAttr>:$segments,
                        OptionalAttr<ElementsAttr>:$value,
                        OptionalAttr<Lm_QuantAttr>:$quant,
+                       OptionalAttr<Lm_RoundingAttr>:$rounding,
+                       OptionalAttr<ElementsAttr>:$row_scale,
+                       OptionalAttr<ElementsAttr>:$column_scale,
+                       OptionalAttr<ElementsAttr>:$importance,
                        OptionalAttr<StrAttr>:$layout);
   let assemblyFormat = [{
     $sym_name (`segments` $segments^)? (`value` `(` $value^ `)`)?
-    (`quant` $quant^)? (`layout` $layout^)? attr-dict `:` $type
+    (`quant` $quant^)? (`rounding` $rounding^)?
+    (`row_scale` `(` $row_scale^ `)`)? (`column_scale` `(` $column_scale^ `)`)?
+    (`importance` `(` $importance^ `)`)?
+    (`layout` $layout^)? attr-dict `:` $type
   }];
   let builders = [
     OpBuilder<(ins "::llvm::StringRef":$name, "::mlir::RankedTensorType":$type,
@@ -177,6 +196,7 @@ def Lm_LinearOp : Lm_WeightedOp<"linear", (ins
     FlatSymbolRefAttr:$weight,
     OptionalAttr<FlatSymbolRefAttr>:$norm_weight, OptionalAttr<F64Attr>:$norm_eps,
     OptionalAttr<FlatSymbolRefAttr>:$bias,
+    OptionalAttr<FlatSymbolRefAttr>:$permutation,
     OptionalAttr<Lm_GluAttr>:$glu)> {
   let summary = "matrix product with optional prologue and epilogue";
   let description = [{
@@ -185,7 +205,9 @@ def Lm_LinearOp : Lm_WeightedOp<"linear", (ins
 
     * output = y, [T, N]; with `residual`, output = y + residual;
     * with `glu`, the weight has two segments of N/2 rows, gate and up, and
-      output = act(y_gate) * y_up, [T, N/2].
+      output = act(y_gate) * y_up, [T, N/2];
+    * with `permutation` p, column j of the weight meets x'[p[j]]: the
+      checkpoint quantised its columns in another order (GPTQ's desc_act).
 
     `lm.weight` names the segments (q, k, v of a fused projection); the output's
     columns are the segments one after the other.
@@ -200,6 +222,8 @@ def Lm_LinearOp : Lm_WeightedOp<"linear", (ins
     * (C6) with `glu` the weight has exactly two segments of equal rows.
     * (C7) `glu` and `residual` exclude each other.
     * (C8) the residual's type is the output's.
+    * (C9) `permutation` names an `lm.weight` [K] of i32 whose `value` holds
+      each of 0..K-1.
 
     Example:
     ```mlir
@@ -211,7 +235,8 @@ def Lm_LinearOp : Lm_WeightedOp<"linear", (ins
   let results = (outs Lm_Rows:$output);
   let assemblyFormat = [{
     $input `,` $weight (`norm` `(` $norm_weight^ `,` $norm_eps `)`)?
-    (`bias` `(` $bias^ `)`)? (`glu` $glu^)?
+    (`bias` `(` $bias^ `)`)? (`permutation` `(` $permutation^ `)`)?
+    (`glu` $glu^)?
     (`residual` `(` $residual^ `:` type($residual) `)`)? attr-dict
     `:` type($input) `->` type($output)
   }];

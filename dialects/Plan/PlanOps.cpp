@@ -156,6 +156,7 @@ LogicalResult SegmentOp::verifySymbolUses(SymbolTableCollection &symbols) {
 
 /// Bytes that a matrix [first dimension, product of the rest] needs.
 static std::optional<int64_t> packedBytes(RankedTensorType type,
+                                          lm::QuantAttr quant,
                                           const schema::WeightLayout &layout) {
   uint64_t columns = 1;
   for (int64_t size : type.getShape().drop_front()) {
@@ -165,11 +166,13 @@ static std::optional<int64_t> packedBytes(RankedTensorType type,
       return std::nullopt;
     columns = *product;
   }
-  std::optional<uint64_t> elements =
-      schema::PackedElements(layout, type.getDimSize(0), columns);
-  if (!elements || *elements > uint64_t(INT64_MAX))
+  std::optional<uint64_t> size =
+      quant ? schema::PackedBytes(layout, quant.getFormat(), type.getDimSize(0),
+                                  columns)
+            : schema::PackedElements(layout, type.getDimSize(0), columns);
+  if (!size || *size > uint64_t(INT64_MAX))
     return std::nullopt;
-  return storedBytes(type.getElementType(), *elements);
+  return quant ? int64_t(*size) : storedBytes(type.getElementType(), *size);
 }
 
 LogicalResult TensorOp::verify() {
@@ -184,9 +187,12 @@ LogicalResult TensorOp::verify() {
   if (!layout)
     return emitOpError() << "layout " << getLayoutAttr()
                          << " is not in runtime/schema/weight_layout.h (C2)";
-  std::optional<int64_t> bytes = packedBytes(type, *layout);
-  if (!bytes || *bytes != getLength())
-    return emitOpError() << "length must be " << bytes.value_or(0)
+  std::optional<int64_t> bytes = packedBytes(type, getQuantAttr(), *layout);
+  if (!bytes)
+    return emitOpError() << "type and quant do not fit layout "
+                         << getLayoutAttr() << " (C3)";
+  if (*bytes != getLength())
+    return emitOpError() << "length must be " << *bytes
                          << " for this type and layout, got " << getLength()
                          << " (C3)";
   if (getSegmentsAttr() && getValueAttr())

@@ -93,14 +93,16 @@ def Plan_TensorOp : Plan_SymbolUserOp<"tensor", [Symbol]> {
   let summary = "a weight, placed in a segment";
   let description = [{
     The bytes at `offset` of the segment hold the tensor, packed in `layout`
-    (runtime/schema/weight_layout.h). Where they come from is said as in
-    `lm.weight`: `segments` of the checkpoint's tensors, or a `value`; a plan that
-    was read back from an artifact says neither.
+    (runtime/schema/weight_layout.h), as codes of `quant` if that is there. Where
+    they come from is said as in `lm.weight`: `segments` of the checkpoint's
+    tensors, or a `value`, scaled and rounded as it says; a plan that was read
+    back from an artifact says nothing of it.
 
     Constraints:
     * (C1) the type is static with 1 to 4 dimensions, none of them 0.
     * (C2) `layout` is known.
-    * (C3) `length` is what type and layout require.
+    * (C3) `length` is what type, layout and `quant` require; `quant` goes with
+      the layouts that hold codes of as many bits, and with no other.
     * (C4) not both `segments` and `value`.
     * (C5) `segment` names a `plan.segment` of weights.
 
@@ -113,10 +115,18 @@ def Plan_TensorOp : Plan_SymbolUserOp<"tensor", [Symbol]> {
                        Plan_Int:$offset, Plan_Int:$length, StrAttr:$layout,
                        OptionalAttr<Lm_SegmentArrayAttr>:$segments,
                        OptionalAttr<ElementsAttr>:$value,
+                       OptionalAttr<Lm_QuantAttr>:$quant,
+                       OptionalAttr<Lm_RoundingAttr>:$rounding,
+                       OptionalAttr<ElementsAttr>:$row_scale,
+                       OptionalAttr<ElementsAttr>:$column_scale,
+                       OptionalAttr<ElementsAttr>:$importance,
                        TypeAttrOf<AnyRankedTensor>:$type);
   let assemblyFormat = [{
     $sym_name `in` $segment `offset` $offset `length` $length `layout` $layout
-    (`segments` $segments^)? (`value` `(` $value^ `)`)? attr-dict `:` $type
+    (`segments` $segments^)? (`value` `(` $value^ `)`)?
+    (`quant` $quant^)? (`rounding` $rounding^)?
+    (`row_scale` `(` $row_scale^ `)`)? (`column_scale` `(` $column_scale^ `)`)?
+    (`importance` `(` $importance^ `)`)? attr-dict `:` $type
   }];
   let hasVerifier = 1;
   let extraClassDeclaration = [{
@@ -183,6 +193,8 @@ def Plan_EntryOp : Plan_Op<"entry", [
     `instance` says what code generation makes the kernel from; a plan that was
     read back from an artifact has none, its symbol is the one inside the code.
     `token_limit`: the kernel indexes by token ids, all must be below.
+    `chosen_by` is the row of kernels-templates/selection.inc that named its
+    template, for those who read the plan.
 
     Constraints:
     * (C1) `token_limit` and `scratch` are not negative.
@@ -201,10 +213,12 @@ def Plan_EntryOp : Plan_Op<"entry", [
                        DefaultValuedAttr<TypedArrayAttrBase<
                            Plan_ImmediateKindAttr, "immediates">,
                            "{}">:$immediates,
-                       Plan_IntOr<"0">:$token_limit, Plan_IntOr<"0">:$scratch);
+                       Plan_IntOr<"0">:$token_limit, Plan_IntOr<"0">:$scratch,
+                       OptionalAttr<StrAttr>:$chosen_by);
   let assemblyFormat = [{
     $sym_name (`from` $instance^)? `params` $params (`immediates` $immediates^)?
-    (`token_limit` $token_limit^)? (`scratch` $scratch^)? attr-dict
+    (`token_limit` $token_limit^)? (`scratch` $scratch^)?
+    (`chosen_by` $chosen_by^)? attr-dict
   }];
   let hasVerifier = 1;
 }

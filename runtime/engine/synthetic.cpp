@@ -1,6 +1,7 @@
 // Made-up weights; see synthetic.h.
 #include "stele/runtime/engine/synthetic.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <cstring>
@@ -28,6 +29,15 @@ uint16_t ToF16(float value) {
                                (bits >> 13 & 0x3ff));
 }
 
+std::optional<schema::QuantFormat> FormatOf(const plan::Tensor& tensor) {
+  using Real = schema::QuantFormat::Real;
+  const plan::QuantFormat* quant = tensor.quant();
+  if (quant == nullptr) return std::nullopt;
+  return schema::QuantFormat{quant->bits(), quant->group(),
+                             static_cast<Real>(quant->scale()),
+                             static_cast<Real>(quant->offset())};
+}
+
 template <typename T, typename Make>
 void FillEach(std::span<std::byte> out, Make make) {
   for (size_t i = 0; i + sizeof(T) <= out.size(); i += sizeof(T)) {
@@ -41,6 +51,8 @@ void FillEach(std::span<std::byte> out, Make make) {
 SyntheticValues::SyntheticValues(const plan::Tensor& tensor, uint64_t seed)
     : random_(seed ^ HashName(tensor.name()->string_view())),
       dtype_(tensor.dtype()),
+      quant_(FormatOf(tensor)),
+      columns_(tensor.shape()->size() == 2 ? tensor.shape()->Get(1) : 1),
       vector_(tensor.shape()->size() == 1),
       // Uniform in +-sqrt(3 / columns) has variance 1 / columns: a product
       // with an input of variance 1 has variance 1.
@@ -54,7 +66,45 @@ float SyntheticValues::Next() {
   return static_cast<float>(vector_ ? 0.5 + unit : scale_ * (2 * unit - 1));
 }
 
+void SyntheticValues::FillReals(std::span<std::byte> out,
+                                schema::QuantFormat::Real type, float value) {
+  if (type == schema::QuantFormat::Real::kF16)
+    return FillEach<uint16_t>(out, [&] { return ToF16(value); });
+  FillEach<float>(out, [&] { return value; });
+}
+
+// Blocks of scales, offsets and codes (quant_format.h). Codes are uniform, one
+// scale makes their variance what Next's is.
+void SyntheticValues::FillQuantised(std::span<std::byte> out) {
+  using schema::QuantRealBytes;
+  const uint64_t panel = QuantPanelBytes(*quant_, columns_);
+  const uint64_t block = QuantBlockBytes(*quant_, QuantBlockColumns(*quant_));
+  const uint64_t scales =
+      schema::kQuantPanelRows * QuantRealBytes(quant_->scale);
+  const uint64_t head = QuantHeadBytes(*quant_);
+  const double codes = 1 << quant_->bits;
+  const float scale = static_cast<float>(scale_ * 2 / codes);
+  const float offset = static_cast<float>(-scale * codes / 2);
+  while (!out.empty()) {
+    const uint64_t in_panel = at_ % panel, in_block = in_panel % block;
+    const uint64_t end = in_block < scales ? scales
+                         : in_block < head
+                             ? head
+                             : std::min(block, panel - in_panel + in_block);
+    const auto part = out.first(std::min<uint64_t>(end - in_block, out.size()));
+    if (in_block < scales)
+      FillReals(part, quant_->scale, scale);
+    else if (in_block < head)
+      FillReals(part, quant_->offset, offset);
+    else
+      FillEach<uint8_t>(part, [&] { return random_.Next() >> 56; });
+    at_ += part.size();
+    out = out.subspan(part.size());
+  }
+}
+
 void SyntheticValues::Fill(std::span<std::byte> out) {
+  if (quant_) return FillQuantised(out);
   switch (dtype_) {
     case plan::DType::F32:
       return FillEach<float>(out, [&] { return Next(); });

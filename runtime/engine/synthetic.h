@@ -4,10 +4,12 @@
 #define STELE_RUNTIME_ENGINE_SYNTHETIC_H_
 
 #include <cstdint>
+#include <optional>
 #include <span>
 
 #include "stele/runtime/engine/random.h"
 #include "stele/schema/plan_generated.h"
+#include "stele/schema/quant_format.h"
 
 namespace stele {
 
@@ -25,9 +27,15 @@ class SyntheticValues {
 
  private:
   float Next();
+  void FillQuantised(std::span<std::byte> out);
+  static void FillReals(std::span<std::byte> out,
+                        schema::QuantFormat::Real type, float value);
 
   Random random_;
   plan::DType dtype_;
+  std::optional<schema::QuantFormat> quant_;
+  uint64_t columns_;
+  uint64_t at_ = 0;  // bytes filled before, of a quantised tensor
   bool vector_;
   double scale_;
 };

@@ -145,6 +145,24 @@ Status VerifySegments(const plan::Plan& plan, const PlanFile& file) {
   return OkStatus();
 }
 
+schema::QuantFormat FormatOf(const plan::QuantFormat& quant) {
+  using Real = schema::QuantFormat::Real;
+  return {quant.bits(), quant.group(), static_cast<Real>(quant.scale()),
+          static_cast<Real>(quant.offset())};
+}
+
+Status VerifyQuant(const std::string& where, const plan::QuantFormat* quant) {
+  if (quant == nullptr) return OkStatus();
+  STELE_RETURN_IF_ERROR(
+      CheckEnum(where + ".scale", quant->scale(), plan::QuantReal::MAX));
+  STELE_RETURN_IF_ERROR(
+      CheckEnum(where + ".offset", quant->offset(), plan::QuantReal::MAX));
+  if (schema::IsValid(FormatOf(*quant))) return OkStatus();
+  return Unsupported(where + Format(": %u bits in groups of %u are not known "
+                                    "to this runtime; update stele",
+                                    quant->bits(), quant->group()));
+}
+
 // Bytes that a tensor must have: a matrix is [shape[0], product of the rest].
 std::optional<uint64_t> StoredBytes(const plan::Tensor& tensor,
                                     const schema::WeightLayout& layout) {
@@ -154,6 +172,9 @@ std::optional<uint64_t> StoredBytes(const plan::Tensor& tensor,
     if (!product) return std::nullopt;
     columns = *product;
   }
+  if (tensor.quant() != nullptr)
+    return schema::PackedBytes(layout, FormatOf(*tensor.quant()),
+                               tensor.shape()->Get(0), columns);
   const auto elements =
       schema::PackedElements(layout, tensor.shape()->Get(0), columns);
   return elements ? BytesOf(tensor.dtype(), *elements) : std::nullopt;
@@ -176,12 +197,15 @@ Status VerifyTensor(const plan::Plan& plan, uint32_t index) {
     return Unsupported(where + ".layout: \"" +
                        Printable(tensor.layout()->string_view()) +
                        "\" is not known to this runtime; update stele");
+  STELE_RETURN_IF_ERROR(VerifyQuant(where + ".quant", tensor.quant()));
   const auto stored = StoredBytes(tensor, *layout);
   if (!stored || *stored != tensor.length())
     return Bad(where + ".length", tensor.length(),
                stored ? Format("but shape, dtype and layout require %llu",
                                static_cast<unsigned long long>(*stored))
-                      : "but the size that shape requires overflows");
+               : tensor.quant() != nullptr
+                   ? "but shape, layout and quant do not go together"
+                   : "but the size that shape requires overflows");
   STELE_RETURN_IF_ERROR(CheckIndex(where + ".segment", tensor.segment(),
                                    plan.segments()->size(), "segments"));
   const plan::Segment& segment = *plan.segments()->Get(tensor.segment());

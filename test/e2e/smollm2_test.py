@@ -8,6 +8,7 @@ import json
 import sys
 
 import gguf
+import numpy as np
 
 import harness
 import mixed_text
@@ -21,6 +22,14 @@ from smollm2_tokenizer import load_tokenizer  # noqa: E402
 END_OF_TURN = 2
 BF16_LOSS = 0.005  # perplexity of bf16 over that of f32
 PERPLEXITY_TOLERANCE = 1e-4
+SIZE_LIMIT = 1.05  # of the GGUF file, for the artifact that keeps its codes
+
+# What activations of 8 bits with a scale for each 32 columns cost: shares of a
+# row's range, of perplexity, and of the greedy steps of transformers.
+INT8_TYPICAL, INT8_WORST = 0.02, 0.12
+INT8_LOSS = 0.005
+INT8_AGREEMENT, INT8_CLEAR_AGREEMENT = 0.97, 0.99
+CLEAR = 1e-2  # two best logits further apart than this share of the range
 
 
 def test_prompts(report, programs, artifact, goldens):
@@ -107,6 +116,46 @@ def test_perplexity(report, programs, f32, bf16, goldens):
                      f"bf16 {rounded:.5f}, f32 {exact:.5f}")
 
 
+def test_int8(report, programs, f32, int8, goldens):
+    """Codes times codes, against the f32 artifact that the goldens hold to."""
+    differences, agreed, clear = [], [], []
+    for golden in goldens["prompts"]:
+        tokens = golden["tokens"] + golden["greedy"][:-1]
+        rows = programs.logits(int8, tokens)
+        differences.append(harness.differences(rows,
+                                               programs.logits(f32, tokens)))
+        best = rows[-len(golden["greedy"]):].argmax(axis=1)
+        agreed.append(best == np.array(golden["greedy"]))
+        clear.append(np.array(golden["gaps"]) > CLEAR)
+    differences, agreed, clear = map(np.concatenate,
+                                     (differences, agreed, clear))
+    typical, worst = np.median(differences), differences.max()
+    print(f"smollm2 int8: logits differ by {typical:.2e} of the row's range in "
+          f"the middle, by {worst:.2e} at worst; {agreed.mean():.2%} of steps "
+          f"agree, {agreed[clear].mean():.2%} of the clear ones")
+    report.check("smollm2 int8 logits",
+                 typical <= INT8_TYPICAL and worst <= INT8_WORST,
+                 f"{typical:.2e}, {worst:.2e}")
+    report.check("smollm2 int8 greedy", agreed.mean() >= INT8_AGREEMENT
+                 and agreed[clear].mean() >= INT8_CLEAR_AGREEMENT,
+                 f"{agreed.mean():.4f}, {agreed[clear].mean():.4f}")
+    for golden in goldens["perplexity"]:
+        loss = perplexity(programs, int8, golden) / golden["perplexity"] - 1
+        print(f"smollm2 int8 perplexity, context {golden['context']}: {loss:+.3%}")
+        report.check(f"smollm2 int8 perplexity, context {golden['context']}",
+                     abs(loss) <= INT8_LOSS, loss)
+
+
+def test_dequantised(report, programs, model, goldens):
+    """`--quant none`: the same numbers, stored as numbers."""
+    plain = programs.compile(model, "smollm2-none", "--activations", "f32",
+                             "--quant", "none")
+    harness.check_greedy(
+        report, "smollm2 --quant none",
+        lambda tokens, n: programs.run(plain, tokens, n)["tokens"],
+        goldens["prompts"][0])
+
+
 def test_template(report, programs, artifact):
     """SmolLM2's own chat template, taken from its GGUF file by the importer."""
     golden = json.loads((harness.DATA / "chat_templates/smollm2.json").read_text())
@@ -135,6 +184,12 @@ def test(report, programs, only):
         test_text(report, programs, f32, goldens)
         test_batch(report, programs, f32, goldens)
         test_perplexity(report, programs, f32, bf16, goldens)
+        int8 = programs.compile(model, "smollm2-int8")
+        size, limit = int8.stat().st_size, SIZE_LIMIT * model.stat().st_size
+        report.check("smollm2 size", size <= limit,
+                     f"{size} bytes, at most {limit:.0f} wanted")
+        test_int8(report, programs, f32, int8, goldens)
+        test_dequantised(report, programs, model, goldens)
         test_lookup(report, programs, bf16)
         test_template(report, programs, bf16)
         tokenizer_diff.compare(

@@ -63,14 +63,24 @@ static void addFlags(CLI::App &app, compiler::CompileOptions &options,
                      "(default: host)")
       ->type_name("NAME[,...]");
   app.add_option("--activations", options.activations,
-                 "arithmetic of the linears: auto, f32 (parity with the "
-                 "reference) or bf16 (default: auto, the target's)")
-      ->check(CLI::IsMember({"auto", "f32", "bf16"}))
+                 "arithmetic of the linears: f32 (parity with the reference), "
+                 "bf16, int8 (quantised weights only, the rest as bf16) or "
+                 "auto (default: auto, int8 when weights are quantised, "
+                 "otherwise the target's)")
+      ->check(CLI::IsMember({"auto", "f32", "bf16", "int8"}))
       ->type_name("TYPE");
-  app.add_option("--quant", "auto or none; weights keep the type of the "
-                            "arithmetic")
-      ->check(CLI::IsMember({"auto", "none"}))
-      ->type_name("KIND");
+  auto *quant =
+      app.add_option("--quant", options.quant,
+                     "int4, int8, or none to dequantise (default: as the "
+                     "checkpoint stores the weights)")
+          ->check(CLI::IsMember({"none", "int8", "int4"}))
+          ->type_name("KIND");
+  app.add_option("--group", options.group,
+                 "with --quant: weights that share a scale, 32, 64 or 128 "
+                 "(default: 32)")
+      ->check(CLI::IsMember({32, 64, 128}))
+      ->needs(quant)
+      ->type_name("N");
   app.add_option("--attention", "auto or dense")
       ->check(CLI::IsMember({"auto", "dense"}))
       ->type_name("KIND");

@@ -56,6 +56,52 @@ uint64_t BytesOfTarget(const plan::Plan& plan, uint16_t target) {
   return bytes;
 }
 
+// ---- formats of weights
+
+const char* NameOf(plan::QuantReal real) {
+  return real == plan::QuantReal::F16 ? "f16" : "f32";
+}
+
+// "int4 g32 f16+f16": groups of 32 with a scale and an offset; or the dtype.
+std::string FormatOf(const plan::Tensor& tensor) {
+  const plan::QuantFormat* quant = tensor.quant();
+  if (quant == nullptr) return plan::EnumNameDType(tensor.dtype());
+  std::string text = Format("int%u g%u %s", quant->bits(), quant->group(),
+                            NameOf(quant->scale()));
+  if (quant->offset() != plan::QuantReal::None)
+    text += std::string("+") + NameOf(quant->offset());
+  return text;
+}
+
+uint64_t ElementsOf(const plan::Tensor& tensor) {
+  uint64_t elements = 1;
+  for (const uint64_t size : *tensor.shape()) elements *= size;
+  return elements;
+}
+
+// Weights of one format.
+struct FormatTotals {
+  uint64_t tensors = 0, elements = 0, bytes = 0;
+
+  void Add(const plan::Tensor& tensor) {
+    ++tensors;
+    elements += ElementsOf(tensor);
+    bytes += tensor.length();
+  }
+  // Scales, offsets and padding count.
+  double Bits() const {
+    return 8.0 * static_cast<double>(bytes) / static_cast<double>(elements);
+  }
+};
+
+// Of matrices; all of a model's vectors weigh nothing.
+std::map<std::string, FormatTotals> TotalsByFormat(const plan::Plan& plan) {
+  std::map<std::string, FormatTotals> totals;
+  for (const plan::Tensor* tensor : *plan.tensors())
+    if (tensor->shape()->size() > 1) totals[FormatOf(*tensor)].Add(*tensor);
+  return totals;
+}
+
 // ---- the default: one screen
 
 void PrintModel(const Artifact& artifact) {
@@ -76,6 +122,16 @@ void PrintModel(const Artifact& artifact) {
   std::printf("\nproducer    %s, format %u.%u, SHA-256 %.16s...\n",
               plan.producer()->c_str(), schema::kFormatMajor,
               artifact.format_minor(), ToHex(artifact.digest()).c_str());
+}
+
+void PrintWeights(const plan::Plan& plan) {
+  for (const auto& [format, totals] : TotalsByFormat(plan))
+    std::printf(
+        "weights     %s: %llu matrices of %.1f M weights, %s, %.2f "
+        "bits each\n",
+        format.c_str(), Ull(totals.tensors),
+        static_cast<double>(totals.elements) / 1e6,
+        FormatBytes(totals.bytes).c_str(), totals.Bits());
 }
 
 void PrintTargets(const plan::Plan& plan) {
@@ -128,6 +184,7 @@ Status PrintText(const Artifact& artifact) {
 
 Status PrintOverview(const Artifact& artifact) {
   PrintModel(artifact);
+  PrintWeights(artifact.plan());
   PrintTargets(artifact.plan());
   PrintSegments(artifact.plan());
   PrintFunctions(artifact.plan());
@@ -170,32 +227,58 @@ void PrintMemory(const plan::Plan& plan) {
 
 // ---- --kernels
 
-// How often each entry of an executable is launched, over all functions.
-std::map<std::pair<uint32_t, uint32_t>, uint32_t> CountLaunches(
-    const plan::Plan& plan) {
-  std::map<std::pair<uint32_t, uint32_t>, uint32_t> counts;
+// What is known of an entry of an executable from its launches in all
+// functions.
+struct EntryUse {
+  uint32_t launches = 0;
+  std::string weight;  // format and bits of the matrix; all launches' are alike
+};
+using EntryUses = std::map<std::pair<uint32_t, uint32_t>, EntryUse>;
+
+std::string DescribeMatrix(const plan::Plan& plan, const plan::Launch& launch) {
+  for (const plan::Binding* binding : *launch.bindings()) {
+    if (binding->kind() != plan::BindingKind::Tensor) continue;
+    const plan::Tensor& tensor = *plan.tensors()->Get(binding->index());
+    if (tensor.shape()->size() < 2) continue;
+    FormatTotals totals;
+    totals.Add(tensor);
+    return FormatOf(tensor) + Format(", %.2f bits", totals.Bits());
+  }
+  return "";
+}
+
+EntryUses UsesOfEntries(const plan::Plan& plan) {
+  EntryUses uses;
   for (const plan::Function* function : *plan.functions())
     for (const plan::Op* op : *function->ops())
-      if (const auto* launch = op->body_as_Launch())
-        ++counts[{launch->executable(), launch->entry()}];
-  return counts;
+      if (const auto* launch = op->body_as_Launch()) {
+        EntryUse& use = uses[{launch->executable(), launch->entry()}];
+        if (use.launches++ == 0) use.weight = DescribeMatrix(plan, *launch);
+      }
+  return uses;
+}
+
+std::string ChoiceOf(const plan::Entry& entry) {
+  return entry.chosen_by() ? entry.chosen_by()->str() : "";
 }
 
 void PrintKernels(const plan::Plan& plan) {
-  auto counts = CountLaunches(plan);
+  auto uses = UsesOfEntries(plan);
   size_t width = 10;
   for (const plan::Target* target : *plan.targets())
     width = std::max<size_t>(width, target->name()->size());
   const int column = static_cast<int>(width);
-  std::printf("%-*s %8s %12s  %s\n", column, "target", "launches", "scratch",
-              "kernel");
+  std::printf("%-*s %8s %12s  %-28s  %-30s  %s\n", column, "target", "launches",
+              "scratch", "weight", "chosen by", "kernel");
   for (uint32_t i = 0; i < plan.executables()->size(); ++i) {
     const plan::Executable& code = *plan.executables()->Get(i);
     const char* target = plan.targets()->Get(code.target())->name()->c_str();
     for (uint32_t j = 0; j < code.entries()->size(); ++j) {
       const plan::Entry& entry = *code.entries()->Get(j);
-      std::printf("%-*s %8u %12s  %s\n", column, target, counts[{i, j}],
-                  FormatBytes(entry.scratch_bytes()).c_str(),
+      const EntryUse& use = uses[{i, j}];
+      std::printf("%-*s %8u %12s  %-28s  %-30s  %s\n", column, target,
+                  use.launches, FormatBytes(entry.scratch_bytes()).c_str(),
+                  use.weight.c_str(), ChoiceOf(entry).c_str(),
                   entry.symbol()->c_str());
     }
   }
@@ -328,6 +411,7 @@ ordered_json TensorJson(const plan::Tensor& tensor) {
           {"dtype", plan::EnumNameDType(tensor.dtype())},
           {"shape", Numbers(tensor.shape())},
           {"layout", tensor.layout()->str()},
+          {"format", FormatOf(tensor)},
           {"segment", tensor.segment()},
           {"offset", tensor.offset()},
           {"length", tensor.length()}};
@@ -346,7 +430,7 @@ ordered_json CacheJson(const plan::KvCache& cache, uint64_t context) {
 }
 
 ordered_json KernelsJson(const plan::Plan& plan) {
-  auto counts = CountLaunches(plan);
+  auto uses = UsesOfEntries(plan);
   ordered_json kernels = ordered_json::array();
   for (uint32_t i = 0; i < plan.executables()->size(); ++i) {
     const plan::Executable& code = *plan.executables()->Get(i);
@@ -355,8 +439,10 @@ ordered_json KernelsJson(const plan::Plan& plan) {
       kernels.push_back({{"symbol", entry.symbol()->str()},
                          {"executable", code.name()->str()},
                          {"target", code.target()},
-                         {"launches", counts[{i, j}]},
-                         {"scratch_bytes", entry.scratch_bytes()}});
+                         {"launches", uses[{i, j}].launches},
+                         {"scratch_bytes", entry.scratch_bytes()},
+                         {"weight", uses[{i, j}].weight},
+                         {"chosen_by", ChoiceOf(entry)}});
     }
   }
   return kernels;

@@ -30,8 +30,8 @@ module attributes {
   plan.target @old isa "x86-64-v3"
   // CHECK: plan.segment @code executable inline for [@cpu] length 100 offset 4096 xxh3 12345
   plan.segment @code executable inline for [@cpu] length 100 offset 4096 xxh3 12345
-  // CHECK: plan.segment @weights weights inline for [@cpu, @old] length 544 offset 8192 xxh3 18446744073709551615
-  plan.segment @weights weights inline for [@cpu, @old] length 544 offset 8192 xxh3 18446744073709551615
+  // CHECK: plan.segment @weights weights inline for [@cpu, @old] length 4096 offset 8192 xxh3 18446744073709551615
+  plan.segment @weights weights inline for [@cpu, @old] length 4096 offset 8192 xxh3 18446744073709551615
   // CHECK: plan.segment @beside weights external file "tiny.weights" for [@cpu] length 0 offset 0 xxh3 7 device 1
   plan.segment @beside weights external file "tiny.weights" for [@cpu] length 0 offset 0 xxh3 7 device 1
   // CHECK: plan.segment @made weights synthetic seed 7 for [@cpu] length 64
@@ -39,6 +39,10 @@ module attributes {
   // CHECK: plan.tensor @table in @weights offset 0 length 512 layout "panel_f32" : tensor<8x8xf32>
   plan.tensor @table in @weights offset 0 length 512 layout "panel_f32"
     segments [#lm.segment<name = "table", source = "embed.weight", rows = 8>] : tensor<8x8xf32>
+  // CHECK: plan.tensor @codes in @weights offset 576 length 1792 layout "panel_q4" quant <int4, group = 32, scale = f16, offset = f16> : tensor<33x40xbf16>
+  plan.tensor @codes in @weights offset 576 length 1792 layout "panel_q4"
+    segments [#lm.segment<name = "codes", source = "codes", rows = 33>]
+    quant <int4, group = 32, scale = f16, offset = f16> rounding <nearest> : tensor<33x40xbf16>
   // CHECK: plan.tensor @norm in @weights offset 512 length 32 layout "rows" : tensor<8xf32>
   plan.tensor @norm in @weights offset 512 length 32 layout "rows" value(dense<1.0> : tensor<8xf32>) : tensor<8xf32>
   // CHECK: plan.kv_cache @cache target @cpu layers 2 <heads = 1, head_dim = 8, block = 16, type = bf16>
@@ -49,11 +53,11 @@ module attributes {
     plan.entry @embed from <"embed", hidden = 8> params [
       #plan.param<tensor, bytes = 512>,
       #plan.param<buffer, access = write, per_token = 32>] token_limit 8
-    // CHECK: plan.entry @norm params [#plan.param<buffer, in_place = true, per_logit_row = 32>, {{.*}}] scratch 64
+    // CHECK: plan.entry @norm params [#plan.param<buffer, in_place = true, per_logit_row = 32>, {{.*}}] scratch 64 chosen_by "rms_norm, any, x86-64-v3"
     plan.entry @norm params [
       #plan.param<buffer, in_place = true, per_logit_row = 32>,
       #plan.param<tensor, bytes = 32>,
-      #plan.param<buffer, access = write, per_token = 32>] scratch 64
+      #plan.param<buffer, access = write, per_token = 32>] scratch 64 chosen_by "rms_norm, any, x86-64-v3"
     // CHECK: plan.entry @attention params [{{.*}}, #plan.param<kv_cache, access = read_write, cache = <heads = 1, head_dim = 8, block = 16, type = bf16>>, {{.*}}] immediates [#plan.immediate<layer>]
     plan.entry @attention params [
       #plan.param<buffer, per_token = 32>,

@@ -2,7 +2,7 @@
 // RUN: stele-opt --stele-choose-arithmetic='arithmetic=bf16' %s | stele-opt --stele-choose-arithmetic='arithmetic=f32' | FileCheck %s --check-prefix=F32
 // RUN: not stele-opt --stele-choose-arithmetic='arithmetic=fp8' %s 2>&1 | FileCheck %s --check-prefix=ERROR
 
-// ERROR: error: unknown arithmetic 'fp8', expected f32 or bf16
+// ERROR: error: unknown arithmetic 'fp8', expected f32, bf16 or int8
 
 // CHECK: !lm.kv_cache<layers = 1, heads = 2, head_dim = 16, block = 128, bf16>
 // CHECK: module attributes {lm.arithmetic = #lm.arithmetic<bf16>}
@@ -15,9 +15,9 @@
 lm.weight @table : tensor<9x32xf32>
 // CHECK: lm.weight @w : tensor<32x32xbf16>
 lm.weight @w : tensor<32x32xf32>
-// Quantised weights, norms, biases and prepared tensors keep their types.
-// CHECK: lm.weight @q quant {{.*}} : tensor<32x32xf32>
-lm.weight @q quant <int4, group = 32, zero_point = true, axis = 1> : tensor<32x32xf32>
+// CHECK: lm.weight @q quant {{.*}} : tensor<32x32xbf16>
+lm.weight @q quant <int4, group = 32, scale = f16> : tensor<32x32xf32>
+// Norms, biases and prepared tensors keep their types.
 // CHECK: lm.weight @n : tensor<32xf32>
 lm.weight @n : tensor<32xf32>
 

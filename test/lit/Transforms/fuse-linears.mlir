@@ -70,3 +70,48 @@ func.func @left_alone(%x: tensor<?x8xf32>, %y: tensor<?x8xf32>, %c: !cache, %b: 
   %m = lm.glu %g, %u <silu> : tensor<?x32xf32>
   return %o, %m, %c2 : tensor<?x64xf32>, tensor<?x32xf32>, !cache
 }
+
+// -----
+
+!cache = !lm.kv_cache<layers = 1, heads = 2, head_dim = 16, block = 128, f32>
+
+// Those of one format join, in the order of the columns both were quantised in;
+// the third stays apart.
+// CHECK: lm.weight @"q+k" segments [{{.*}}] quant <int4, group = 32, scale = f16> : tensor<96x4xf32>
+// CHECK: lm.weight @v quant <int8, group = 16, scale = f32> : tensor<32x4xf32>
+lm.weight @q quant <int4, group = 32, scale = f16> : tensor<64x4xf32>
+lm.weight @k quant <int4, group = 32, scale = f16> : tensor<32x4xf32>
+lm.weight @v quant <int8, group = 16, scale = f32> : tensor<32x4xf32>
+lm.weight @q.order value(dense<[3, 1, 2, 0]> : tensor<4xi32>) : tensor<4xi32>
+lm.weight @k.order value(dense<[3, 1, 2, 0]> : tensor<4xi32>) : tensor<4xi32>
+
+// CHECK-LABEL: @mixed
+func.func @mixed(%x: tensor<?x4xf32>, %c: !cache, %b: !lm.batch) -> (tensor<?x64xf32>, !cache) {
+  // CHECK: %[[P:.+]] = lm.linear %{{.+}}, @"q+k" permutation(@q.order) : tensor<?x4xf32> -> tensor<?x96xf32>
+  // CHECK: %[[V:.+]] = lm.linear %{{.+}}, @v :
+  // CHECK: lm.kv_append %[[P]], %[[V]], {{.*}} key_offset 64 :
+  %q = lm.linear %x, @q permutation(@q.order) : tensor<?x4xf32> -> tensor<?x64xf32>
+  %k = lm.linear %x, @k permutation(@k.order) : tensor<?x4xf32> -> tensor<?x32xf32>
+  %v = lm.linear %x, @v : tensor<?x4xf32> -> tensor<?x32xf32>
+  %c1 = lm.kv_append %k, %v, %c, %b layer 0 : tensor<?x32xf32>, tensor<?x32xf32>, !cache
+  %o = lm.attention %q, %c1, %b layer 0 heads 4 scale 0.25 : tensor<?x64xf32>, !cache -> tensor<?x64xf32>
+  return %o, %c1 : tensor<?x64xf32>, !cache
+}
+
+// -----
+
+// Other orders of columns do not join.
+// CHECK: lm.weight @gate quant
+lm.weight @gate quant <int4, group = 32, scale = f16> : tensor<6x2xf32>
+lm.weight @up quant <int4, group = 32, scale = f16> : tensor<6x2xf32>
+lm.weight @order value(dense<[1, 0]> : tensor<2xi32>) : tensor<2xi32>
+
+// CHECK-LABEL: @orders
+func.func @orders(%x: tensor<?x2xf32>) -> tensor<?x6xf32> {
+  // CHECK-COUNT-2: lm.linear
+  // CHECK: lm.glu
+  %u = lm.linear %x, @up : tensor<?x2xf32> -> tensor<?x6xf32>
+  %g = lm.linear %x, @gate permutation(@order) : tensor<?x2xf32> -> tensor<?x6xf32>
+  %m = lm.glu %g, %u <gelu> : tensor<?x6xf32>
+  return %m : tensor<?x6xf32>
+}

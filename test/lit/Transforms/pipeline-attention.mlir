@@ -3,9 +3,9 @@
 // RUN: not stele-opt --stele-lm-pipeline='attention=sparse block=64 top-p=0.9 sink=2 estimate=antidiagonal' %s 2>&1 | FileCheck %s --check-prefix=SPARSE
 // RUN: not stele-opt --stele-lm-pipeline='attention=kernelized random-features=64 seed=3' %s 2>&1 | FileCheck %s --check-prefix=KERNEL
 
-// SPARSE: error: 'lm.select_blocks' op has no kernel for arithmetic f32 on x86-64-v3
+// SPARSE: error: 'lm.select_blocks' op has no kernel for select_blocks in arithmetic f32 on x86-64-v3
 // SPARSE: <block = 64, local = 1, adjacent = 1, sink = 2, select = top_p(9.000000e-01), estimate = antidiagonal>
-// KERNEL: error: 'lm.kernelized_attention' op has no kernel for arithmetic f32 on x86-64-v3
+// KERNEL: error: 'lm.kernelized_attention' op has no kernel for kernelized_attention in arithmetic f32 on x86-64-v3
 // KERNEL: <favor_plus, features = 64, orthogonal = true, seed = 3>
 
 !cache = !lm.kv_cache<layers = 1, heads = 2, head_dim = 16, block = 128, f32>

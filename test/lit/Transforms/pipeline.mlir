@@ -10,7 +10,7 @@
 // CHECK-DAG: lm.weight @rope.frequencies value({{.*}}) layout "rows" : tensor<8xf32>
 // CHECK-NOT: lm.weight @model.layers.0.mlp.up_proj.weight
 // CHECK-LABEL: func.func @forward
-// CHECK: %[[R:.+]] = lm.rotary_table {{.*}}<"rotary_table", target = "x86-64-v4">
+// CHECK: %[[R:.+]] = lm.rotary_table {{.*}}<"rotary_table", target = "x86-64-v4" by "rotary_table, any, x86-64-v3">
 // CHECK-NEXT: %[[H0:.+]] = lm.embed
 // CHECK-NEXT: %[[QKV:.+]] = lm.linear %[[H0]], @"model.layers.0.self_attn.q_proj+k_proj+v_proj.weight" norm(@model.layers.0.input_layernorm.weight, {{.*}}) bias(@"model.layers.0.self_attn.q_proj+k_proj+v_proj.bias") {kernel = #lm.kernel<"linear_f32"
 // CHECK-NEXT: %[[C:.+]] = lm.kv_append %[[QKV]], %[[QKV]], %{{.+}}, %{{.+}} layer 0 key_offset 64 value_offset 96 norm(@model.layers.0.self_attn.k_norm.weight, {{.*}}) rope(#rope) rotary(%[[R]] :

@@ -19,7 +19,7 @@ module attributes {lm.arithmetic = #lm.arithmetic<bf16>} {
 
   // CHECK-LABEL: @forward
   func.func @forward(%t: tensor<?xi32>, %b: !lm.batch) -> tensor<?x9xf32> {
-    // CHECK: lm.embed {{.*}} {kernel = #lm.kernel<"embed", target = "x86-64-v4">}
+    // CHECK: lm.embed {{.*}} {kernel = #lm.kernel<"embed", target = "x86-64-v4" by "embed, any, x86-64-v3">}
     %h = lm.embed %t, @table : tensor<?xi32> -> tensor<?x8xf32>
     // CHECK: lm.linear {{.*}} {kernel = #lm.kernel<"linear_bf16{{[^"]*}}", target = "x86-64-v4"
     %g = lm.linear %h, @gate_up glu <silu> : tensor<?x8xf32> -> tensor<?x8xf32>
@@ -38,7 +38,7 @@ module attributes {lm.arithmetic = #lm.arithmetic<bf16>} {
 // No kernel yet: said with the operation's place.
 lm.weight @w : tensor<9x128xf32>
 func.func @forward(%o: tensor<?x8xf32>, %l: tensor<?x2xf32>) -> tensor<?x8xf32> {
-  // expected-error@+1 {{'lm.merge' op has no kernel for arithmetic f32 on x86-64-v4: kernels-templates/selection.inc has no row that fits}}
+  // expected-error@+1 {{'lm.merge' op has no kernel for merge in arithmetic f32 on x86-64-v4: kernels-templates/selection.inc has no row that fits}}
   %m = lm.merge(%o, %o) lse(%l, %l) heads 2 : tensor<?x8xf32>, tensor<?x2xf32> -> tensor<?x8xf32>
   return %m : tensor<?x8xf32>
 }
@@ -55,4 +55,50 @@ func.func @forward(%x: tensor<?x8xf32>) -> (tensor<?x8xf32>, tensor<?x16xf32>) {
   // expected-error@+1 {{'lm.linear' op needs layout panel_f32 of @w, which has panel_f32_glu}}
   %l = lm.linear %x, @w : tensor<?x8xf32> -> tensor<?x16xf32>
   return %g, %l : tensor<?x8xf32>, tensor<?x16xf32>
+}
+
+// -----
+
+// Codes are multiplied as codes, in whatever arithmetic; int8 leaves all other
+// operations to bf16.
+module attributes {lm.arithmetic = #lm.arithmetic<int8>} {
+  // CHECK: lm.weight @table quant {{.*}} layout "panel_q8" : tensor<9x8xbf16>
+  lm.weight @table quant <int8, group = 32, scale = f16> : tensor<9x8xbf16>
+  // CHECK: lm.weight @gate_up {{.*}} layout "panel_q4_glu"
+  lm.weight @gate_up segments [
+    #lm.segment<name = "gate", source = "gate", rows = 8>,
+    #lm.segment<name = "up", source = "up", rows = 8>
+  ] quant <int4, group = 32, scale = f16, offset = f16> : tensor<16x8xbf16>
+  // CHECK: lm.weight @down {{.*}} layout "panel_q4"
+  lm.weight @down quant <int4, group = 32, scale = f16> rounding <clipped> : tensor<8x8xbf16>
+  // CHECK: lm.weight @plain layout "panel_bf16"
+  lm.weight @plain : tensor<8x8xbf16>
+
+  // CHECK-LABEL: @forward
+  func.func @forward(%t: tensor<?xi32>, %b: !lm.batch) -> tensor<?x9xf32> {
+    // CHECK: lm.embed {{.*}} {kernel = #lm.kernel<"embed_q"
+    %h = lm.embed %t, @table : tensor<?xi32> -> tensor<?x8xf32>
+    // CHECK: lm.linear {{.*}} {kernel = #lm.kernel<"linear_q_int8", target = "x86-64-v4" by "linear_glu_q4, int8, x86-64-v{{.*}}">
+    %g = lm.linear %h, @gate_up glu <silu> : tensor<?x8xf32> -> tensor<?x8xf32>
+    // CHECK: lm.linear {{.*}} {kernel = #lm.kernel<"linear_q_int8"
+    %d = lm.linear %g, @down : tensor<?x8xf32> -> tensor<?x8xf32>
+    // CHECK: lm.linear {{.*}} {kernel = #lm.kernel<"linear_bf16"
+    %p = lm.linear %d, @plain : tensor<?x8xf32> -> tensor<?x8xf32>
+    // CHECK: lm.logits {{.*}} {kernel = #lm.kernel<"logits_q_int8"
+    %l = lm.logits %p, %b, @table : tensor<?x8xf32> -> tensor<?x9xf32>
+    return %l : tensor<?x9xf32>
+  }
+}
+
+// -----
+
+// The table of an embedding alone lies as its kernel reads it.
+module attributes {lm.arithmetic = #lm.arithmetic<f32>} {
+  // CHECK: lm.weight @table quant {{.*}} layout "panel_q4" : tensor<9x8xf32>
+  lm.weight @table quant <int4, group = 32, scale = f16> : tensor<9x8xf32>
+  // CHECK-LABEL: @f
+  func.func @f(%t: tensor<?xi32>) -> tensor<?x8xf32> {
+    %h = lm.embed %t, @table : tensor<?xi32> -> tensor<?x8xf32>
+    return %h : tensor<?x8xf32>
+  }
 }

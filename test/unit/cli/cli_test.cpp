@@ -160,11 +160,17 @@ TEST_F(Cli, InspectMemory) {
 TEST_F(Cli, InspectKernels) {
   const Outcome done = Stele({"inspect", Artifact(), "--kernels"});
   EXPECT_EQ(done.code, 0);
-  EXPECT_EQ(done.out, "target     launches      scratch  kernel\n"
-                      "x86-64-v2         2          0 B  test_embed\n"
-                      "x86-64-v2         4          0 B  test_append\n"
-                      "x86-64-v2         4         32 B  test_attend\n"
-                      "x86-64-v2         2          0 B  test_logits\n");
+  std::string expected;
+  const auto row = [&](const char *begin, const char *weight,
+                       const char *chosen, const char *kernel) {
+    expected += Format("%s  %-28s  %-30s  %s\n", begin, weight, chosen, kernel);
+  };
+  row("target     launches      scratch", "weight", "chosen by", "kernel");
+  row("x86-64-v2         2          0 B", "F32, 32.00 bits", "", "test_embed");
+  row("x86-64-v2         4          0 B", "", "", "test_append");
+  row("x86-64-v2         4         32 B", "", "", "test_attend");
+  row("x86-64-v2         2          0 B", "F32, 32.00 bits", "", "test_logits");
+  EXPECT_EQ(done.out, expected);
 }
 
 TEST_F(Cli, InspectPlan) {

@@ -224,6 +224,13 @@ TEST_P(PlanRule, IsChecked) {
               testing::AnyOf(StatusCode::kDataLoss, StatusCode::kUnsupported));
 }
 
+std::unique_ptr<plan::QuantFormatT> Quant(uint32_t bits, uint32_t group) {
+  auto quant = std::make_unique<plan::QuantFormatT>();
+  quant->bits = bits;
+  quant->group = group;
+  return quant;
+}
+
 using B = ArtifactBuilder;
 const Rule kRules[] = {
     {"Vocabulary", [](B &b) { b.plan.model->vocab_size = 0; },
@@ -266,6 +273,31 @@ const Rule kRules[] = {
      "the size that shape requires overflows"},
     {"TensorRank", [](B &b) { b.plan.tensors[0]->shape.clear(); },
      "shape: 0 dimensions"},
+    {"TensorQuantLayout", [](B &b) { b.plan.tensors[0]->quant = Quant(4, 32); },
+     "but shape, layout and quant do not go together"},
+    {"TensorQuantLength",
+     [](B &b) {
+       b.plan.tensors[0]->shape = {33, 40};
+       b.plan.tensors[0]->layout = "panel_q4";
+       b.plan.tensors[0]->quant = Quant(4, 32);
+     },
+     "but shape, dtype and layout require 1536"},
+    {"TensorQuantBits", [](B &b) { b.plan.tensors[0]->quant = Quant(3, 32); },
+     ".quant: 3 bits in groups of 32 are not known to this runtime"},
+    {"TensorQuantGroup", [](B &b) { b.plan.tensors[0]->quant = Quant(4, 48); },
+     ".quant: 4 bits in groups of 48 are not known to this runtime"},
+    {"TensorQuantScale",
+     [](B &b) {
+       b.plan.tensors[0]->quant = Quant(4, 32);
+       b.plan.tensors[0]->quant->scale = plan::QuantReal::None;
+     },
+     ".quant: 4 bits in groups of 32 are not known to this runtime"},
+    {"TensorQuantOffset",
+     [](B &b) {
+       b.plan.tensors[0]->quant = Quant(4, 32);
+       b.plan.tensors[0]->quant->offset = static_cast<plan::QuantReal>(9);
+     },
+     ".quant.offset: 9"},
     {"TensorLayout", [](B &b) { b.plan.tensors[0]->layout = "spiral"; },
      "layout: \"spiral\" is not known to this runtime; update stele"},
     {"TensorsOverlap", [](B &b) { b.plan.tensors[1]->offset = 64; },

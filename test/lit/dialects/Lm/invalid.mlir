@@ -174,12 +174,17 @@ func.func @f(%x: tensor<4x8xf32>) {
 // -----
 
 // expected-error@+1 {{group must be a power of two in 16..256, got 24 (C1)}}
-"t.t"() {a = #lm.quant<int4, group = 24, zero_point = true, axis = 1>} : () -> ()
+"t.t"() {a = #lm.quant<int4, group = 24, scale = f16>} : () -> ()
 
 // -----
 
-// expected-error@+1 {{axis must be 0 or 1, got 2 (C2)}}
-"t.t"() {a = #lm.quant<int4, group = 32, zero_point = true, axis = 2>} : () -> ()
+// expected-error@+1 {{scale must be f16 or f32, got 'bf16' (C2)}}
+"t.t"() {a = #lm.quant<int4, group = 32, scale = bf16>} : () -> ()
+
+// -----
+
+// expected-error@+1 {{offset must be f16 or f32, got 'i8' (C3)}}
+"t.t"() {a = #lm.quant<int4, group = 32, scale = f16, offset = i8>} : () -> ()
 
 // -----
 
@@ -302,8 +307,43 @@ lm.weight @w value(dense<0.0> : tensor<2xf32>) : tensor<4xf32>
 
 // -----
 
-// expected-error@+1 {{quant group 32 does not divide 48 (C6)}}
-lm.weight @w quant <int4, group = 32, zero_point = true, axis = 1> : tensor<4x48xf32>
+// expected-error@+1 {{quant is for matrices of the checkpoint, got 'tensor<48xf32>' (C6)}}
+lm.weight @w quant <int4, group = 32, scale = f16> : tensor<48xf32>
+
+// -----
+
+// expected-error@+1 {{quant is for matrices of the checkpoint, got a value of 'tensor<1x16xf32>' (C6)}}
+lm.weight @w value(dense<0.0> : tensor<1x16xf32>) quant <int4, group = 32, scale = f16> : tensor<1x16xf32>
+
+// -----
+
+// expected-error@+1 {{rounding needs quant (C7)}}
+lm.weight @w rounding <nearest> : tensor<4x32xf32>
+
+// -----
+
+// expected-error@+1 {{importance needs rounding (C7)}}
+lm.weight @w quant <int4, group = 32, scale = f16> importance(dense<1.0> : tensor<32xf32>) : tensor<4x32xf32>
+
+// -----
+
+// expected-error@+1 {{row_scale of type 'tensor<3xf32>' does not fit 'tensor<4x32xf32>' (C8)}}
+lm.weight @w row_scale(dense<1.0> : tensor<3xf32>) : tensor<4x32xf32>
+
+// -----
+
+// expected-error@+1 {{column_scale of type 'tensor<4xf32>' does not fit 'tensor<4xf32>' (C8)}}
+lm.weight @w column_scale(dense<1.0> : tensor<4xf32>) : tensor<4xf32>
+
+// -----
+
+// expected-error@+1 {{importance of type 'tensor<32xf64>' does not fit 'tensor<4x32xf32>' (C8)}}
+lm.weight @w quant <int4, group = 32, scale = f16> rounding <nearest> importance(dense<1.0> : tensor<32xf64>) : tensor<4x32xf32>
+
+// -----
+
+// expected-error@+1 {{scales of a quantised weight need rounding, its codes would change (C9)}}
+lm.weight @w quant <int4, group = 32, scale = f16> column_scale(dense<1.0> : tensor<32xf32>) : tensor<4x32xf32>
 
 // -----
 
@@ -437,6 +477,26 @@ lm.weight @w : tensor<6x8xf32>
 func.func @f(%x: tensor<?x8xf32>, %r: tensor<?x3xf32>) {
   // expected-error@+1 {{residual must have type 'tensor<?x6xf32>', got 'tensor<?x3xf32>' (C8)}}
   %0 = lm.linear %x, @w residual(%r : tensor<?x3xf32>) : tensor<?x8xf32> -> tensor<?x6xf32>
+  return
+}
+
+// -----
+
+lm.weight @w : tensor<6x3xf32>
+lm.weight @p value(dense<[0, 2, 2]> : tensor<3xi32>) : tensor<3xi32>
+func.func @f(%x: tensor<?x3xf32>) {
+  // expected-error@+1 {{permutation @p must hold each of 0..2 as i32 (C9)}}
+  %0 = lm.linear %x, @w permutation(@p) : tensor<?x3xf32> -> tensor<?x6xf32>
+  return
+}
+
+// -----
+
+lm.weight @w : tensor<6x3xf32>
+lm.weight @p : tensor<3xi32>
+func.func @f(%x: tensor<?x3xf32>) {
+  // expected-error@+1 {{permutation @p must hold each of 0..2 as i32 (C9)}}
+  %0 = lm.linear %x, @w permutation(@p) : tensor<?x3xf32> -> tensor<?x6xf32>
   return
 }
 

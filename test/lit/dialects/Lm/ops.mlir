@@ -32,8 +32,14 @@ module attributes {
     #lm.segment<name = "k", source = "k_proj", rows = 192, first_row = 4>,
     #lm.segment<name = "v", source = "v_proj", rows = 192>
   ] layout "panel_f32" : tensor<960x576xf32>
-  // CHECK: lm.weight @o quant <int4, group = 64, zero_point = true, axis = 1> : tensor<576x576xf32>
-  lm.weight @o quant <int4, group = 64, zero_point = true, axis = 1> : tensor<576x576xf32>
+  // CHECK: lm.weight @o quant <int4, group = 128, scale = f16, offset = f16> : tensor<576x576xf32>
+  lm.weight @o quant <int4, group = 128, scale = f16, offset = f16> : tensor<576x576xf32>
+  // CHECK: lm.weight @made quant <int8, group = 32, scale = f32> rounding <clipped, per_channel = true> row_scale(dense<2.000000e+00> : tensor<4xf32>) column_scale(dense<3.000000e+00> : tensor<48xf32>) importance(dense<1.000000e+00> : tensor<48xf32>) layout "panel_f32" : tensor<4x48xf32>
+  lm.weight @made quant <int8, group = 32, scale = f32> rounding <clipped, per_channel = true> row_scale(dense<2.0> : tensor<4xf32>) column_scale(dense<3.0> : tensor<48xf32>) importance(dense<1.0> : tensor<48xf32>) layout "panel_f32" : tensor<4x48xf32>
+  // CHECK: lm.weight @nearest quant <int8, group = 32, scale = f16> rounding <nearest> : tensor<4x48xf32>
+  lm.weight @nearest quant <int8, group = 32, scale = f16> rounding <nearest> : tensor<4x48xf32>
+  // CHECK: lm.weight @order value(dense
+  lm.weight @order value(dense<[1, 0]> : tensor<2xi32>) : tensor<2xi32>
   lm.weight @gate_up segments [
     #lm.segment<name = "gate", source = "gate_proj", rows = 48>,
     #lm.segment<name = "up", source = "up_proj", rows = 48>
@@ -57,8 +63,8 @@ module attributes {
     %n9 = lm.rms_norm %n, @head_norm eps 1.0e-06 groups 9 : tensor<?x576xf32>
     // CHECK: lm.linear %{{.+}}, @o : tensor<?x576xf32> -> tensor<?x576xf32>
     %q = lm.linear %n9, @o : tensor<?x576xf32> -> tensor<?x576xf32>
-    // CHECK: %[[QKV:.+]] = lm.linear %[[H]], @qkv norm(@norm, 1.000000e-05) bias(@qkv_bias) {kernel = #lm.kernel<"linear_f32", target = "x86-64-v4", tile = [<"rows", 6>]>} : tensor<?x576xf32> -> tensor<?x960xf32>
-    %qkv = lm.linear %h, @qkv norm(@norm, 1.0e-05) bias(@qkv_bias) {kernel = #lm.kernel<"linear_f32", target = "x86-64-v4", tile = [<"rows", 6>]>} : tensor<?x576xf32> -> tensor<?x960xf32>
+    // CHECK: %[[QKV:.+]] = lm.linear %[[H]], @qkv norm(@norm, 1.000000e-05) bias(@qkv_bias) {kernel = #lm.kernel<"linear_f32", target = "x86-64-v4" by "linear, f32, x86-64-v3", tile = [<"rows", 6>]>} : tensor<?x576xf32> -> tensor<?x960xf32>
+    %qkv = lm.linear %h, @qkv norm(@norm, 1.0e-05) bias(@qkv_bias) {kernel = #lm.kernel<"linear_f32", target = "x86-64-v4" by "linear, f32, x86-64-v3", tile = [<"rows", 6>]>} : tensor<?x576xf32> -> tensor<?x960xf32>
     // CHECK: lm.rotary_table %{{.+}}, @frequencies rope(#[[ROPE]]) : tensor<?x64xf32>
     %r = lm.rotary_table %batch, @frequencies rope(#rope) : tensor<?x64xf32>
     // CHECK: lm.rotary_table %{{.+}}, @frequencies rope(#[[YARN]]) : tensor<?x192xf32>

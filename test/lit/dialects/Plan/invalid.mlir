@@ -195,6 +195,35 @@ plan.tensor @x in @weights offset 64 length 60 layout "rows" : tensor<16xf32>
 
 // -----
 
+// C3: 2 panels of 32 rows, of one whole block of 32 columns and one of 8 more:
+// 32 scales and offsets of 2 bytes each, and 4 bits for each of 32 x 32 and
+// 32 x 8 codes: 2 * (128 + 512 + 128 + 128).
+plan.target @t isa "x86-64-v3"
+plan.segment @code executable inline for [@t]
+plan.segment @weights weights inline for [@t] length 4096
+// expected-error @below {{length must be 1792 for this type and layout, got 640 (C3)}}
+plan.tensor @x in @weights offset 64 length 640 layout "panel_q4" quant <int4, group = 32, scale = f16, offset = f16> : tensor<33x40xf32>
+
+// -----
+
+// C3
+plan.target @t isa "x86-64-v3"
+plan.segment @code executable inline for [@t]
+plan.segment @weights weights inline for [@t] length 4096
+// expected-error @below {{type and quant do not fit layout "panel_q8" (C3)}}
+plan.tensor @x in @weights offset 64 length 640 layout "panel_q8" quant <int4, group = 32, scale = f16> : tensor<32x32xf32>
+
+// -----
+
+// C3
+plan.target @t isa "x86-64-v3"
+plan.segment @code executable inline for [@t]
+plan.segment @weights weights inline for [@t] length 4096
+// expected-error @below {{type and quant do not fit layout "rows" (C3)}}
+plan.tensor @x in @weights offset 64 length 640 layout "rows" quant <int4, group = 32, scale = f16> : tensor<32x32xf32>
+
+// -----
+
 // C4
 plan.target @t isa "x86-64-v3"
 plan.segment @code executable inline for [@t]

@@ -9,8 +9,8 @@ plan.target @old isa "x86-64-v3"
 
 // CHECK: plan.segment @code executable inline for [@cpu]
 plan.segment @code executable inline for [@cpu]
-// CHECK: plan.segment @weights weights inline for [@cpu, @old] length 1024 offset 8192 xxh3 18446744073709551615
-plan.segment @weights weights inline for [@cpu, @old] length 1024 offset 8192 xxh3 18446744073709551615
+// CHECK: plan.segment @weights weights inline for [@cpu, @old] length 4096 offset 8192 xxh3 18446744073709551615
+plan.segment @weights weights inline for [@cpu, @old] length 4096 offset 8192 xxh3 18446744073709551615
 // CHECK: plan.segment @beside weights external file "tiny.weights" for [@cpu] device 1
 plan.segment @beside weights external file "tiny.weights" for [@cpu] device 1
 // CHECK: plan.segment @made weights synthetic seed 7 for [@cpu]
@@ -21,6 +21,8 @@ plan.tensor @table in @weights offset 0 length 512 layout "panel_f32"
   segments [#lm.segment<name = "table", source = "embed.weight", rows = 8>] : tensor<8x8xf32>
 // CHECK: plan.tensor @norm in @weights offset 512 length 32 layout "rows" value(dense<1.000000e+00> : tensor<8xf32>) : tensor<8xf32>
 plan.tensor @norm in @weights offset 512 length 32 layout "rows" value(dense<1.0> : tensor<8xf32>) : tensor<8xf32>
+// CHECK: plan.tensor @codes in @weights offset 576 length 1792 layout "panel_q4" quant <int4, group = 32, scale = f16, offset = f16> rounding <clipped> row_scale(dense<2.000000e+00> : tensor<33xf32>) column_scale(dense<3.000000e+00> : tensor<40xf32>) importance(dense<1.000000e+00> : tensor<40xf32>) : tensor<33x40xbf16>
+plan.tensor @codes in @weights offset 576 length 1792 layout "panel_q4" quant <int4, group = 32, scale = f16, offset = f16> rounding <clipped> row_scale(dense<2.0> : tensor<33xf32>) column_scale(dense<3.0> : tensor<40xf32>) importance(dense<1.0> : tensor<40xf32>) : tensor<33x40xbf16>
 
 // CHECK: plan.kv_cache @cache target @cpu layers 2 <heads = 1, head_dim = 8, block = 16, type = f32>
 plan.kv_cache @cache target @cpu layers 2 <heads = 1, head_dim = 8, block = 16, type = f32>
