@@ -113,8 +113,8 @@ public:
     }
     std::printf("%llu bits of %llu flipped and resealed: %llu refused, %llu "
                 "ran, %llu ended the process\n",
-                static_cast<unsigned long long>(progress_->ran +
-                                                progress_->refused + crashes),
+                static_cast<unsigned long long>(progress_->ran) +
+                    progress_->refused + crashes,
                 static_cast<unsigned long long>(end_),
                 static_cast<unsigned long long>(progress_->refused),
                 static_cast<unsigned long long>(progress_->ran),
