@@ -1,30 +1,20 @@
 // Fuzz target: any bytes as a quantised Hugging Face folder: two bytes of
 // length, that much of quantization_config, and the rest as model.safetensors.
 // Where a matrix has codes, they must mean what its rows say.
-#include "memory_file.h"
 #include "stele/compiler/Import/Checkpoint.h"
+#include "temp_folder.h"
 #include <cmath>
-#include <filesystem>
 #include <fstream>
 
 using namespace stele::checkpoint;
 using stele::fuzz::Require;
+using stele::fuzz::TempFolder;
 
 static constexpr const char *kConfig =
     R"({"architectures": ["LlamaForCausalLM"], "vocab_size": 4,
         "hidden_size": 4, "intermediate_size": 4, "num_hidden_layers": 1,
         "num_attention_heads": 1, "max_position_embeddings": 16,
         "quantization_config": )";
-
-// A folder whose files are rewritten for every input.
-namespace {
-struct Folder {
-  std::string path =
-      (std::filesystem::temp_directory_path() / "stele-fuzz-XXXXXX").string();
-  Folder() { Require(::mkdtemp(path.data())); }
-  ~Folder() { std::filesystem::remove_all(path); }
-};
-} // namespace
 
 static void checkRow(const Checkpoint &checkpoint, const TensorInfo &tensor,
                      int64_t row) {
@@ -48,16 +38,14 @@ static void checkRow(const Checkpoint &checkpoint, const TensorInfo &tensor,
 }
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-  static const Folder folder;
+  static const TempFolder folder;
   if (size < 2)
     return 0;
   size_t length = std::min<size_t>(data[0] | data[1] << 8, size - 2);
   std::string quantisation(reinterpret_cast<const char *>(data + 2), length);
   std::ofstream(folder.path + "/config.json") << kConfig << quantisation << "}";
   stele::fuzz::MemoryFile memory(data + 2 + length, size - 2 - length);
-  std::string link = folder.path + "/model.safetensors";
-  std::filesystem::remove(link);
-  std::filesystem::create_symlink(memory.path(), link);
+  folder.link("model.safetensors", memory);
   auto checkpoint = Checkpoint::open(folder.path);
   if (!checkpoint) {
     Require(!llvm::toString(checkpoint.takeError()).empty());
