@@ -12,14 +12,6 @@ using ::testing::HasSubstr;
 
 static const std::string tiny = STELE_SOURCE_DIR "/models/tiny/";
 
-static std::unique_ptr<Checkpoint> open(const std::string &path) {
-  auto checkpoint = Checkpoint::open(path);
-  if (checkpoint)
-    return std::move(*checkpoint);
-  ADD_FAILURE() << llvm::toString(checkpoint.takeError());
-  return nullptr;
-}
-
 //===----------------------------------------------------------------------===//
 // Values
 //===----------------------------------------------------------------------===//

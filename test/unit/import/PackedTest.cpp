@@ -11,14 +11,6 @@ using namespace stele::checkpoint;
 using stele::schema::QuantFormat;
 using Real = QuantFormat::Real;
 
-static std::unique_ptr<Checkpoint> open(const std::string &path) {
-  auto checkpoint = Checkpoint::open(path);
-  if (checkpoint)
-    return std::move(*checkpoint);
-  ADD_FAILURE() << llvm::toString(checkpoint.takeError());
-  return nullptr;
-}
-
 // The rows of readQuantised by the formula of quant_format.h, written out, in
 // the weight's own order of columns.
 static std::vector<float> valuesOf(const Checkpoint &checkpoint,

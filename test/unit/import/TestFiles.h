@@ -58,6 +58,15 @@ inline std::string errorOf(llvm::Error error) {
   return error ? llvm::toString(std::move(error)) : "none";
 }
 
+// The checkpoint, or null after a failure with its error.
+inline std::unique_ptr<Checkpoint> open(const std::string &path) {
+  auto checkpoint = Checkpoint::open(path);
+  if (checkpoint)
+    return std::move(*checkpoint);
+  ADD_FAILURE() << llvm::toString(checkpoint.takeError());
+  return nullptr;
+}
+
 // The bytes of a plain value, little endian as this machine.
 template <typename T> std::string raw(T value) {
   std::string bytes(sizeof value, '\0');
