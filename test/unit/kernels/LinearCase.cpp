@@ -158,6 +158,33 @@ std::vector<float> RunAllWays(const Kernel &kernel, const LinearCase &c,
   return one;
 }
 
+std::vector<float> RunLogits(const Kernel &kernel, const LinearCase &c,
+                             LinearInputs &in, std::vector<char> &weight,
+                             const std::vector<int32_t> &wanted) {
+  std::vector<float> out(wanted.size() * c.n, NAN);
+  std::vector<void *> bindings = {in.x.data(), weight.data()};
+  if (c.norm)
+    bindings.push_back(in.norm.data());
+  if (c.bias)
+    bindings.push_back(in.bias.data());
+  bindings.push_back(out.data());
+  SteleBatch batch{};
+  batch.tokens = c.rows;
+  batch.logit_count = int32_t(wanted.size());
+  batch.logit_rows = wanted.data();
+  kernel.Run(bindings, {}, batch, 2);
+  return out;
+}
+
+std::vector<float> RowsOf(const std::vector<float> &matrix, int n,
+                          const std::vector<int32_t> &wanted) {
+  std::vector<float> rows;
+  for (int32_t row : wanted)
+    rows.insert(rows.end(), matrix.begin() + size_t(row) * n,
+                matrix.begin() + size_t(row + 1) * n);
+  return rows;
+}
+
 double Difference(const std::vector<float> &a, const std::vector<float> &b) {
   double difference = 0, largest = 0;
   for (size_t i = 0; i < a.size(); ++i) {

@@ -56,6 +56,14 @@ std::vector<float> RunRows(const Kernel &kernel, const LinearCase &c,
 std::vector<float> RunAllWays(const Kernel &kernel, const LinearCase &c,
                               LinearInputs &in, std::vector<char> &weight);
 
+// Runs a logits kernel for the rows `wanted` of the batch: [wanted, n].
+std::vector<float> RunLogits(const Kernel &kernel, const LinearCase &c,
+                             LinearInputs &in, std::vector<char> &weight,
+                             const std::vector<int32_t> &wanted);
+// The rows `wanted` of a matrix with n columns.
+std::vector<float> RowsOf(const std::vector<float> &matrix, int n,
+                          const std::vector<int32_t> &wanted);
+
 // Largest difference in units of the largest value.
 double Difference(const std::vector<float> &a, const std::vector<float> &b);
 

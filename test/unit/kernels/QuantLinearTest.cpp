@@ -223,26 +223,13 @@ TEST(QuantLogits, ComputesTheRowsAskedFor) {
                  arithmetic + " " + Name(format) + " " + c.Name());
     Data d(c, format, random);
     Kernel kernel(Instance(c, format, arithmetic, true), target);
-    std::vector<float> all = d.Expected(arithmetic);
     std::vector<int32_t> wanted;
-    std::vector<float> expected;
-    for (int row = int(random() % 2); row < c.rows; row += 1 + random() % 4) {
+    for (int row = int(random() % 2); row < c.rows; row += 1 + random() % 4)
       wanted.push_back(row);
-      expected.insert(expected.end(), all.begin() + row * c.n,
-                      all.begin() + (row + 1) * c.n);
-    }
-    SteleBatch batch{};
-    batch.tokens = c.rows;
-    batch.logit_count = int32_t(wanted.size());
-    batch.logit_rows = wanted.data();
-    std::vector<float> out(expected.size(), NAN);
-    std::vector<void *> bindings = {d.in.x.data(), d.packed.data()};
-    if (c.bias)
-      bindings.push_back(d.in.bias.data());
-    bindings.push_back(out.data());
-    kernel.Run(bindings, {}, batch, 2);
+    std::vector<float> out = RunLogits(kernel, c, d.in, d.packed, wanted);
     if (!wanted.empty()) {
-      EXPECT_LE(Difference(out, expected), 1e-5);
+      EXPECT_LE(Difference(out, RowsOf(d.Expected(arithmetic), c.n, wanted)),
+                1e-5);
     }
   }
 }
