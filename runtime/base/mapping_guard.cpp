@@ -4,6 +4,8 @@
 
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
@@ -38,15 +40,16 @@ Slot* TakeSlot() {
 }
 
 // Puts zeros in place of a registered mapping that holds `address`. Runs in
-// the signal handler: no locks, no allocation, nothing but a system call.
+// the signal handler: no locks, no allocation, nothing but a system call, and
+// that past whatever stands in for mmap in this process.
 bool ReplaceByZeros(uintptr_t address) {
   for (Slot* slot = g_slots; slot; slot = slot->next) {
     const uintptr_t end = slot->end, begin = slot->begin;
     if (address < begin || address >= end || slot->end != end) continue;
     slot->lost = true;
-    return mmap(reinterpret_cast<void*>(begin), end - begin, PROT_READ,
-                MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1,
-                0) != MAP_FAILED;
+    return syscall(SYS_mmap, begin, end - begin, PROT_READ,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1,
+                   0) != -1;
   }
   return false;
 }
