@@ -111,7 +111,8 @@ static void copyRows(const checkpoint::QuantRows &part, int64_t row,
                      checkpoint::QuantRows &out) {
   llvm::copy(part.codes, out.codes.begin() + row * columns);
   llvm::copy(part.scales, out.scales.begin() + row * groups);
-  llvm::copy(part.offsets, out.offsets.begin() + row * groups);
+  if (!part.offsets.empty()) // else symmetric
+    llvm::copy(part.offsets, out.offsets.begin() + row * groups);
 }
 
 /// Rows of a quantised weight as the checkpoint stores them.

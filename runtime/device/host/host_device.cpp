@@ -199,13 +199,13 @@ Result<std::unique_ptr<Program>> HostDevice::Prepare(ProgramSpec spec) {
 
 Status HostDevice::CopyFromHost(std::byte* destination,
                                 std::span<const std::byte> source) {
-  std::memcpy(destination, source.data(), source.size());
+  std::ranges::copy(source, destination);
   return OkStatus();
 }
 
 Status HostDevice::CopyToHost(std::span<std::byte> destination,
                               const std::byte* source) {
-  std::memcpy(destination.data(), source, destination.size());
+  std::copy_n(source, destination.size(), destination.data());
   return OkStatus();
 }
 
