@@ -8,6 +8,7 @@
 #include "llvm/Support/InitLLVM.h"
 #include "llvm/Support/Signals.h"
 #include <CLI/CLI.hpp>
+#include <csignal>
 #include <unistd.h>
 
 using namespace stele;
@@ -153,5 +154,7 @@ int main(int argc, char **argv) {
     llvm::errs() << "error: " << llvm::toString(std::move(error)) << "\n";
     return exitFailed;
   }
+  // All is in place: an interrupt from here on comes too late.
+  std::signal(SIGINT, SIG_IGN);
   return 0;
 }
