@@ -23,6 +23,8 @@ Status IoError(const std::string& path, const char* what) {
       "'" + path + "': cannot " + what + ": " + std::strerror(error);
   if (error == ENOENT) return NotFound(std::move(message));
   if (error == ENOMEM) return ResourceExhausted(std::move(message));
+  if (error == ENOSPC || error == EDQUOT)
+    return ResourceExhausted(std::move(message) + "; make room there");
   return Unavailable(std::move(message));
 }
 
@@ -161,11 +163,15 @@ Result<std::string> ReadFile(const std::string& path, uint64_t limit) {
 }
 
 Status WriteFile(const std::string& path, std::span<const std::byte> bytes) {
+  return WriteFile(path, path + ".XXXXXX", bytes);
+}
+
+Status WriteFile(const std::string& path, std::string temporary,
+                 std::span<const std::byte> bytes) {
   // The rename below would put a file in the place of a device or a pipe.
   struct stat there;
   if (stat(path.c_str(), &there) == 0 && !S_ISREG(there.st_mode))
     return InvalidArgument("'" + path + "' is not a regular file");
-  std::string temporary = path + ".XXXXXX";
   Descriptor fd(mkstemp(temporary.data()));
   if (fd.get() < 0) return IoError(path, "create");
   // mkstemp makes a private file; a result gets the permissions of any other.
@@ -177,6 +183,31 @@ Status WriteFile(const std::string& path, std::span<const std::byte> bytes) {
     status = IoError(path, "rename");
   if (!status.ok()) unlink(temporary.c_str());
   return status;
+}
+
+Result<bool> MakeFolder(const std::string& path) {
+  if (mkdir(path.c_str(), 0777) == 0) return true;
+  if (errno == EEXIST) return false;
+  return IoError(path, "create the folder");
+}
+
+Status SyncFolder(const std::string& path) {
+  Descriptor fd(open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (fd.get() < 0) return IoError(path, "open the folder");
+  if (fsync(fd.get()) != 0) return IoError(path, "sync the folder");
+  return OkStatus();
+}
+
+Result<bool> Exists(const std::string& path) {
+  struct stat info;
+  if (stat(path.c_str(), &info) == 0) return true;
+  if (errno == ENOENT) return false;
+  return IoError(path, "stat");
+}
+
+Status RemoveFile(const std::string& path) {
+  if (unlink(path.c_str()) == 0) return OkStatus();
+  return IoError(path, "remove");
 }
 
 }  // namespace stele

@@ -71,6 +71,19 @@ Result<std::string> ReadFile(const std::string& path, uint64_t limit);
 // Writes `bytes` to a temporary file beside `path` and renames it, so that
 // `path` holds the old bytes or the new ones.
 Status WriteFile(const std::string& path, std::span<const std::byte> bytes);
+// The same with a temporary file of the caller's choice, as mkstemp wants it
+// ("folder/XXXXXX"), on the same file system.
+Status WriteFile(const std::string& path, std::string temporary,
+                 std::span<const std::byte> bytes);
+
+// Makes the folder unless it is there; true when it was made.
+Result<bool> MakeFolder(const std::string& path);
+// Names that were made or renamed in a folder outlast a power failure only
+// after this.
+Status SyncFolder(const std::string& path);
+// Whether anything has that name.
+Result<bool> Exists(const std::string& path);
+Status RemoveFile(const std::string& path);
 
 }  // namespace stele
 

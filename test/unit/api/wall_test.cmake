@@ -2,7 +2,7 @@
 # but what is listed here, hold no LLVM and no model kernel, and its sources
 # include nothing of the compiler.
 #   cmake -DSOURCE_DIR= -DREADELF= -DNM= -DBINARIES=a,b -P wall_test.cmake
-set(allowed "^(libcrypto|libutf8proc|libpcre2-8|libstdc\\+\\+|libm|libgcc_s|libc|libpthread|ld-linux-x86-64|libclang_rt\\..*)\\.so")
+set(allowed "^(libcrypto|libutf8proc|libpcre2-8|libzstd|libstdc\\+\\+|libm|libgcc_s|libc|libpthread|ld-linux-x86-64|libclang_rt\\..*)\\.so")
 
 string(REPLACE "," ";" BINARIES "${BINARIES}")
 foreach(binary ${BINARIES})
