@@ -141,6 +141,8 @@ private:
   llvm::Error writeAll();
   llvm::Error openCheckpoint();
   llvm::Error addTokenizer();
+  void addCalibration();
+  void addSegment(StringRef name, SegmentKind kind, size_t length);
   llvm::Error generateCode();
   llvm::Expected<SegmentBytes> makeBytes(SegmentOp segment);
 
@@ -156,6 +158,7 @@ private:
   std::vector<Target> targets;
   std::map<std::string, std::vector<char>> code; // by segment
   std::vector<uint8_t> tokenizer;
+  std::string calibration;
   DefaultTimingManager timing;
   TimingScope rootTiming;
   std::chrono::steady_clock::time_point start =
@@ -498,24 +501,34 @@ llvm::Error Compilation::addTokenizer() {
     if (std::string problem = options.tokenizerProblem(tokenizer);
         !problem.empty())
       return makeError("{0}: tokenizer: {1}", options.input, problem);
+  addSegment("tokenizer", SegmentKind::Tokenizer, tokenizer.size());
+  report("tokenizer", showBytes(tokenizer.size()));
+  return llvm::Error::success();
+}
+
+/// A segment that all targets use, behind that of the weights.
+void Compilation::addSegment(StringRef name, SegmentKind kind, size_t length) {
   SmallVector<Attribute> targets;
   for (auto target : module->getOps<TargetOp>())
     targets.push_back(FlatSymbolRefAttr::get(target.getSymNameAttr()));
   OpBuilder builder(&context);
   builder.setInsertionPointAfter(*module->getOps<SegmentOp>().begin());
-  SegmentOp::create(
-      builder, module->getLoc(), builder.getStringAttr("tokenizer"),
-      SegmentKindAttr::get(&context, SegmentKind::Tokenizer),
-      StorageAttr::get(&context, Storage::Inline),
-      builder.getArrayAttr(targets), /*file=*/nullptr,
-      /*seed=*/nullptr, builder.getI64IntegerAttr(tokenizer.size()),
-      /*offset=*/nullptr, /*xxh3=*/nullptr, /*sha256=*/nullptr,
-      builder.getI64IntegerAttr(0));
-  report("tokenizer", showBytes(tokenizer.size()));
-  return llvm::Error::success();
+  SegmentOp::create(builder, module->getLoc(), builder.getStringAttr(name),
+                    SegmentKindAttr::get(&context, kind),
+                    StorageAttr::get(&context, Storage::Inline),
+                    builder.getArrayAttr(targets), /*file=*/nullptr,
+                    /*seed=*/nullptr, builder.getI64IntegerAttr(length),
+                    /*offset=*/nullptr, /*xxh3=*/nullptr,
+                    /*sha256=*/nullptr, builder.getI64IntegerAttr(0));
 }
 
-template <typename T> static SegmentBytes bytesOf(const std::vector<T> &bytes) {
+void Compilation::addCalibration() {
+  calibration = textAttr(*module, calibrationAttrName);
+  if (!calibration.empty())
+    addSegment("calibration", SegmentKind::Calibration, calibration.size());
+}
+
+template <typename T> static SegmentBytes bytesOf(const T &bytes) {
   return {bytes.size(), [&bytes](llvm::raw_ostream &out) {
             out.write(reinterpret_cast<const char *>(bytes.data()),
                       bytes.size());
@@ -551,8 +564,7 @@ llvm::Expected<SegmentBytes> Compilation::makeBytes(SegmentOp segment) {
   case SegmentKind::Tokenizer:
     return bytesOf(tokenizer);
   case SegmentKind::Calibration:
-    return makeError("segment @{0}: this compiler cannot write calibration",
-                     segment.getSymName());
+    return bytesOf(calibration);
   case SegmentKind::Weights:
     break;
   }
@@ -574,6 +586,7 @@ llvm::Error Compilation::writeAll() {
     return error;
   if (llvm::Error error = addTokenizer())
     return error;
+  addCalibration();
   if (llvm::Error error = generateCode())
     return error;
 

@@ -57,6 +57,10 @@ struct CompileOptions {
   std::function<std::string(llvm::ArrayRef<uint8_t>)> tokenizerProblem;
 };
 
+/// Module attribute: the table of a calibration as JSON, which the artifact
+/// keeps in a segment of its own.
+inline constexpr llvm::StringLiteral calibrationAttrName = "stele.calibration";
+
 /// Runs the phases. Progress (sizes and times, a line each) goes to `progress`;
 /// nothing is left at the output when it fails.
 llvm::Error compile(const CompileOptions &options, llvm::raw_ostream &progress);

@@ -1,6 +1,7 @@
 // stele-compile: the command line of the compiler. Flags become CompileOptions,
 // an error becomes one line and exit code 1; `stele compile` runs this program.
 
+#include "stele/compiler/Calibrate/Gate.h"
 #include "stele/compiler/Driver/Driver.h"
 #include "stele/compiler/Targets/Targets.h"
 #include "stele/runtime/text/tokenizer.h"
@@ -48,6 +49,32 @@ static std::string tokenizerProblem(llvm::ArrayRef<uint8_t> bytes) {
   return tokenizer.ok() ? "" : tokenizer.status().message();
 }
 
+/// "1%" or "0.5%" as a share.
+static std::string parsePercent(std::string &text) {
+  llvm::StringRef digits = text;
+  digits.consume_back("%");
+  double percent;
+  if (digits.getAsDouble(percent) || !(percent >= 0 && percent <= 1000))
+    return "'" + text + "' is not a share from 0% to 1000%";
+  text = std::to_string(percent / 100);
+  return "";
+}
+
+static void addGateFlags(CLI::App &app, compiler::GateOptions &gate) {
+  app.add_option("--calibrate", gate.calibrate,
+                 "with --quant auto: text to take statistics on (default: one "
+                 "that comes with the compiler)")
+      ->type_name("FILE");
+  app.add_option("--max-loss", gate.maxLoss,
+                 "with --quant auto: how much perplexity may grow (default: "
+                 "1%)")
+      ->transform(CLI::Validator(parsePercent, ""))
+      ->type_name("SHARE");
+  app.add_flag("--force", gate.force,
+               "with --quant auto: write the best artifact even if it loses "
+               "more");
+}
+
 static void addFlags(CLI::App &app, compiler::CompileOptions &options,
                      std::string &stopAfter) {
   app.add_option("checkpoint", options.input,
@@ -72,9 +99,10 @@ static void addFlags(CLI::App &app, compiler::CompileOptions &options,
       ->type_name("TYPE");
   auto *quant =
       app.add_option("--quant", options.quant,
-                     "int4, int8, or none to dequantise (default: as the "
-                     "checkpoint stores the weights)")
-          ->check(CLI::IsMember({"none", "int8", "int4"}))
+                     "auto (the smallest within --max-loss), int4, int8, or "
+                     "none to dequantise (default: as the checkpoint stores "
+                     "the weights)")
+          ->check(CLI::IsMember({"auto", "none", "int8", "int4"}))
           ->type_name("KIND");
   app.add_option("--group", options.group,
                  "with --quant: weights that share a scale, 32, 64 or 128 "
@@ -131,11 +159,13 @@ int main(int argc, char **argv) {
   llvm::sys::SetInterruptFunction([] { _exit(exitInterrupted); });
 
   compiler::CompileOptions options;
+  compiler::GateOptions gate;
   std::string stopAfter;
   CLI::App app("Compiles a checkpoint into an artifact.\n"
                "Example: stele compile SmolLM2-135M-Instruct -o smollm2.stele",
                "stele compile");
   addFlags(app, options, stopAfter);
+  addGateFlags(app, gate);
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp &) {
@@ -150,7 +180,14 @@ int main(int argc, char **argv) {
     return refuseUsage("-o is missing: where to write the artifact");
 
   options.tokenizerProblem = tokenizerProblem;
-  if (llvm::Error error = compiler::compile(options, llvm::errs())) {
+  const bool isGated = options.quant == "auto";
+  if (!isGated)
+    for (const char *flag : {"--calibrate", "--max-loss", "--force"})
+      if (app.count(flag) > 0)
+        return refuseUsage(std::string(flag) + " needs --quant auto");
+  if (llvm::Error error =
+          isGated ? compiler::compileCalibrated(options, gate, llvm::errs())
+                  : compiler::compile(options, llvm::errs())) {
     llvm::errs() << "error: " << llvm::toString(std::move(error)) << "\n";
     return exitFailed;
   }

@@ -7,6 +7,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "calibration.h"
 #include "cli.h"
 #include "prompts.h"
 #include "stele/runtime/base/format.h"
@@ -508,22 +509,29 @@ void PrintJson(const Artifact& artifact) {
 int RunInspect(int argc, char** argv) {
   CLI::App app("Show what was compiled and what it will cost");
   ModelFlags model;
-  bool json = false, memory = false, kernels = false, plan = false;
+  bool json = false, memory = false, kernels = false, plan = false,
+       calibration = false;
   model.AddTo(app, true);
   app.add_flag("--json", json, "Print all of it as one JSON document");
   app.add_flag("--memory", memory, "Print what it will take to run");
   app.add_flag("--kernels", kernels, "Print the kernels and their launches");
   app.add_flag("--plan", plan, "Print tensors, buffers and every op");
+  app.add_flag("--calibration", calibration,
+               "Print what --quant auto measured; with --json as JSON");
   if (auto code = Parse(app, argc, argv,
-                        "OUT.stele [--json | --memory | --kernels | --plan]",
+                        "OUT.stele [--json | --memory | --kernels | --plan | "
+                        "--calibration [--json]]",
                         "stele inspect smollm2.stele --memory"))
     return *code;
-  if (json + memory + kernels + plan > 1)
-    return WrongUsage(app, "one of --json, --memory, --kernels, --plan");
+  if ((json && !calibration) + memory + kernels + plan + calibration > 1)
+    return WrongUsage(
+        app, "one of --json, --memory, --kernels, --plan, --calibration");
   const auto artifact = model.Open();
   if (!artifact.ok()) return Fail(artifact.status());
   Status status;
-  if (json)
+  if (calibration)
+    status = PrintCalibration(**artifact, json);
+  else if (json)
     PrintJson(**artifact);
   else if (memory)
     PrintMemory((*artifact)->plan());

@@ -224,9 +224,10 @@ TEST_F(Cli, InspectTakesOneView) {
   const Outcome done = Stele({"inspect", Artifact(), "--plan", "--json"});
   EXPECT_EQ(done.code, 2);
   EXPECT_EQ(done.err,
-            "stele inspect: one of --json, --memory, --kernels, --plan\n"
+            "stele inspect: one of --json, --memory, --kernels, --plan, "
+            "--calibration\n"
             "usage: stele inspect OUT.stele [--json | --memory | --kernels | "
-            "--plan]\n");
+            "--plan | --calibration [--json]]\n");
 }
 
 TEST(CliDoctor, SaysWhatIsThere) {

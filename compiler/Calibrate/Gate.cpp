@@ -1,0 +1,556 @@
+// The accuracy gate (Gate.h): measures, searches, tries, and keeps what holds.
+//
+// Everything starts as int4 (the matrices of embedding and logits as int8).
+// When that loses too much, one run for every role of a linear (all of q/k/v,
+// all of down, ...) says what the role costs; within it, layers share the cost
+// by the error of their outputs. The matrices are then raised to int8 and after
+// that to floats, the most costly byte first, and the least number of raises
+// that holds is found by bisection.
+
+#include "stele/compiler/Calibrate/Gate.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Parser/Parser.h"
+#include "mlir/Pass/PassManager.h"
+#include "stele/compiler/Calibrate/Bisect.h"
+#include "stele/compiler/Calibrate/CompiledModel.h"
+#include "stele/compiler/Calibrate/Decision.h"
+#include "stele/compiler/Calibrate/Text.h"
+#include "stele/compiler/Driver/Diagnostics.h"
+#include "stele/compiler/Import/Errors.h"
+#include "stele/compiler/Transforms/Passes.h"
+#include "llvm/ADT/StringMap.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Process.h"
+#include "llvm/Support/Signals.h"
+#include <cmath>
+#include <map>
+
+using namespace mlir;
+using namespace stele;
+using namespace stele::compiler;
+using checkpoint::Checkpoint;
+using checkpoint::makeError;
+
+/// Tokens in a window, or the model's context if that is shorter.
+static constexpr size_t windowTokens = 512;
+/// Of the calibration text no more is read.
+static constexpr size_t mostWindows = 64;
+/// What a step may leave in named outputs at a time.
+static constexpr int64_t watchedBytes = int64_t(512) << 20;
+
+namespace {
+
+/// A file beside the output that is gone in the end, whatever happens.
+class ScratchFile {
+public:
+  explicit ScratchFile(const llvm::Twine &name) : path(name.str()) {
+    llvm::sys::RemoveFileOnSignal(path);
+  }
+  ~ScratchFile() {
+    llvm::sys::fs::remove(path);
+    llvm::sys::DontRemoveFileOnSignal(path);
+  }
+  ScratchFile(const ScratchFile &) = delete;
+
+  const std::string path;
+};
+
+class Gate {
+public:
+  Gate(const CompileOptions &options, const GateOptions &gate,
+       llvm::raw_ostream &progress)
+      : options(options), gate(gate), progress(progress),
+        moduleFile(scratchName("mlir")), artifactFile(scratchName("stele")) {}
+
+  llvm::Error run();
+
+private:
+  std::string scratchName(StringRef extension) const {
+    return llvm::formatv("{0}.calibrate-{1}.{2}", options.output,
+                         llvm::sys::Process::getProcessId(), extension);
+  }
+  llvm::Error fuse();
+  llvm::Error readTexts();
+  llvm::Error measureBase();
+  llvm::Error watch(CompiledModel &model, ArrayRef<std::string> names);
+  llvm::Error search();
+  llvm::Error decide();
+  llvm::Error measureSensitivity();
+  void orderRaises();
+  llvm::Error bisect();
+  llvm::Error write();
+
+  llvm::Error writeModule(ModuleOp module);
+  llvm::Error compileScratch(ModuleOp module);
+  llvm::Expected<std::unique_ptr<CompiledModel>> load();
+  /// The growth of the negative log-likelihood with the candidates' levels.
+  llvm::Expected<double> measure(ArrayRef<Candidate> tried, StringRef what);
+  /// The same after the first `count` raises.
+  llvm::Expected<double> measureRaised(size_t count);
+  std::vector<Candidate> raise(size_t count) const;
+  bool holds(double growth) const { return std::expm1(growth) <= gate.maxLoss; }
+  std::string makeTable(ModuleOp module) const;
+
+  const CompileOptions &options;
+  const GateOptions &gate;
+  llvm::raw_ostream &progress;
+  ScratchFile moduleFile, artifactFile;
+  MLIRContext context{MLIRContext::Threading::DISABLED};
+  OwningOpRef<ModuleOp> module; // fused
+  std::unique_ptr<Checkpoint> source;
+  Text calibrationText, gateText;
+  std::vector<int32_t> calibrationTokens, gateTokens;
+  size_t window = 0;
+  double baseLoss = 0; // negative log-likelihood of the unquantised artifact
+  llvm::StringMap<Statistics> statistics;
+  std::vector<Candidate> candidates;
+  struct Raise {
+    size_t candidate;
+    Level level;
+  };
+  std::vector<Raise> raises;
+  std::map<size_t, double> measured; // number of raises -> growth
+  size_t chosen = 0;                 // raises
+};
+
+} // namespace
+
+//===----------------------------------------------------------------------===//
+// Compiling and running
+//===----------------------------------------------------------------------===//
+
+/// Compiles as far as the fused module, which everything else starts from.
+llvm::Error Gate::fuse() {
+  CompileOptions front = options;
+  front.output = moduleFile.path;
+  front.stopAfter = Phase::Fused;
+  front.quant.clear();
+  front.dumpDir.clear();
+  if (llvm::Error error = compile(front, progress))
+    return error;
+  context.loadDialect<func::FuncDialect, lm::LmDialect>();
+  FirstError errors(context);
+  module = parseSourceFile<ModuleOp>(moduleFile.path, &context);
+  if (!module)
+    return errors.take(moduleFile.path + ": cannot be read back");
+  auto path = module.get()->getAttrOfType<StringAttr>("stele.checkpoint");
+  llvm::Expected<std::unique_ptr<Checkpoint>> opened =
+      Checkpoint::open(path ? path.getValue() : StringRef());
+  if (!opened)
+    return opened.takeError();
+  source = std::move(*opened);
+  return llvm::Error::success();
+}
+
+llvm::Error Gate::writeModule(ModuleOp written) {
+  std::error_code code;
+  llvm::raw_fd_ostream stream(moduleFile.path, code);
+  if (!code) {
+    written.print(stream);
+    stream.close();
+    code = stream.error();
+    stream.clear_error();
+  }
+  if (code)
+    return makeError("cannot write {0}: {1}", moduleFile.path, code.message());
+  return llvm::Error::success();
+}
+
+llvm::Error Gate::compileScratch(ModuleOp compiled) {
+  if (llvm::Error error = writeModule(compiled))
+    return error;
+  CompileOptions back;
+  back.input = moduleFile.path;
+  back.output = artifactFile.path;
+  back.activations = options.activations;
+  back.weights = "inline";
+  back.jobs = options.jobs;
+  return compile(back, llvm::nulls());
+}
+
+llvm::Expected<std::unique_ptr<CompiledModel>> Gate::load() {
+  return CompiledModel::open(artifactFile.path);
+}
+
+llvm::Expected<double> Gate::measure(ArrayRef<Candidate> tried,
+                                     StringRef what) {
+  OwningOpRef<ModuleOp> quantised = module->clone();
+  applyDecision(*quantised, tried, options.group,
+                options.activations == "auto");
+  if (llvm::Error error = compileScratch(*quantised))
+    return std::move(error);
+  llvm::Expected<std::unique_ptr<CompiledModel>> model = load();
+  if (!model)
+    return model.takeError();
+  llvm::Expected<double> loss = (*model)->score(gateTokens, window);
+  if (!loss)
+    return loss.takeError();
+  const double growth = *loss - baseLoss;
+  progress << llvm::formatv(
+      "gate      {0}: perplexity {1:f3}, loss {2:f2}%, {3:f2} bits per "
+      "weight\n",
+      what, std::exp(*loss), 100 * std::expm1(growth),
+      bitsPerWeight(*quantised));
+  return growth;
+}
+
+//===----------------------------------------------------------------------===//
+// Statistics
+//===----------------------------------------------------------------------===//
+
+llvm::Error Gate::readTexts() {
+  gateText = bundledGateText();
+  calibrationText = bundledCalibrationText();
+  if (gate.calibrate.empty())
+    return llvm::Error::success();
+  llvm::Expected<Text> text = readText(gate.calibrate);
+  if (!text)
+    return text.takeError();
+  calibrationText = std::move(*text);
+  return llvm::Error::success();
+}
+
+/// What the norm inside a linear makes of a row.
+static void normalise(ArrayRef<float> row, ArrayRef<float> weight, double eps,
+                      std::vector<float> &out) {
+  double sum = 0;
+  for (float x : row)
+    sum += double(x) * x;
+  const double scale = 1 / std::sqrt(sum / double(row.size()) + eps);
+  out.resize(row.size());
+  for (size_t i = 0; i < row.size(); ++i)
+    out[i] = float(row[i] * scale * weight[i]);
+}
+
+llvm::Error Gate::watch(CompiledModel &model, ArrayRef<std::string> names) {
+  struct Watched {
+    Statistics *statistics;
+    std::vector<float> norm; // weight; empty: no norm
+    double eps;
+  };
+  llvm::StringMap<Watched> watched;
+  for (const Candidate &candidate : candidates) {
+    const Unit &unit = candidate.unit;
+    if (!llvm::is_contained(names, unit.weight))
+      continue;
+    Watched &entry = watched[unit.weight];
+    entry.statistics = &statistics[unit.weight];
+    entry.eps = unit.normEps;
+    if (unit.norm.empty())
+      continue;
+    llvm::Expected<std::vector<float>> norm =
+        readRows(module->lookupSymbol<lm::WeightOp>(unit.norm), *source, 0,
+                 unit.columns);
+    if (!norm)
+      return norm.takeError();
+    entry.norm = std::move(*norm);
+  }
+  std::vector<float> normalised;
+  return model.watch(
+      calibrationTokens, window, names,
+      [&](StringRef name, const float *rows, int64_t count, int64_t width) {
+        Watched &entry = watched[name];
+        for (const float *row = rows; row != rows + count * width;
+             row += width) {
+          if (entry.norm.empty()) {
+            entry.statistics->add(row, width);
+            continue;
+          }
+          normalise({row, size_t(width)}, entry.norm, entry.eps, normalised);
+          entry.statistics->add(normalised.data(), width);
+        }
+      });
+}
+
+static llvm::Error expose(ModuleOp module, ArrayRef<std::string> names) {
+  FirstError errors(*module.getContext());
+  PassManager manager(module.getContext());
+  ExposeInputsOptions options;
+  options.weights.assign(names.begin(), names.end());
+  manager.addPass(createExposeInputs(options));
+  if (failed(manager.run(module)))
+    return errors.take("cannot expose the inputs of linears");
+  return llvm::Error::success();
+}
+
+/// Linears in groups whose inputs fit into memory beside each other.
+static std::vector<std::vector<std::string>>
+splitByMemory(ArrayRef<Candidate> candidates) {
+  std::vector<std::vector<std::string>> groups(1);
+  int64_t bytes = 0;
+  for (const Candidate &candidate : candidates) {
+    if (candidate.unit.isEnd)
+      continue;
+    const int64_t more =
+        candidate.unit.columns * int64_t(windowTokens * sizeof(float));
+    if (bytes + more > watchedBytes && !groups.back().empty()) {
+      groups.emplace_back();
+      bytes = 0;
+    }
+    groups.back().push_back(candidate.unit.weight);
+    bytes += more;
+  }
+  return groups;
+}
+
+/// The unquantised artifact: what it loses on the gate's text, and what its
+/// linears read on the calibration's.
+llvm::Error Gate::measureBase() {
+  bool isFirst = true;
+  for (const std::vector<std::string> &names : splitByMemory(candidates)) {
+    OwningOpRef<ModuleOp> exposed = module->clone();
+    if (llvm::Error error = expose(*exposed, names))
+      return error;
+    if (llvm::Error error = compileScratch(*exposed))
+      return error;
+    llvm::Expected<std::unique_ptr<CompiledModel>> model = load();
+    if (!model)
+      return model.takeError();
+    if (isFirst) {
+      window = std::min<uint64_t>(windowTokens, (*model)->context());
+      for (auto [text, tokens] :
+           {std::pair(&calibrationText, &calibrationTokens),
+            std::pair(&gateText, &gateTokens)}) {
+        llvm::Expected<std::vector<int32_t>> ids =
+            (*model)->tokenize(text->bytes);
+        if (!ids)
+          return ids.takeError();
+        if (ids->size() < window)
+          return makeError("{0}: has {1} tokens, a window of calibration has "
+                           "{2}; name a longer text with --calibrate",
+                           text->name, ids->size(), window);
+        ids->resize(std::min(ids->size(), window * mostWindows));
+        *tokens = std::move(*ids);
+      }
+      llvm::Expected<double> loss = (*model)->score(gateTokens, window);
+      if (!loss)
+        return loss.takeError();
+      baseLoss = *loss;
+      progress << llvm::formatv("gate      unquantised: perplexity {0:f3} on "
+                                "{1} tokens of {2}\n",
+                                std::exp(baseLoss), gateTokens.size(),
+                                gateText.name);
+    }
+    isFirst = false;
+    if (llvm::Error error = watch(**model, names))
+      return error;
+  }
+  return llvm::Error::success();
+}
+
+llvm::Error Gate::search() {
+  double error = 0, nearestError = 0;
+  int64_t scaled = 0;
+  for (Candidate &candidate : candidates) {
+    const Unit &unit = candidate.unit;
+    candidate.level = unit.isEnd ? Level::Int8 : Level::Int4;
+    auto found = statistics.find(unit.weight);
+    llvm::Expected<Search> result = searchScales(
+        unit, module->lookupSymbol<lm::WeightOp>(unit.weight), *source,
+        found == statistics.end() ? nullptr : &found->second,
+        formatOf(candidate.level, options.group));
+    if (!result)
+      return result.takeError();
+    candidate.search = std::move(*result);
+    if (unit.isEnd)
+      continue;
+    error += candidate.search.error;
+    nearestError += candidate.search.nearestError;
+    scaled += !candidate.search.scales.empty();
+  }
+  progress << llvm::formatv(
+      "scales    {0} of {1} matrices scaled; error of their outputs {2:f2} of "
+      "plain rounding's\n",
+      scaled, candidates.size(), error / nearestError);
+  return llvm::Error::success();
+}
+
+//===----------------------------------------------------------------------===//
+// The gate
+//===----------------------------------------------------------------------===//
+
+llvm::Error Gate::measureSensitivity() {
+  llvm::StringMap<double> errors; // of all matrices of a role
+  std::vector<std::string> roles; // in the order of the module
+  for (const Candidate &candidate : candidates) {
+    auto [role, isNew] = errors.try_emplace(candidate.unit.role());
+    role->second += candidate.search.error;
+    if (isNew)
+      roles.push_back(role->first().str());
+  }
+  for (const std::string &role : roles) {
+    std::vector<Candidate> alone = candidates;
+    for (Candidate &candidate : alone)
+      if (candidate.unit.role() != role)
+        candidate.level = Level::Float;
+    llvm::Expected<double> growth = measure(alone, "only " + role);
+    if (!growth)
+      return growth.takeError();
+    for (Candidate &candidate : candidates)
+      if (candidate.unit.role() == role)
+        candidate.sensitivity = std::max(*growth, 1e-9) *
+                                candidate.search.error /
+                                std::max(errors[role], 1e-30);
+  }
+  return llvm::Error::success();
+}
+
+void Gate::orderRaises() {
+  std::vector<size_t> order(candidates.size());
+  for (size_t i = 0; i < order.size(); ++i)
+    order[i] = i;
+  // Equal costs stay in the order of the module.
+  auto costOfByte = [&](size_t i) {
+    const Candidate &candidate = candidates[i];
+    return std::pair(
+        -*candidate.sensitivity / double(candidate.unit.elements()), i);
+  };
+  llvm::sort(order,
+             [&](size_t a, size_t b) { return costOfByte(a) < costOfByte(b); });
+  for (size_t i : order)
+    if (candidates[i].level == Level::Int4)
+      raises.push_back({i, Level::Int8});
+  for (size_t i : order)
+    raises.push_back({i, Level::Float});
+}
+
+std::vector<Candidate> Gate::raise(size_t count) const {
+  std::vector<Candidate> raised = candidates;
+  for (const Raise &each : ArrayRef(raises).take_front(count))
+    raised[each.candidate].level = each.level;
+  return raised;
+}
+
+llvm::Expected<double> Gate::measureRaised(size_t count) {
+  auto [entry, isNew] = measured.try_emplace(count);
+  if (!isNew)
+    return entry->second;
+  std::vector<Candidate> raised = raise(count);
+  int64_t counts[3] = {};
+  for (const Candidate &candidate : raised)
+    ++counts[int(candidate.level)];
+  llvm::Expected<double> growth =
+      measure(raised, llvm::formatv("{0} int4, {1} int8, {2} float", counts[0],
+                                    counts[1], counts[2])
+                          .str());
+  if (!growth)
+    return growth.takeError();
+  return entry->second = *growth;
+}
+
+/// Sets `chosen` to the least number of raises that holds, or to the best with
+/// --force.
+llvm::Error Gate::bisect() {
+  // With all raises nothing is quantised, which is not what was asked for. All
+  // int8 halves the search, and often ends up near its answer.
+  llvm::Expected<std::optional<size_t>> fewest =
+      fewestRaises(raises.size() - 1, raises.size() - candidates.size(),
+                   [&](size_t count) -> llvm::Expected<bool> {
+                     llvm::Expected<double> growth = measureRaised(count);
+                     if (!growth)
+                       return growth.takeError();
+                     return holds(*growth);
+                   });
+  if (!fewest)
+    return fewest.takeError();
+  auto best = llvm::min_element(
+      measured, [](auto &a, auto &b) { return a.second < b.second; });
+  chosen = fewest->value_or(best->first);
+  if (*fewest || gate.force)
+    return llvm::Error::success();
+  return makeError(
+      "{0}: --max-loss {1:f2}% cannot be met: the best that was reached is "
+      "{2:f2}%; allow that, or write it anyway with --force",
+      options.input, 100 * gate.maxLoss, 100 * std::expm1(best->second));
+}
+
+llvm::Error Gate::decide() {
+  llvm::Expected<double> growth = measureRaised(0);
+  if (!growth)
+    return growth.takeError();
+  if (holds(*growth))
+    return llvm::Error::success();
+  if (llvm::Error error = measureSensitivity())
+    return error;
+  orderRaises();
+  return bisect();
+}
+
+//===----------------------------------------------------------------------===//
+// The end
+//===----------------------------------------------------------------------===//
+
+std::string Gate::makeTable(ModuleOp quantised) const {
+  auto describeText = [](const Text &text, size_t tokens) {
+    return llvm::json::Object{{"name", llvm::json::fixUTF8(text.name)},
+                              {"sha256", text.sha256()},
+                              {"tokens", int64_t(tokens)}};
+  };
+  const double growth = measured.at(chosen);
+  llvm::json::Object table{
+      {"max_loss", gate.maxLoss},
+      {"loss", std::expm1(growth)},
+      {"met", holds(growth)},
+      {"perplexity",
+       llvm::json::Object{{"unquantised", std::exp(baseLoss)},
+                          {"quantised", std::exp(baseLoss + growth)}}},
+      {"bits_per_weight", bitsPerWeight(quantised)},
+      {"window", int64_t(window)},
+      {"texts",
+       llvm::json::Object{
+           {"calibration",
+            describeText(calibrationText, calibrationTokens.size())},
+           {"gate", describeText(gateText, gateTokens.size())}}},
+      {"weights", makeRows(quantised, candidates)}};
+  return llvm::formatv("{0}", llvm::json::Value(std::move(table)));
+}
+
+llvm::Error Gate::write() {
+  OwningOpRef<ModuleOp> quantised = module->clone();
+  applyDecision(*quantised, raise(chosen), options.group,
+                options.activations == "auto");
+  quantised.get()->setAttr(calibrationAttrName,
+                           StringAttr::get(&context, makeTable(*quantised)));
+  if (llvm::Error error = writeModule(*quantised))
+    return error;
+  CompileOptions back = options;
+  back.input = moduleFile.path;
+  back.checkpoint.clear();
+  back.context = 0;
+  back.quant.clear();
+  return compile(back, progress);
+}
+
+llvm::Error Gate::run() {
+  if (llvm::Error error = readTexts())
+    return error;
+  if (llvm::Error error = fuse())
+    return error;
+  for (Unit &unit : findUnits(*module))
+    candidates.push_back({std::move(unit), {}, std::nullopt, Level::Int4});
+  if (candidates.empty()) {
+    progress << "note: the checkpoint's matrices are quantised already, and "
+                "stay as they are\n";
+    CompileOptions plain = options;
+    plain.quant.clear();
+    return compile(plain, progress);
+  }
+  if (llvm::Error error = measureBase())
+    return error;
+  if (llvm::Error error = search())
+    return error;
+  if (llvm::Error error = decide())
+    return error;
+  return write();
+}
+
+llvm::Error compiler::compileCalibrated(const CompileOptions &options,
+                                        const GateOptions &gate,
+                                        llvm::raw_ostream &progress) {
+  if (StringRef(options.weights).starts_with("synthetic"))
+    return makeError(
+        "--quant auto measures what the weights can bear; it needs "
+        "the checkpoint's own, not --weights {0}",
+        options.weights);
+  return Gate(options, gate, progress).run();
+}
