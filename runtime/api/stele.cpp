@@ -25,6 +25,7 @@
 #include "stele/runtime/engine/engine.h"
 #include "stele/runtime/engine/generation.h"
 #include "stele/runtime/engine/model.h"
+#include "stele/runtime/engine/session_archive.h"
 #include "stele/runtime/plan/artifact.h"
 #include "stele/runtime/text/chat_template.h"
 #include "stele/runtime/text/json.h"
@@ -44,9 +45,11 @@ using stele::OkStatus;
 using stele::Result;
 using stele::SamplingOptions;
 using stele::Session;
+using stele::SessionArchive;
 using stele::Status;
 using stele::StatusCode;
 using stele::StepReport;
+using stele::Store;
 namespace text = stele::text;
 
 namespace {
@@ -93,6 +96,10 @@ struct stele_model {
 
 struct stele_engine {
   std::shared_ptr<EngineState> state;
+};
+
+struct stele_store {
+  std::shared_ptr<Store> store;
 };
 
 struct stele_session {
@@ -243,6 +250,29 @@ Result<GenerationOptions> ReadGenerateOptions(
     options.stop.emplace_back(own.stop[i]);
   }
   return options;
+}
+
+// Runs `work` on an archive of the session's engine and store, and reports what
+// it moved.
+template <typename Work>
+Status WithArchive(const stele_session* session, const stele_store* store,
+                   stele_store_report* report, Work work) {
+  STELE_ASSIGN_OR_RETURN(stele_store_report own, ReadStruct(report));
+  std::lock_guard lock(session->state->mutex);
+  STELE_ASSIGN_OR_RETURN(
+      auto archive,
+      SessionArchive::Create(session->state->engine.get(), store->store));
+  STELE_RETURN_IF_ERROR(work(*archive, session->session.get()));
+  const SessionArchive::Counters& moved = archive->counters();
+  own.tokens_reused = moved.tokens_reused;
+  own.pages_read = moved.pages_read;
+  own.pages_written = moved.pages_written;
+  own.pages_found = moved.pages_found;
+  own.pages_damaged = moved.pages_damaged;
+  own.bytes_read = moved.bytes_read;
+  own.bytes_written = moved.bytes_written;
+  if (report) std::memcpy(report, &own, std::min(sizeof own, own.struct_size));
+  return OkStatus();
 }
 
 stele_finish_reason ToC(stele::FinishReason reason) {
@@ -605,5 +635,94 @@ stele_status stele_session_generate(stele_session* session,
   return Guard([&]() -> Status {
     STELE_RETURN_IF_ERROR(NotNull({session}));
     return Generator(session, callback, user).Run(options, reason);
+  });
+}
+
+stele_status stele_store_open(const char* folder, stele_store** store) {
+  return Guard([&]() -> Status {
+    STELE_RETURN_IF_ERROR(NotNull({folder, store}));
+    auto handle = std::make_unique<stele_store>();
+    STELE_ASSIGN_OR_RETURN(handle->store, stele::OpenStore(folder));
+    *store = handle.release();
+    return OkStatus();
+  });
+}
+
+void stele_store_close(stele_store* store) { delete store; }
+
+stele_status stele_store_sessions(const stele_store* store,
+                                  stele_name_callback callback, void* user) {
+  return Guard([&]() -> Status {
+    STELE_RETURN_IF_ERROR(
+        NotNull({store, reinterpret_cast<const void*>(callback)}));
+    STELE_ASSIGN_OR_RETURN(const auto names,
+                           stele::ListSessions(*store->store));
+    for (const std::string& name : names)
+      if (!callback(user, name.c_str())) break;
+    return OkStatus();
+  });
+}
+
+stele_status stele_store_remove(stele_store* store, const char* name) {
+  return Guard([&]() -> Status {
+    STELE_RETURN_IF_ERROR(NotNull({store, name}));
+    return stele::RemoveSession(*store->store, name);
+  });
+}
+
+stele_status stele_session_save(const stele_session* session,
+                                stele_store* store, const char* name,
+                                stele_store_report* report) {
+  return Guard([&]() -> Status {
+    STELE_RETURN_IF_ERROR(NotNull({session, store, name}));
+    return WithArchive(session, store, report,
+                       [&](SessionArchive& archive, Session* own) {
+                         return archive.Save(*own, name);
+                       });
+  });
+}
+
+stele_status stele_session_load(stele_session* session, stele_store* store,
+                                const char* name, stele_store_report* report) {
+  return Guard([&]() -> Status {
+    STELE_RETURN_IF_ERROR(NotNull({session, store, name}));
+    return WithArchive(session, store, report,
+                       [&](SessionArchive& archive, Session* own) {
+                         return archive.Load(own, name);
+                       });
+  });
+}
+
+stele_status stele_session_load_prefix(stele_session* session,
+                                       stele_store* store,
+                                       stele_store_report* report) {
+  return Guard([&]() -> Status {
+    STELE_RETURN_IF_ERROR(NotNull({session, store}));
+    return WithArchive(session, store, report,
+                       [&](SessionArchive& archive, Session* own) {
+                         return archive.LoadPrefix(own);
+                       });
+  });
+}
+
+stele_status stele_session_token_ids(const stele_session* session,
+                                     int32_t* tokens, size_t capacity,
+                                     size_t* count) {
+  return Guard([&]() -> Status {
+    STELE_RETURN_IF_ERROR(NotNull({session, count}));
+    if (capacity > 0) STELE_RETURN_IF_ERROR(NotNull({tokens}));
+    std::lock_guard lock(session->state->mutex);
+    CopyOut(session->session->tokens(), tokens, capacity, count);
+    return OkStatus();
+  });
+}
+
+stele_status stele_session_next_seed(const stele_session* session,
+                                     uint64_t* seed) {
+  return Guard([&]() -> Status {
+    STELE_RETURN_IF_ERROR(NotNull({session, seed}));
+    std::lock_guard lock(session->state->mutex);
+    *seed = session->session->next_seed();
+    return OkStatus();
   });
 }

@@ -75,6 +75,11 @@ class PageTable {
   void Truncate(uint64_t tokens);
 
   const int32_t* data() const { return pages_.data(); }
+  uint64_t blocks() const { return used_; }
+  // Page `row` of a block that is there; a row is a layer and KV head.
+  int32_t page(uint64_t row, uint64_t block) const {
+    return pages_[row * max_blocks_ + block];
+  }
 
  private:
   PagePool* pool_;

@@ -115,6 +115,7 @@ class Device {
   virtual Result<std::unique_ptr<Program>> Prepare(ProgramSpec spec) = 0;
   virtual Status CopyFromHost(std::byte* destination,
                               std::span<const std::byte> source) = 0;
+  virtual Status Zero(std::byte* destination, uint64_t bytes) = 0;
   virtual Status CopyToHost(std::span<std::byte> destination,
                             const std::byte* source) = 0;
 };

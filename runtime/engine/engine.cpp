@@ -276,6 +276,9 @@ Result<StepReport> Engine::Step() {
   std::lock_guard lock(model_->device_mutex());
   Gather();
   if (parts_.empty()) return StepReport();
+  for (const Part& part : parts_)
+    STELE_RETURN_IF_ERROR(
+        GrowPages(part.session, part.session->position_ + part.tokens));
   FillBatch();
   const Bucket& bucket = ChooseBucket();
   last_ = nullptr;
@@ -358,6 +361,43 @@ void Engine::BatchArrays::Clear() {
   page_tables.clear();
 }
 
+// New pages are zero: what of a block holds no token yet may be saved, and must
+// not be another session's.
+Status Engine::GrowPages(Session* session, uint64_t tokens) {
+  PageTable* pages = session->pages_.get();
+  if (!pages) return OkStatus();
+  const uint64_t before = pages->blocks();
+  pages->Grow(tokens);
+  for (uint64_t block = before; block < pages->blocks(); ++block)
+    for (uint64_t row = 0; row < shape_.pages_per_block(); ++row)
+      STELE_RETURN_IF_ERROR(model_->device().Zero(
+          pages_.data() + pages->page(row, block) * shape_.page_bytes,
+          shape_.page_bytes));
+  return OkStatus();
+}
+
+Status Engine::ReadBlock(const Session& session, uint64_t block,
+                         std::span<std::byte> bytes) const {
+  std::lock_guard lock(model_->device_mutex());
+  for (uint64_t row = 0; row < shape_.pages_per_block(); ++row)
+    STELE_RETURN_IF_ERROR(model_->device().CopyToHost(
+        bytes.subspan(row * shape_.page_bytes, shape_.page_bytes),
+        pages_.data() + session.pages_->page(row, block) * shape_.page_bytes));
+  return OkStatus();
+}
+
+Status Engine::WriteBlock(Session* session, uint64_t block,
+                          std::span<const std::byte> bytes) {
+  std::lock_guard lock(model_->device_mutex());
+  PageTable& pages = *session->pages_;
+  pages.Grow((block + 1) * shape_.block_tokens);
+  for (uint64_t row = 0; row < shape_.pages_per_block(); ++row)
+    STELE_RETURN_IF_ERROR(model_->device().CopyFromHost(
+        pages_.data() + pages.page(row, block) * shape_.page_bytes,
+        bytes.subspan(row * shape_.page_bytes, shape_.page_bytes)));
+  return OkStatus();
+}
+
 void Engine::FillBatch() {
   arrays_.Clear();
   arrays_.q_offsets.push_back(0);
@@ -379,7 +419,6 @@ void Engine::FillBatch() {
 void Engine::FillPart(int32_t index, const Part& part) {
   Session& session = *part.session;
   const uint64_t end = session.position_ + part.tokens;
-  if (session.pages_) session.pages_->Grow(end);
   for (uint64_t position = session.position_; position < end; ++position) {
     if (position >= session.FirstRow())
       arrays_.logit_rows.push_back(

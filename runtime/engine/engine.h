@@ -72,6 +72,7 @@ class Engine {
 
  private:
   friend class Session;
+  friend class SessionArchive;
 
   // A session's share of the step being built.
   struct Part {
@@ -108,8 +109,16 @@ class Engine {
                 const plan::Binding& binding) const;
   void Remove(Session* session);
 
+  // A block of a session's pages, [pages_per_block, page_bytes].
+  Status ReadBlock(const Session& session, uint64_t block,
+                   std::span<std::byte> bytes) const;
+  // The same the other way; makes room for the block.
+  Status WriteBlock(Session* session, uint64_t block,
+                    std::span<const std::byte> bytes);
+
   void Gather();
   void GatherFrom(Session* session, uint32_t* tokens, uint32_t* rows);
+  Status GrowPages(Session* session, uint64_t tokens);
   void FillBatch();
   void FillPart(int32_t index, const Part& part);
   const Bucket& ChooseBucket() const;

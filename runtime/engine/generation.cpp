@@ -101,6 +101,8 @@ void Generation::Take(int32_t token, uint64_t position) {
       Finish(FinishReason::kLength);
   }
   text_ends_.push_back(text_.size());
+  next_seeds_.push_back(sampler_.next_seed());
+  session_->set_next_seed(next_seeds_.back());
 }
 
 // A draft longer than what may still be taken would be work for nothing.
@@ -119,9 +121,18 @@ Status Generation::FeedNext() {
 // that the session can go on from there.
 Status Generation::End(size_t tokens) {
   tokens_.resize(tokens);
+  session_->set_next_seed(tokens > 0 ? next_seeds_[tokens - 1]
+                                     : options_.sampling.seed);
   const uint64_t kept = start_ + tokens;
   if (tokens == 0 || session_->tokens().size() <= kept) return OkStatus();
   STELE_RETURN_IF_ERROR(session_->Truncate(kept - 1));
+  return session_->Feed({&tokens_.back(), 1});
+}
+
+Status Generation::Settle() {
+  const uint64_t held = session_->tokens().size();
+  if (held >= start_ + tokens_.size() || held == session_->max_tokens())
+    return OkStatus();
   return session_->Feed({&tokens_.back(), 1});
 }
 

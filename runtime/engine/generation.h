@@ -52,6 +52,10 @@ class Generation {
   // The session forgets what follows them, drafts included.
   Status End(size_t tokens);
 
+  // Feeds the answer's last token, where the session does not hold it and has
+  // room: it then goes on behind the answer.
+  Status Settle();
+
   FinishReason finish_reason() const { return reason_; }
   bool done() const { return reason_ != FinishReason::kNone; }
   // Generated so far, an end token included.
@@ -81,6 +85,7 @@ class Generation {
   std::vector<int32_t> tokens_;
   std::string text_;
   std::vector<size_t> text_ends_;
+  std::vector<uint64_t> next_seeds_;  // behind each token
 };
 
 }  // namespace stele

@@ -30,6 +30,9 @@ class Model {
   Device& device() const { return *device_; }
   std::mutex& device_mutex() const { return device_mutex_; }
 
+  const plan::Target& target() const {
+    return *artifact_->plan().targets()->Get(target_);
+  }
   // The functions of the chosen target, ascending by max_tokens.
   const std::vector<const plan::Function*>& functions() const {
     return functions_;

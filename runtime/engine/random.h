@@ -19,6 +19,9 @@ class Random {
     return z ^ (z >> 31);
   }
 
+  // A seed that goes on with the next number.
+  uint64_t state() const { return state_; }
+
   // Uniform in [0, 1), 53 bits.
   double NextUnit() { return static_cast<double>(Next() >> 11) * 0x1p-53; }
 

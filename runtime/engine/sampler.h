@@ -62,6 +62,9 @@ class Sampler {
   int32_t Sample(std::span<const float> logits,
                  std::span<const int32_t> history, SamplerScratch& scratch);
 
+  // A sampler with this seed goes on with the next draw.
+  uint64_t next_seed() const { return random_.state(); }
+
  private:
   using Candidate = SamplerScratch::Candidate;
 

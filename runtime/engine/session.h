@@ -65,6 +65,10 @@ class Session {
       std::function<void(uint64_t position, std::span<const float> logits)>;
   void OnEveryLogits(LogitsRow row) { every_logits_ = std::move(row); }
 
+  // The seed with which an answer goes on with the draws of the last one.
+  uint64_t next_seed() const { return next_seed_; }
+  void set_next_seed(uint64_t seed) { next_seed_ = seed; }
+
   // Makes coming steps leave this session out, until Resume. From any thread.
   void Cancel() { cancelled_ = true; }
   void Resume() { cancelled_ = false; }
@@ -78,6 +82,7 @@ class Session {
 
  private:
   friend class Engine;
+  friend class SessionArchive;
   Session(Engine* engine, uint64_t max_tokens, std::unique_ptr<PageTable> pages,
           uint32_t vocabulary, uint32_t max_rows);
   // The first position whose logits a step hands out.
@@ -96,6 +101,7 @@ class Session {
   std::vector<float> logits_;  // [max_rows, vocabulary]
   bool has_logits_ = false;
   Drafts drafts_;
+  uint64_t next_seed_ = 0;
   LogitsRow every_logits_;
   std::atomic<bool> cancelled_{false};
 };

@@ -197,6 +197,11 @@ Result<std::unique_ptr<Program>> HostDevice::Prepare(ProgramSpec spec) {
       pool_.get(), std::move(spec), std::move(scratch), stride));
 }
 
+Status HostDevice::Zero(std::byte* destination, uint64_t bytes) {
+  std::memset(destination, 0, bytes);
+  return OkStatus();
+}
+
 Status HostDevice::CopyFromHost(std::byte* destination,
                                 std::span<const std::byte> source) {
   std::ranges::copy(source, destination);

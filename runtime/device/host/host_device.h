@@ -37,6 +37,7 @@ class HostDevice : public Device {
       const plan::Executable& executable,
       std::span<const uint8_t> bytes) override;
   Result<std::unique_ptr<Program>> Prepare(ProgramSpec spec) override;
+  Status Zero(std::byte* destination, uint64_t bytes) override;
   Status CopyFromHost(std::byte* destination,
                       std::span<const std::byte> source) override;
   Status CopyToHost(std::span<std::byte> destination,

@@ -273,6 +273,70 @@ STELE_API stele_status stele_session_generate(
     stele_session* session, const stele_generate_options* options,
     stele_token_callback callback, void* user, stele_finish_reason* reason);
 
+/* ---- store ---- */
+
+/* A folder in which sessions outlast the process, with the keys and values that
+ * they have computed. Sessions that begin with the same tokens share these,
+ * whichever process computed them. Many processes may use one store. */
+typedef struct stele_store stele_store;
+
+/* Nothing is written before the first save, which makes the folder. */
+STELE_API stele_status stele_store_open(const char* folder,
+                                        stele_store** store);
+/* NULL is allowed. */
+STELE_API void stele_store_close(stele_store* store);
+
+/* Called with one name; return 0 to end. */
+typedef int (*stele_name_callback)(void* user, const char* name);
+/* Names of the sessions that are saved, in order. */
+STELE_API stele_status stele_store_sessions(const stele_store* store,
+                                            stele_name_callback callback,
+                                            void* user);
+/* Removes a session, and what it does not share with another one. */
+STELE_API stele_status stele_store_remove(stele_store* store, const char* name);
+
+/* What a call moved to or from the store. A page is a block of tokens. */
+typedef struct stele_store_report {
+  size_t struct_size;
+  uint64_t tokens_reused; /* that need not be computed */
+  uint64_t pages_read;
+  uint64_t pages_written;
+  uint64_t pages_found;   /* were there when they were to be written */
+  uint64_t pages_damaged; /* were refused, and are computed again */
+  uint64_t bytes_read;
+  uint64_t bytes_written;
+} stele_store_report;
+
+/* Saves the session under a name: 1 to 128 of A-Z a-z 0-9 . _ - that begin
+ * without a dot. What was saved under it before is replaced when all is
+ * written; a save that fails or dies leaves it. `report` may be NULL. Here and
+ * below memory for two blocks of pages is taken for the time of the call. */
+STELE_API stele_status stele_session_save(const stele_session* session,
+                                          stele_store* store, const char* name,
+                                          stele_store_report* report);
+/* Makes a session that was fed nothing what it was when it was saved: tokens,
+ * logits, and what comes after, bit for bit. Tokens whose pages were lost are
+ * pending. STELE_FAILED_PRECONDITION when another artifact saved it,
+ * STELE_DATA_LOSS when what was saved is damaged. `report` may be NULL. */
+STELE_API stele_status stele_session_load(stele_session* session,
+                                          stele_store* store, const char* name,
+                                          stele_store_report* report);
+/* Spares the session the computation of pending tokens that a saved session
+ * began with, too; the last token is always computed. `report` may be NULL. */
+STELE_API stele_status stele_session_load_prefix(stele_session* session,
+                                                 stele_store* store,
+                                                 stele_store_report* report);
+
+/* The ids of the session's tokens. Writes at most `capacity` and sets *count to
+ * how many there are. */
+STELE_API stele_status stele_session_token_ids(const stele_session* session,
+                                               int32_t* tokens, size_t capacity,
+                                               size_t* count);
+/* The seed with which a generation goes on with the random numbers of the last
+ * one on this session, before or after it was saved. */
+STELE_API stele_status stele_session_next_seed(const stele_session* session,
+                                               uint64_t* seed);
+
 #ifdef __cplusplus
 } /* extern "C" */
 #endif

@@ -144,6 +144,37 @@ class Engine {
   std::unique_ptr<stele_engine, Destroy> engine_;
 };
 
+class Store {
+ public:
+  explicit Store(const std::string& folder) {
+    stele_store* store = nullptr;
+    Check(stele_store_open(folder.c_str(), &store));
+    store_.reset(store);
+  }
+
+  std::vector<std::string> Sessions() const {
+    std::vector<std::string> names;
+    const auto add = [](void* user, const char* name) -> int {
+      static_cast<std::vector<std::string>*>(user)->push_back(name);
+      return 1;
+    };
+    Check(stele_store_sessions(get(), add, &names));
+    return names;
+  }
+
+  void Remove(const std::string& name) {
+    Check(stele_store_remove(get(), name.c_str()));
+  }
+
+  stele_store* get() const { return store_.get(); }
+
+ private:
+  struct Close {
+    void operator()(stele_store* store) const { stele_store_close(store); }
+  };
+  std::unique_ptr<stele_store, Close> store_;
+};
+
 class Session {
  public:
   explicit Session(Engine& engine, uint64_t max_tokens = 0) {
@@ -180,6 +211,36 @@ class Session {
     auto next = std::make_unique<OnLogitsRow>(std::move(row));
     Check(stele_session_on_logits(get(), *next ? +call : nullptr, next.get()));
     on_logits_ = std::move(next);
+  }
+
+  stele_store_report Save(Store& store, const std::string& name) const {
+    auto report = Options<stele_store_report>();
+    Check(stele_session_save(get(), store.get(), name.c_str(), &report));
+    return report;
+  }
+  stele_store_report Load(Store& store, const std::string& name) {
+    auto report = Options<stele_store_report>();
+    Check(stele_session_load(get(), store.get(), name.c_str(), &report));
+    return report;
+  }
+  stele_store_report LoadPrefix(Store& store) {
+    auto report = Options<stele_store_report>();
+    Check(stele_session_load_prefix(get(), store.get(), &report));
+    return report;
+  }
+
+  std::vector<int32_t> TokenIds() const {
+    uint64_t fed = 0;
+    Check(stele_session_tokens(get(), &fed, nullptr));
+    std::vector<int32_t> tokens(fed);
+    size_t count = 0;
+    Check(stele_session_token_ids(get(), tokens.data(), tokens.size(), &count));
+    return tokens;
+  }
+  uint64_t next_seed() const {
+    uint64_t seed = 0;
+    Check(stele_session_next_seed(get(), &seed));
+    return seed;
   }
 
   void Truncate(uint64_t tokens) {

@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <cstddef>
+#include <filesystem>
 #include <thread>
 
 #include "stele/stele.hpp"
@@ -105,6 +106,20 @@ TEST_F(Api, NullIsRefusedEverywhere) {
             STELE_INVALID_ARGUMENT);
   EXPECT_EQ(stele_tokenize(nullptr, "", 0, nullptr, 0, nullptr),
             STELE_INVALID_ARGUMENT);
+  EXPECT_EQ(stele_store_open(nullptr, nullptr), STELE_INVALID_ARGUMENT);
+  EXPECT_EQ(stele_store_sessions(nullptr, nullptr, nullptr),
+            STELE_INVALID_ARGUMENT);
+  EXPECT_EQ(stele_store_remove(nullptr, "a"), STELE_INVALID_ARGUMENT);
+  EXPECT_EQ(stele_session_save(nullptr, nullptr, nullptr, nullptr),
+            STELE_INVALID_ARGUMENT);
+  EXPECT_EQ(stele_session_load(nullptr, nullptr, nullptr, nullptr),
+            STELE_INVALID_ARGUMENT);
+  EXPECT_EQ(stele_session_load_prefix(nullptr, nullptr, nullptr),
+            STELE_INVALID_ARGUMENT);
+  EXPECT_EQ(stele_session_token_ids(nullptr, nullptr, 0, nullptr),
+            STELE_INVALID_ARGUMENT);
+  EXPECT_EQ(stele_session_next_seed(nullptr, nullptr), STELE_INVALID_ARGUMENT);
+  stele_store_close(nullptr);
   stele_session_cancel(nullptr);
   stele_session_destroy(nullptr);
   stele_engine_destroy(nullptr);
@@ -350,6 +365,73 @@ TEST_F(Api, TheLogGoesToTheCallback) {
   stele_set_log(
       STELE_LOG_INFO, [](void *, stele_log_level, const char *) {}, nullptr);
   stele_set_log(STELE_LOG_WARNING, nullptr, nullptr);
+}
+
+// A session is saved from the callback, in the middle of an answer; another
+// engine loads it and goes on with the rest.
+TEST_F(Api, SessionsOutlastTheirEngine) {
+  const std::string folder =
+      testing::TempDir() + std::to_string(getpid()) + "api-store";
+  auto sampling = Options<stele_sampling>();
+  sampling.temperature = 2;
+  sampling.seed = 5;
+  auto options = Options<stele_generate_options>();
+  options.max_tokens = 14;
+  options.sampling = &sampling;
+  options.ignore_eos = 1;
+  stele::Model model(path_);
+  stele::Store store(folder);
+  EXPECT_TRUE(store.Sessions().empty());
+  std::vector<int32_t> whole;
+  stele_store_report saved = {};
+  {
+    stele::Engine engine(model, Sessions(1));
+    stele::Session session(engine);
+    session.Feed(Prompt(4));
+    session.Generate(
+        [&](int32_t token, std::string_view) {
+          whole.push_back(token);
+          if (whole.size() == 5)
+            saved = session.Save(store, "a");
+          return true;
+        },
+        options);
+  }
+  EXPECT_EQ(whole.size(), 14u);
+  EXPECT_EQ(saved.pages_written, 3u); // 11 tokens in blocks of 4
+  EXPECT_EQ(store.Sessions(), std::vector<std::string>{"a"});
+
+  stele::Engine engine(model, Sessions(2));
+  stele::Session session(engine);
+  const stele_store_report loaded = session.Load(store, "a");
+  EXPECT_EQ(loaded.pages_read, 3u);
+  EXPECT_EQ(loaded.tokens_reused, 11u);
+  EXPECT_EQ(session.pending(), 1u); // the fifth token
+  EXPECT_EQ(session.TokenIds().back(), whole[4]);
+  std::vector<int32_t> tokens(whole.begin(), whole.begin() + 5);
+  sampling.seed = session.next_seed();
+  options.max_tokens = 9;
+  session.Generate(
+      [&](int32_t token, std::string_view) {
+        tokens.push_back(token);
+        return true;
+      },
+      options);
+  EXPECT_EQ(tokens, whole);
+
+  stele::Session other(engine);
+  other.Feed(Prompt(4));
+  EXPECT_EQ(other.LoadPrefix(store).tokens_reused, 4u);
+  try {
+    other.Load(store, "a");
+    FAIL() << "loaded into a session with tokens";
+  } catch (const stele::Error &error) {
+    EXPECT_EQ(error.status(), STELE_FAILED_PRECONDITION);
+  }
+  store.Remove("a");
+  EXPECT_THROW(store.Remove("a"), stele::Error);
+  EXPECT_THROW(session.Save(store, "../a"), stele::Error);
+  std::filesystem::remove_all(folder);
 }
 
 } // namespace

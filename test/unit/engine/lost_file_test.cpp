@@ -66,6 +66,9 @@ public:
     return std::unique_ptr<Program>(
         std::make_unique<CuttingProgram>(std::move(program), path_, armed_));
   }
+  Status Zero(std::byte *destination, uint64_t bytes) override {
+    return device_->Zero(destination, bytes);
+  }
   Status CopyFromHost(std::byte *destination,
                       std::span<const std::byte> source) override {
     return device_->CopyFromHost(destination, source);

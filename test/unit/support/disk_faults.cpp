@@ -134,8 +134,8 @@ ssize_t write(int fd, const void *data, size_t count) {
 }
 
 int fsync(int fd) {
-  return Through(Call::kWrites,
-                 [&] { return static_cast<int>(syscall(SYS_fsync, fd)); });
+  // A killed process loses nothing that it wrote; only a machine does.
+  return Through(Call::kWrites, [] { return 0; });
 }
 
 int rename(const char *from, const char *to) noexcept {

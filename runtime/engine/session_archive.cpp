@@ -1,0 +1,243 @@
+// Pages to and from a store, manifest last; see session_archive.h.
+#include "stele/runtime/engine/session_archive.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "stele/runtime/base/checked.h"
+#include "stele/runtime/base/format.h"
+#include "stele/runtime/base/log.h"
+
+namespace stele {
+namespace {
+
+// What decides a page's bits, of this model on this device.
+PageSource SourceOf(const Model& model) {
+  PageSource source;
+  source.artifact = model.artifact().digest();
+  if (const plan::KvCache* cache = model.cache())
+    source.format =
+        Format("layers %u, heads %u, dim %u, block %u, %s, %llu",
+               cache->layers(), cache->kv_heads(), cache->head_dim(),
+               cache->block_tokens(), plan::EnumNameDType(cache->dtype()),
+               static_cast<unsigned long long>(cache->page_bytes()));
+  source.policy = Format("attention as compiled, %s on %s",
+                         model.info().arithmetic()->c_str(),
+                         model.target().name()->c_str());
+  // Host kernels sum an element in one order, whatever batch it is in.
+  source.producer = "any";
+  return source;
+}
+
+}  // namespace
+
+SessionArchive::SessionArchive(Engine* engine, std::shared_ptr<Store> store)
+    : engine_(engine),
+      store_(std::move(store)),
+      root_(RootKey(SourceOf(engine->model()))) {}
+
+Result<std::unique_ptr<SessionArchive>> SessionArchive::Create(
+    Engine* engine, std::shared_ptr<Store> store) {
+  std::unique_ptr<SessionArchive> archive(
+      new SessionArchive(engine, std::move(store)));
+  const CacheShape& shape = engine->shape_;
+  if (!engine->pool_) return archive;
+  archive->block_tokens_ = shape.block_tokens;
+  STELE_ASSIGN_OR_RETURN(
+      archive->codec_,
+      PageCodec::Create({static_cast<uint32_t>(std::min<uint64_t>(
+                             shape.pages_per_block(), UINT32_MAX)),
+                         shape.page_bytes}));
+  archive->block_.resize(shape.block_bytes());
+  return archive;
+}
+
+uint64_t SessionArchive::TokensOf(const Session& session) {
+  return session.tokens_.size() - (session.rows_ - 1);
+}
+
+uint64_t SessionArchive::PositionOf(const Session& session) {
+  return std::min(session.position_, TokensOf(session));
+}
+
+Status SessionArchive::Save(const Session& session, const std::string& name,
+                            const std::string& note) {
+  STELE_RETURN_IF_ERROR(CheckKeyPart(name, "session"));
+  STELE_ASSIGN_OR_RETURN(const PageKey key, SaveWholeBlocks(session));
+  STELE_RETURN_IF_ERROR(SaveTail(session, key, name));
+  SessionManifest manifest;
+  manifest.artifact = engine_->model().artifact().digest();
+  manifest.root = root_;
+  manifest.block_tokens = block_tokens_;
+  manifest.position = PositionOf(session);
+  manifest.next_seed = session.next_seed_;
+  manifest.tokens.assign(session.tokens_.begin(),
+                         session.tokens_.begin() + TokensOf(session));
+  if (session.has_logits_) {
+    const auto logits = session.logits(0);
+    manifest.logits.assign(logits.begin(), logits.end());
+  }
+  manifest.note = note;
+  const std::string bytes = manifest.Serialise();
+  STELE_RETURN_IF_ERROR(
+      store_->Put(ManifestKey(name), std::as_bytes(std::span(bytes))));
+  counters_.bytes_written += bytes.size();
+  return OkStatus();
+}
+
+Status SessionArchive::SavePages(const Session& session) {
+  return SaveWholeBlocks(session).status();
+}
+
+Result<PageKey> SessionArchive::SaveWholeBlocks(const Session& session) {
+  PageKey key = root_;
+  if (!codec_) return key;
+  const std::span<const int32_t> tokens(session.tokens_);
+  const uint64_t blocks = PositionOf(session) / block_tokens_;
+  for (uint64_t block = 0; block < blocks; ++block) {
+    key = ChildKey(key, tokens.subspan(block * block_tokens_, block_tokens_));
+    STELE_ASSIGN_OR_RETURN(const bool there, store_->Has(StoreKey(key)));
+    if (there)
+      ++counters_.pages_found;
+    else
+      STELE_RETURN_IF_ERROR(WritePage(session, block,
+                                      static_cast<uint32_t>(block_tokens_), key,
+                                      StoreKey(key)));
+  }
+  return key;
+}
+
+Status SessionArchive::SaveTail(const Session& session, const PageKey& parent,
+                                const std::string& name) {
+  if (!codec_) return OkStatus();
+  const uint64_t position = PositionOf(session);
+  const uint64_t count = position % block_tokens_;
+  if (count == 0) return OkStatus();
+  const PageKey key = ChildKey(
+      parent, std::span(session.tokens_).subspan(position - count, count));
+  return WritePage(session, position / block_tokens_,
+                   static_cast<uint32_t>(count), key, TailKey(name));
+}
+
+Status SessionArchive::WritePage(const Session& session, uint64_t block,
+                                 uint32_t tokens, const PageKey& key,
+                                 const std::string& store_key) {
+  STELE_RETURN_IF_ERROR(engine_->ReadBlock(session, block, block_));
+  STELE_ASSIGN_OR_RETURN(const auto file, codec_->Encode(key, tokens, block_));
+  STELE_RETURN_IF_ERROR(store_->Put(store_key, file));
+  ++counters_.pages_written;
+  counters_.bytes_written += file.size();
+  return OkStatus();
+}
+
+Status SessionArchive::Load(Session* session, const std::string& name) {
+  if (!session->tokens_.empty())
+    return FailedPrecondition("session '" + name +
+                              "' can be loaded only into a session that was "
+                              "fed no token");
+  STELE_ASSIGN_OR_RETURN(
+      const SessionManifest manifest,
+      ReadSession(*store_, name, engine_->model().artifact()));
+  STELE_RETURN_IF_ERROR(session->Feed(manifest.tokens));
+  // Another target of the artifact computes other last bits.
+  const bool same = manifest.root == root_;
+  Status status =
+      same ? LoadPages(session, manifest.position, name, manifest.position)
+           : OkStatus();
+  if (!status.ok()) {
+    (void)session->Truncate(0);
+    return status;
+  }
+  session->next_seed_ = manifest.next_seed;
+  const bool whole = same && session->pending() == 0 &&
+                     manifest.logits.size() == session->vocabulary_;
+  if (whole) {
+    std::copy(manifest.logits.begin(), manifest.logits.end(),
+              session->logits_.begin());
+    session->has_logits_ = true;
+  }
+  return OkStatus();
+}
+
+Status SessionArchive::LoadPrefix(Session* session, const std::string& name,
+                                  const SessionManifest* saved) {
+  if (session->tokens_.empty()) return OkStatus();
+  const std::vector<int32_t>& tokens = session->tokens_;
+  const bool continues =
+      saved && saved->position <= tokens.size() &&
+      std::equal(tokens.begin(),
+                 tokens.begin() + static_cast<ptrdiff_t>(saved->position),
+                 saved->tokens.begin());
+  return LoadPages(session, TokensOf(*session) - 1, name,
+                   continues ? saved->position : 0);
+}
+
+Status SessionArchive::LoadPages(Session* session, uint64_t limit,
+                                 const std::string& name,
+                                 uint64_t saved_position) {
+  const uint64_t before = session->position_;
+  if (!codec_) {
+    session->position_ = std::max(before, limit);
+    return OkStatus();
+  }
+  const std::span<const int32_t> tokens(session->tokens_);
+  PageKey parent = root_;
+  uint64_t end = 0;  // of the blocks that are there
+  while (end < limit && RangeFits(end, block_tokens_, tokens.size())) {
+    const PageKey key = ChildKey(parent, tokens.subspan(end, block_tokens_));
+    bool found = end + block_tokens_ <= before;
+    if (!found) {
+      STELE_ASSIGN_OR_RETURN(
+          found, ReadPage(session, end / block_tokens_, key, StoreKey(key)));
+    }
+    if (!found) break;
+    parent = key;
+    end += block_tokens_;
+  }
+  // The partial block belongs behind these whole ones, or not at all.
+  if (saved_position > std::max(end, before) &&
+      saved_position - end < block_tokens_ && saved_position <= tokens.size()) {
+    STELE_ASSIGN_OR_RETURN(
+        const bool found,
+        ReadPage(session, end / block_tokens_,
+                 ChildKey(parent, tokens.subspan(end, saved_position - end)),
+                 TailKey(name)));
+    if (found) end = saved_position;
+  }
+  session->position_ = std::max(before, std::min(end, limit));
+  session->pages_->Truncate(session->position_);
+  counters_.tokens_reused += session->position_ - before;
+  return OkStatus();
+}
+
+// False when the page is not there, or not to be trusted.
+Result<bool> SessionArchive::ReadPage(Session* session, uint64_t block,
+                                      const PageKey& key,
+                                      const std::string& store_key) {
+  Result<std::string> file =
+      store_->Get(store_key, codec_->shape().MaxFileBytes());
+  Status status = file.status();
+  if (status.code() == StatusCode::kNotFound) return false;
+  if (status.ok()) status = codec_->Decode(key, *file, block_).status();
+  if (!status.ok()) {
+    Discard(store_key, status);
+    return false;
+  }
+  ++counters_.pages_read;
+  counters_.bytes_read += file->size();
+  STELE_RETURN_IF_ERROR(engine_->WriteBlock(session, block, block_));
+  return true;
+}
+
+// A damaged page goes, so that a later save writes it anew; one that cannot be
+// read now may be readable later.
+void SessionArchive::Discard(const std::string& store_key, const Status& why) {
+  ++counters_.pages_damaged;
+  Log(LogLevel::kWarning, "'" + store_->name() + "/" + store_key +
+                              "': " + why.message() + "; it is computed again");
+  if (why.code() == StatusCode::kDataLoss ||
+      why.code() == StatusCode::kInvalidArgument)
+    (void)store_->Remove(store_key);
+}
+
+}  // namespace stele

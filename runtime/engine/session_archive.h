@@ -1,0 +1,95 @@
+// Saves sessions of an engine in a store, and loads them back.
+//
+// Place on the road: between Session and Store. Whole blocks of a session go
+// to the store under keys that say what is in them, so that sessions which
+// begin alike share them, whoever computed them. Its last, partial block goes
+// under the session's name, and the manifest after all pages: a save that dies
+// leaves the session as it was saved before. A page that is missing or damaged
+// is never an error: its tokens stay pending, and a step computes them.
+#ifndef STELE_RUNTIME_ENGINE_SESSION_ARCHIVE_H_
+#define STELE_RUNTIME_ENGINE_SESSION_ARCHIVE_H_
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "stele/runtime/base/status.h"
+#include "stele/runtime/context/page_file.h"
+#include "stele/runtime/context/page_key.h"
+#include "stele/runtime/context/store/store.h"
+#include "stele/runtime/engine/engine.h"
+#include "stele/runtime/engine/session.h"
+#include "stele/runtime/engine/session_manifest.h"
+
+namespace stele {
+
+// Used by the thread that uses the engine, which must outlive it. Holds two
+// blocks of pages, and a third while it reads one.
+class SessionArchive {
+ public:
+  static Result<std::unique_ptr<SessionArchive>> Create(
+      Engine* engine, std::shared_ptr<Store> store);
+
+  // Saves the session under `name`, in place of what was saved there before.
+  // `note` comes back in the manifest. Tokens that were only guessed are left
+  // out.
+  Status Save(const Session& session, const std::string& name,
+              const std::string& note = "");
+  // Saves only what other sessions can share.
+  Status SavePages(const Session& session);
+
+  // Makes an empty session what it was when it was saved. kFailedPrecondition
+  // when another artifact saved it, kDataLoss when the manifest is damaged;
+  // the session is empty then.
+  Status Load(Session* session, const std::string& name);
+
+  // Spares the session the computation of pending tokens whose pages are in
+  // the store, but for the last token: its logits are wanted. With `saved`,
+  // read under `name`, its partial block, too, if the session begins with it.
+  Status LoadPrefix(Session* session, const std::string& name = "",
+                    const SessionManifest* saved = nullptr);
+
+  struct Counters {
+    uint64_t tokens_reused = 0;  // that need not be computed
+    uint64_t pages_read = 0;     // files, of a block each
+    uint64_t pages_written = 0;
+    uint64_t pages_found = 0;    // there already when they were to be written
+    uint64_t pages_damaged = 0;  // refused, and computed again
+    uint64_t bytes_read = 0;
+    uint64_t bytes_written = 0;
+  };
+  const Counters& counters() const { return counters_; }
+
+ private:
+  SessionArchive(Engine* engine, std::shared_ptr<Store> store);
+  // How far a session is, without guesses.
+  static uint64_t TokensOf(const Session& session);
+  static uint64_t PositionOf(const Session& session);
+
+  // The key behind the last whole block.
+  Result<PageKey> SaveWholeBlocks(const Session& session);
+  Status SaveTail(const Session& session, const PageKey& parent,
+                  const std::string& name);
+  Status WritePage(const Session& session, uint64_t block, uint32_t tokens,
+                   const PageKey& key, const std::string& store_key);
+  // As far as pages are there, at most the first `limit` tokens.
+  Status LoadPages(Session* session, uint64_t limit, const std::string& name,
+                   uint64_t saved_position);
+  Result<bool> ReadPage(Session* session, uint64_t block, const PageKey& key,
+                        const std::string& store_key);
+  void Discard(const std::string& store_key, const Status& why);
+
+  Engine* engine_;
+  std::shared_ptr<Store> store_;
+  PageKey root_;
+  uint64_t block_tokens_ = 0;         // 0: the model has no pages
+  std::unique_ptr<PageCodec> codec_;  // null: the same
+  std::vector<std::byte> block_;      // [pages, page_bytes]
+  Counters counters_;
+};
+
+}  // namespace stele
+
+#endif  // STELE_RUNTIME_ENGINE_SESSION_ARCHIVE_H_
