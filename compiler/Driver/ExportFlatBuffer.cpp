@@ -163,6 +163,7 @@ void Exporter::exportCache(KvCacheOp op) {
   cache->page_bytes = op.getPage().getPageBytes();
   cache->device = op.getDevice();
   cache->target = targets.lookup(op.getTargetAttr().getAttr());
+  cache->slots = op.getSlots();
   out.kv_caches.push_back(std::move(cache));
 }
 

@@ -264,7 +264,8 @@ void Importer::importCache(const plan::KvCache &cache) {
   FlatSymbolRefAttr user = target(cache.target());
   if (error.empty())
     KvCacheOp::create(builder, location, caches.back(), user,
-                      integer(cache.layers()), page, integer(cache.device()));
+                      integer(cache.layers()), page, integer(cache.slots()),
+                      integer(cache.device()));
 }
 
 ParameterAttr Importer::makeParameter(const plan::Parameter &parameter) {

@@ -3,54 +3,24 @@
 
 #include "mlir/IR/Builders.h"
 #include "stele/dialects/Plan/PlanOps.h"
-#include "llvm/ADT/MapVector.h"
+#include "stele/schema/page_schedule.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
 using namespace stele;
 using namespace stele::plan_ir;
+using schema::PagedLayer;
+using schema::PageFault;
+using schema::PageSchedule;
+using schema::StreamPoint;
 
 namespace {
-
-/// What each stream knows to be over: streams run in any order but for waits,
-/// so "before" is a vector clock. Steps are numbered from 0.
-class StreamOrder {
-public:
-  explicit StreamOrder(int64_t streams) : known(streams, Clock(streams, -1)) {}
-
-  /// Whether `step` of `stream` is over when the next step of `reader` starts.
-  bool isOver(int64_t stream, int64_t step, int64_t reader) const {
-    return known[reader][stream] >= step;
-  }
-  void issue(int64_t stream, int64_t step) { known[stream][stream] = step; }
-  void signal(int64_t stream, int64_t event) { events[event] = known[stream]; }
-  /// False when nothing has signalled the event.
-  bool wait(int64_t stream, int64_t event) {
-    auto signalled = events.find(event);
-    if (signalled == events.end())
-      return false;
-    for (auto [mine, theirs] : llvm::zip(known[stream], signalled->second))
-      mine = std::max(mine, theirs);
-    return true;
-  }
-  bool isSignalled(int64_t event) const { return events.contains(event); }
-
-private:
-  using Clock = SmallVector<int64_t, 4>;
-  SmallVector<Clock, 4> known; // [stream][stream]: last step known to be over
-  llvm::DenseMap<int64_t, Clock> events;
-};
-
-/// Where something was written or fetched.
-struct Origin {
-  int64_t stream;
-  int64_t step;
-};
 
 class FunctionVerifier {
 public:
   FunctionVerifier(FunctionOp function, SymbolTableCollection &symbols)
-      : function(function), symbols(symbols), order(function.getStreams()) {}
+      : function(function), symbols(symbols), order(function.getStreams()),
+        pages(order) {}
 
   LogicalResult run() {
     if (failed(verifyPlacements()) || failed(verifyApart()))
@@ -60,6 +30,8 @@ public:
       if (failed(verifyStep(op)))
         return failure();
     }
+    if (PageSchedule::Fault fault = pages.End())
+      return report(function, *fault);
     return verifyReturn();
   }
 
@@ -69,23 +41,46 @@ private:
   LogicalResult verifyStep(Operation *op);
   LogicalResult verifyLaunch(LaunchOp launch);
   LogicalResult verifyPages(LaunchOp launch, EntryOp entry);
+  LogicalResult verifySelection(SelectPagesOp select);
+  LogicalResult verifySignal(SignalOp signal);
   LogicalResult verifyReturn();
 
   LogicalResult use(Operation *op, Value buffer);
   LogicalResult read(Operation *op, Value buffer);
   void write(Operation *op, Value buffer) {
-    written[buffer].push_back({streamOf(op), step});
+    written[buffer].push_back(pointOf(op));
   }
 
-  using LayerKey = std::pair<Attribute, int64_t>; // cache, layer
+  StreamPoint pointOf(Operation *op) const {
+    return {uint32_t(streamOf(op)), step};
+  }
+  PagedLayer layerOf(FlatSymbolRefAttr cache, int64_t layer) {
+    return {caches.try_emplace(cache, caches.size()).first->second, layer};
+  }
+  /// The cache of an operation that moves pages, when it and the layer exist;
+  /// otherwise the operation's own verifier says so.
+  template <typename OpT> KvCacheOp lookupCache(OpT op) {
+    auto cache =
+        symbols.lookupNearestSymbolFrom<KvCacheOp>(op, op.getCacheAttr());
+    bool exists = cache && op.getLayer() >= 0 &&
+                  int64_t(op.getLayer()) < int64_t(cache.getLayers());
+    return exists ? cache : KvCacheOp();
+  }
+  LogicalResult report(Operation *op, const PageFault &fault) {
+    return op->emitOpError()
+           << fault.text << " (C" << int(fault.rule) << " of plan.function)";
+  }
+  LogicalResult report(Operation *op, const PageSchedule::Fault &fault) {
+    return fault ? report(op, *fault) : success();
+  }
 
   FunctionOp function;
   SymbolTableCollection &symbols;
-  StreamOrder order;
+  schema::StreamOrder order;
+  PageSchedule pages;
   int64_t step = 0;
-  llvm::DenseMap<Value, SmallVector<Origin, 2>> written;
-  llvm::DenseSet<LayerKey> selected;
-  llvm::DenseMap<LayerKey, SmallVector<Origin, 2>> fetched;
+  llvm::DenseMap<Value, SmallVector<StreamPoint, 2>> written;
+  llvm::DenseMap<Attribute, uint32_t> caches; // numbered as they come
 };
 
 } // namespace
@@ -153,9 +148,9 @@ LogicalResult FunctionVerifier::use(Operation *op, Value buffer) {
 LogicalResult FunctionVerifier::read(Operation *op, Value buffer) {
   if (failed(use(op, buffer)))
     return failure();
-  ArrayRef<Origin> origins = written[buffer];
-  bool ordered = llvm::all_of(origins, [&](Origin origin) {
-    return order.isOver(origin.stream, origin.step, streamOf(op));
+  ArrayRef<StreamPoint> origins = written[buffer];
+  bool ordered = llvm::all_of(origins, [&](StreamPoint origin) {
+    return order.IsOver(origin, streamOf(op));
   });
   if (!origins.empty() && ordered)
     return success();
@@ -168,16 +163,23 @@ LogicalResult FunctionVerifier::read(Operation *op, Value buffer) {
 }
 
 LogicalResult FunctionVerifier::verifyPages(LaunchOp launch, EntryOp entry) {
-  for (FlatSymbolRefAttr cache : launch.getCaches(entry))
-    for (int64_t layer : launch.getImmediates())
-      for (Origin origin : fetched.lookup({cache, layer}))
-        if (!order.isOver(origin.stream, origin.step, streamOf(launch)))
-          return launch.emitOpError()
-                 << "reads pages of layer " << layer << " of " << cache
-                 << " that operation " << origin.step
-                 << " fetches, without a wait for their arrival (C9 of "
-                    "plan.function)";
-  return success();
+  LogicalResult result = success();
+  launch.visitCaches(
+      entry, [&](ParameterAttr parameter, FlatSymbolRefAttr cache) {
+        for (int64_t layer : launch.getImmediates())
+          if (succeeded(result))
+            result = report(launch, pages.Launch(layerOf(cache, layer),
+                                                 !writes(parameter.getAccess()),
+                                                 pointOf(launch)));
+      });
+  return result;
+}
+
+LogicalResult FunctionVerifier::verifySelection(SelectPagesOp select) {
+  if (lookupCache(select))
+    pages.Select(layerOf(select.getCacheAttr(), select.getLayer()),
+                 select.getSlots(), pointOf(select));
+  return read(select, select.getSelection());
 }
 
 LogicalResult FunctionVerifier::verifyLaunch(LaunchOp launch) {
@@ -199,15 +201,26 @@ LogicalResult FunctionVerifier::verifyLaunch(LaunchOp launch) {
   return result;
 }
 
+static LogicalResult badEvent(Operation *op, int64_t event, StringRef what) {
+  return op->emitOpError() << "event " << event << what
+                           << " (C10 of plan.function)";
+}
+
+LogicalResult FunctionVerifier::verifySignal(SignalOp signal) {
+  int64_t event = signal.getEvent();
+  if (event < 0 || event >= int64_t(function.getEvents()))
+    return badEvent(signal, event, " is not below the function's events");
+  if (order.IsSignalled(event))
+    return badEvent(signal, event, " is signalled twice");
+  order.Signal(streamOf(signal), event);
+  return success();
+}
+
 LogicalResult FunctionVerifier::verifyStep(Operation *op) {
   int64_t stream = streamOf(op);
   if (stream < 0 || stream >= int64_t(function.getStreams()))
     return op->emitOpError() << "stream must be below " << function.getStreams()
                              << ", got " << stream << " (C11 of plan.function)";
-  auto badEvent = [&](int64_t event, StringRef what) {
-    return op->emitOpError()
-           << "event " << event << what << " (C10 of plan.function)";
-  };
   LogicalResult result =
       llvm::TypeSwitch<Operation *, LogicalResult>(op)
           .Case([&](LaunchOp launch) { return verifyLaunch(launch); })
@@ -218,18 +231,23 @@ LogicalResult FunctionVerifier::verifyStep(Operation *op) {
             write(copy, copy.getDestination());
             return success();
           })
-          .Case([&](SelectPagesOp select) {
-            selected.insert({select.getCacheAttr(), select.getLayer()});
-            return read(select, select.getSelection());
+          .Case([&](SelectPagesOp select) { return verifySelection(select); })
+          .Case([&](PageInOp move) -> LogicalResult {
+            KvCacheOp cache = lookupCache(move);
+            return cache ? report(move,
+                                  pages.PageIn(layerOf(move.getCacheAttr(),
+                                                       move.getLayer()),
+                                               move.getFirstSlot(),
+                                               move.getSlots(),
+                                               cache.getSlots(), pointOf(move)))
+                         : success();
           })
-          .Case([&](PageInOp pages) -> LogicalResult {
-            LayerKey key(pages.getCacheAttr(), pages.getLayer());
-            fetched[key].push_back({stream, step});
-            if (selected.contains(key))
-              return success();
-            return pages.emitOpError()
-                   << "has no plan.select_pages of layer " << pages.getLayer()
-                   << " before it (C12 of plan.function)";
+          .Case([&](PageOutOp move) -> LogicalResult {
+            return lookupCache(move)
+                       ? report(move, pages.PageOut(layerOf(move.getCacheAttr(),
+                                                            move.getLayer()),
+                                                    pointOf(move)))
+                       : success();
           })
           .Case([&](CollectiveOp collective) {
             if (failed(read(collective, collective.getBuffer())))
@@ -237,23 +255,15 @@ LogicalResult FunctionVerifier::verifyStep(Operation *op) {
             write(collective, collective.getBuffer());
             return success();
           })
-          .Case([&](SignalOp signal) -> LogicalResult {
-            int64_t event = signal.getEvent();
-            if (event < 0 || event >= int64_t(function.getEvents()))
-              return badEvent(event, " is not below the function's events");
-            if (order.isSignalled(event))
-              return badEvent(event, " is signalled twice");
-            order.signal(stream, event);
-            return success();
-          })
+          .Case([&](SignalOp signal) { return verifySignal(signal); })
           .Case([&](WaitOp wait) -> LogicalResult {
-            if (!order.wait(stream, wait.getEvent()))
-              return badEvent(wait.getEvent(),
-                              " is waited for before it is signalled");
-            return success();
+            if (order.Wait(stream, wait.getEvent()))
+              return success();
+            return badEvent(wait, wait.getEvent(),
+                            " is waited for before it is signalled");
           })
           .Default(success());
-  order.issue(stream, step);
+  order.Issue(pointOf(op));
   return result;
 }
 
@@ -295,10 +305,10 @@ LogicalResult FunctionOp::verify() {
                             "in 1..tokens, got "
                          << tokens << ", " << getSequences() << " and "
                          << getLogitRows() << " (C1)";
-  if (getRanks() <= 0 || getStreams() <= 0 || getEvents() < 0 ||
-      getScratch() < 0 || (getArena() && *getArena() < 0))
-    return emitOpError() << "ranks and streams must be positive, events, arena "
-                            "and scratch not negative (C2)";
+  if (getRanks() <= 0 || getStreams() <= 0 || getStreams() > 64 ||
+      getEvents() < 0 || getScratch() < 0 || (getArena() && *getArena() < 0))
+    return emitOpError() << "ranks must be positive, streams in 1..64, events, "
+                            "arena and scratch not negative (C2)";
   if (getBody().front().empty() || !isa<ReturnOp>(getBody().front().back()))
     return emitOpError() << "must end with plan.return";
   bool started = false;

@@ -212,9 +212,10 @@ LogicalResult TensorOp::verifySymbolUses(SymbolTableCollection &symbols) {
 }
 
 LogicalResult KvCacheOp::verify() {
-  if (getLayers() <= 0)
-    return emitOpError() << "layers must be positive, got " << getLayers()
-                         << " (C1)";
+  if (getLayers() <= 0 || getSlots() < 0 || getSlots() > 1 << 24)
+    return emitOpError() << "layers must be positive and slots in 0..16777216, "
+                            "got "
+                         << getLayers() << " and " << getSlots() << " (C1)";
   return success();
 }
 
@@ -298,12 +299,14 @@ void LaunchOp::visitBuffers(EntryOp entry,
       visit(cast<ParameterAttr>(parameter), *next++);
 }
 
-SmallVector<FlatSymbolRefAttr> LaunchOp::getCaches(EntryOp entry) {
-  SmallVector<FlatSymbolRefAttr> caches;
-  for (auto [binding, parameter] : llvm::zip(getBindings(), entry.getParams()))
-    if (cast<ParameterAttr>(parameter).getKind() == BindingKind::KvCache)
-      caches.push_back(cast<FlatSymbolRefAttr>(binding));
-  return caches;
+void LaunchOp::visitCaches(
+    EntryOp entry, function_ref<void(ParameterAttr, FlatSymbolRefAttr)> visit) {
+  for (auto [binding, attr] : llvm::zip(getBindings(), entry.getParams())) {
+    auto parameter = cast<ParameterAttr>(attr);
+    if (auto cache = dyn_cast<FlatSymbolRefAttr>(binding);
+        cache && parameter.getKind() == BindingKind::KvCache)
+      visit(parameter, cache);
+  }
 }
 
 namespace {
@@ -446,15 +449,16 @@ private:
       return launch.emitOpError() << "has " << launch.getImmediates().size()
                                   << " immediates, the entry takes "
                                   << entry.getImmediates().size() << " (C6)";
-    for (int64_t layer : launch.getImmediates())
-      for (FlatSymbolRefAttr name : launch.getCaches(entry)) {
-        auto cache = symbols.lookupNearestSymbolFrom<KvCacheOp>(launch, name);
-        if (cache && (layer < 0 || layer >= int64_t(cache.getLayers())))
-          return launch.emitOpError()
-                 << "layer must be below the cache's " << cache.getLayers()
-                 << ", got " << layer << " (C6)";
-      }
-    return success();
+    LogicalResult result = success();
+    launch.visitCaches(entry, [&](ParameterAttr, FlatSymbolRefAttr name) {
+      auto cache = symbols.lookupNearestSymbolFrom<KvCacheOp>(launch, name);
+      for (int64_t layer : launch.getImmediates())
+        if (succeeded(result) && (layer < 0 || layer >= cache.getLayers()))
+          result = launch.emitOpError()
+                   << "layer must be below the cache's " << cache.getLayers()
+                   << ", got " << layer << " (C6)";
+    });
+    return result;
   }
 
   LaunchOp launch;
@@ -498,25 +502,37 @@ static LogicalResult verifyLayer(OpT op, SymbolTableCollection &symbols) {
   return verifyStep(op, symbols);
 }
 
-LogicalResult SelectPagesOp::verifySymbolUses(SymbolTableCollection &symbols) {
+LogicalResult SelectPagesOp::verify() {
   if (getSlots() <= 0)
     return emitOpError() << "slots must be positive, got " << getSlots()
                          << " (C2)";
+  return success();
+}
+
+LogicalResult SelectPagesOp::verifySymbolUses(SymbolTableCollection &symbols) {
   return verifyLayer(*this, symbols);
 }
 
-LogicalResult PageInOp::verifySymbolUses(SymbolTableCollection &symbols) {
+LogicalResult PageInOp::verify() {
   if (getSlots() <= 0 || getFirstSlot() < 0)
     return emitOpError() << "slots must be positive and the first not "
                             "negative, got "
                          << getSlots() << " and " << getFirstSlot() << " (C2)";
+  return success();
+}
+
+LogicalResult PageInOp::verifySymbolUses(SymbolTableCollection &symbols) {
   return verifyLayer(*this, symbols);
 }
 
-LogicalResult PageOutOp::verifySymbolUses(SymbolTableCollection &symbols) {
+LogicalResult PageOutOp::verify() {
   if (getMaxPages() <= 0)
     return emitOpError() << "pages must be positive, got " << getMaxPages()
                          << " (C2)";
+  return success();
+}
+
+LogicalResult PageOutOp::verifySymbolUses(SymbolTableCollection &symbols) {
   return verifyLayer(*this, symbols);
 }
 

@@ -140,10 +140,11 @@ def Plan_KvCacheOp : Plan_SymbolUserOp<"kv_cache", [Symbol]> {
   let summary = "keys and values of every layer, in pages";
   let description = [{
     The unit that is allocated and moved is one page: one layer, one KV head,
-    `block` tokens.
+    `block` tokens. `slots` are the staging slots, each for a page of one KV head
+    that `plan.page_in` fetches.
 
     Constraints:
-    * (C1) `layers` is positive.
+    * (C1) `layers` is positive, `slots` is in 0..2^24.
     * (C2) `target` names a target.
 
     Example:
@@ -153,9 +154,10 @@ def Plan_KvCacheOp : Plan_SymbolUserOp<"kv_cache", [Symbol]> {
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, FlatSymbolRefAttr:$target,
                        Plan_Int:$layers, Plan_PageShapeAttr:$page,
-                       Plan_IntOr<"0">:$device);
+                       Plan_IntOr<"0">:$slots, Plan_IntOr<"0">:$device);
   let assemblyFormat = [{
-    $sym_name `target` $target `layers` $layers $page (`device` $device^)?
+    $sym_name `target` $target `layers` $layers $page (`slots` $slots^)?
+    (`device` $device^)?
     attr-dict
   }];
   let hasVerifier = 1;
@@ -238,8 +240,8 @@ def Plan_FunctionOp : Plan_SymbolUserOp<"function", [
 
     Constraints:
     * (C1) `tokens` is positive, `sequences` and `logit_rows` are in 1..`tokens`.
-    * (C2) `ranks` and `streams` are positive; `events`, `arena` and `scratch` are
-      not negative.
+    * (C2) `ranks` is positive, `streams` in 1..64; `events`, `arena` and `scratch`
+      are not negative.
     * (C3) `target` names a target.
     * (C4) buffers come before all other operations.
     * (C5) every buffer has a placement exactly when there is an `arena`, and lies
@@ -249,13 +251,21 @@ def Plan_FunctionOp : Plan_SymbolUserOp<"function", [
     * (C7) buffers whose lifetimes meet do not overlap in the arena.
     * (C8) no operation reads a buffer that no operation before it, in the order
       that streams and waits make, has written.
-    * (C9) a launch reads pages of a layer that a `plan.page_in` fetches only after
-      their arrival: on the same stream, or after a wait for a signal behind it.
+    * (C9) a launch that only reads a cache reads pages of a layer that a
+      `plan.page_in` fetches after their arrival (on the same stream, or after a
+      wait for a signal behind it) and before their slots are taken again.
     * (C10) an event is signalled once, and waited for after that; events are below
       `events`.
     * (C11) streams of operations are below `streams`.
     * (C12) a `plan.page_in` has a `plan.select_pages` of its cache and layer
-      before it.
+      before it, in the order of streams and waits, for as many slots.
+    * (C13) the slots of a `plan.page_in` are among those of the cache.
+    * (C14) a `plan.page_in` takes slots again only after the launches that read
+      the pages in them, of which there is at least one; so has what is left at
+      the function's end.
+    * (C15) a `plan.page_out` of a layer comes after the launches, fetches and
+      moves out of that layer before it, and those behind it come after it, in
+      the order of streams and waits.
 
     Example:
     ```mlir
@@ -375,8 +385,10 @@ def Plan_LaunchOp : Plan_StepOp<"launch", (ins
     /// Calls `visit` with each parameter and the buffer bound to it.
     void visitBuffers(EntryOp entry,
         ::llvm::function_ref<void(ParameterAttr, ::mlir::Value)> visit);
-    /// The caches that it binds.
-    ::llvm::SmallVector<::mlir::FlatSymbolRefAttr> getCaches(EntryOp entry);
+    /// Calls `visit` with each parameter and the cache bound to it.
+    void visitCaches(EntryOp entry,
+        ::llvm::function_ref<void(ParameterAttr, ::mlir::FlatSymbolRefAttr)>
+            visit);
   }];
 }
 
@@ -410,6 +422,7 @@ def Plan_SelectPagesOp : Plan_StepOp<"select_pages", (ins
     plan.select_pages @cache layer 3 by %selection slots 64
     ```
   }];
+  let hasVerifier = 1;
 }
 
 def Plan_PageInOp : Plan_StepOp<"page_in", (ins
@@ -426,6 +439,7 @@ def Plan_PageInOp : Plan_StepOp<"page_in", (ins
     plan.page_in @cache layer 3 slot 0 slots 64 stream 1
     ```
   }];
+  let hasVerifier = 1;
 }
 
 def Plan_PageOutOp : Plan_StepOp<"page_out", (ins
@@ -442,6 +456,7 @@ def Plan_PageOutOp : Plan_StepOp<"page_out", (ins
     plan.page_out @cache layer 3 pages 16 stream 1
     ```
   }];
+  let hasVerifier = 1;
 }
 
 def Plan_SignalOp : Plan_StepOp<"signal", (ins Plan_Int:$event), "$event"> {

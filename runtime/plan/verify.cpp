@@ -256,6 +256,8 @@ Status VerifyCache(const plan::Plan& plan, uint32_t index) {
       cache.dtype() != plan::DType::BF16)
     return Unsupported(where + ".dtype: " + plan::EnumNameDType(cache.dtype()) +
                        " pages are not known to this runtime; update stele");
+  if (cache.slots() > kMaxCount)
+    return Bad(where + ".slots", cache.slots(), "is beyond any memory");
   const uint64_t elements = 2ull * cache.block_tokens() * cache.head_dim();
   const uint64_t needed = (*BytesOf(cache.dtype(), elements) + 63) / 64 * 64;
   if (cache.page_bytes() != needed)

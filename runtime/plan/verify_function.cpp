@@ -11,6 +11,7 @@
 #include "stele/runtime/base/checked.h"
 #include "stele/runtime/plan/verify.h"
 #include "stele/runtime/plan/verify_internal.h"
+#include "stele/schema/page_schedule.h"
 
 namespace stele {
 namespace {
@@ -25,6 +26,7 @@ using plan_check::Where;
 constexpr uint64_t kMaxTokens = 1u << 20;
 constexpr uint64_t kMaxBuffers = 1u << 14;  // bounds the pairwise check
 constexpr uint64_t kMaxStreams = 64;
+constexpr uint64_t kMaxSlots = 1u << 24;
 // Far more memory than a machine has, far less than would wrap in a sum.
 constexpr uint64_t kMaxArena = 1ull << 48;
 constexpr uint64_t kMaxScratch = 1ull << 32;
@@ -39,9 +41,9 @@ class FunctionVerifier {
         function_(*plan.functions()->Get(index)),
         where_(Where("plan.functions", index, function_.name())),
         written_(function_.buffers()->size(), false),
-        signalled_(
-            std::min<uint64_t>(function_.events(), function_.ops()->size()),
-            false) {}
+        order_(static_cast<uint32_t>(
+            std::min<uint64_t>(function_.streams(), kMaxStreams))),
+        pages_(order_) {}
 
   Status Run();
 
@@ -70,7 +72,17 @@ class FunctionVerifier {
   void MarkWritten(const plan::Launch& launch, const plan::Entry& entry);
   Status CheckCopy(const std::string& where, const plan::Copy& copy);
   Status CheckSignal(const std::string& where, const plan::Signal& signal);
-  Status CheckWait(const std::string& where, const plan::Wait& wait) const;
+  Status CheckWait(const std::string& where, const plan::Wait& wait);
+  Status CheckSelectPages(const std::string& where,
+                          const plan::SelectPages& select);
+  Status CheckPageIn(const std::string& where, const plan::PageIn& move);
+  Status CheckPageOut(const std::string& where, const plan::PageOut& move);
+  Status CheckPages(const std::string& where, const plan::Launch& launch,
+                    const plan::Entry& entry);
+  Status CheckLayer(const std::string& where, uint32_t cache,
+                    uint32_t layer) const;
+  Status CheckRuns() const;
+  schema::StreamPoint PointAt(uint16_t stream) const { return {stream, op_}; }
   Status CheckUse(const std::string& where, uint32_t buffer) const;
   Status CheckOutputs() const;
   Status CheckLogits(const std::string& where, const plan::Buffer& b) const;
@@ -80,8 +92,14 @@ class FunctionVerifier {
   std::string where_;
   uint32_t op_ = 0;            // the op being checked
   std::vector<bool> written_;  // by an op before op_
-  std::vector<bool> signalled_;
+  schema::StreamOrder order_;
+  schema::PageSchedule pages_;
 };
+
+Status AsStatus(const std::string& where,
+                const schema::PageSchedule::Fault& fault) {
+  return fault ? Bad(where, fault->text) : OkStatus();
+}
 
 Status FunctionVerifier::Run() {
   STELE_RETURN_IF_ERROR(CheckSizes());
@@ -90,7 +108,9 @@ Status FunctionVerifier::Run() {
   STELE_RETURN_IF_ERROR(CheckBuffersApart());
   for (uint32_t i = 0; i < function_.ops()->size(); ++i)
     STELE_RETURN_IF_ERROR(CheckOp(i));
-  return CheckOutputs();
+  STELE_RETURN_IF_ERROR(AsStatus(where_ + ".ops", pages_.End()));
+  STELE_RETURN_IF_ERROR(CheckOutputs());
+  return CheckRuns();
 }
 
 Status FunctionVerifier::CheckSizes() const {
@@ -195,7 +215,9 @@ Status FunctionVerifier::CheckOp(uint32_t index) {
     STELE_RETURN_IF_ERROR(CheckPlace(where, body));
     STELE_RETURN_IF_ERROR(CheckIndex(where + ".stream", body.stream(),
                                      function_.streams(), "streams"));
-    return (this->*method)(where, body);
+    STELE_RETURN_IF_ERROR((this->*method)(where, body));
+    order_.Issue(PointAt(body.stream()));
+    return OkStatus();
   };
   switch (op.body_type()) {
     case plan::OpBody::Launch:
@@ -207,12 +229,14 @@ Status FunctionVerifier::CheckOp(uint32_t index) {
     case plan::OpBody::Wait:
       return check(*op.body_as_Wait(), &FunctionVerifier::CheckWait);
     case plan::OpBody::SelectPages:
+      return check(*op.body_as_SelectPages(),
+                   &FunctionVerifier::CheckSelectPages);
     case plan::OpBody::PageIn:
+      return check(*op.body_as_PageIn(), &FunctionVerifier::CheckPageIn);
     case plan::OpBody::PageOut:
+      return check(*op.body_as_PageOut(), &FunctionVerifier::CheckPageOut);
     case plan::OpBody::Collective:
-      return Unsupported(where + ": this runtime does not run " +
-                         plan::EnumNameOpBody(op.body_type()) +
-                         "; update stele");
+      return OkStatus();  // CheckRuns refuses it
     case plan::OpBody::NONE:
       break;
   }
@@ -259,6 +283,7 @@ Status FunctionVerifier::CheckLaunch(const std::string& op_where,
                                        *entry.parameters()->Get(i)));
   STELE_RETURN_IF_ERROR(CheckAliases(where, launch, entry));
   STELE_RETURN_IF_ERROR(CheckImmediates(where, launch, entry));
+  STELE_RETURN_IF_ERROR(CheckPages(where, launch, entry));
   if (entry.scratch_bytes() > function_.scratch_bytes())
     return Bad(where_ + ".scratch_bytes", function_.scratch_bytes(),
                Format("but kernel %s needs %llu",
@@ -438,21 +463,93 @@ Status FunctionVerifier::CheckSignal(const std::string& where,
                                      const plan::Signal& signal) {
   STELE_RETURN_IF_ERROR(CheckIndex(where + ".event", signal.event(),
                                    function_.events(), "events"));
-  if (signalled_[signal.event()])
+  if (order_.IsSignalled(signal.event()))
     return Bad(where + ".event", signal.event(), "is signalled twice");
-  signalled_[signal.event()] = true;
+  order_.Signal(signal.stream(), signal.event());
   return OkStatus();
 }
 
 // Ops are stored in an order in which they can be issued, so a signal comes
 // before its waits.
 Status FunctionVerifier::CheckWait(const std::string& where,
-                                   const plan::Wait& wait) const {
+                                   const plan::Wait& wait) {
   STELE_RETURN_IF_ERROR(
       CheckIndex(where + ".event", wait.event(), function_.events(), "events"));
-  if (!signalled_[wait.event()])
-    return Bad(where + ".event", wait.event(),
-               "is waited for before it is signalled");
+  if (order_.Wait(wait.stream(), wait.event())) return OkStatus();
+  return Bad(where + ".event", wait.event(),
+             "is waited for before it is signalled");
+}
+
+Status FunctionVerifier::CheckLayer(const std::string& where, uint32_t cache,
+                                    uint32_t layer) const {
+  STELE_RETURN_IF_ERROR(CheckIndex(where + ".cache", cache,
+                                   plan_.kv_caches()->size(), "kv_caches"));
+  return CheckIndex(where + ".layer", layer,
+                    plan_.kv_caches()->Get(cache)->layers(),
+                    "the cache's layers");
+}
+
+Status FunctionVerifier::CheckSelectPages(const std::string& where,
+                                          const plan::SelectPages& select) {
+  STELE_RETURN_IF_ERROR(CheckLayer(where, select.cache(), select.layer()));
+  STELE_RETURN_IF_ERROR(
+      CheckPositive(where + ".slots", select.slots(), kMaxSlots));
+  STELE_RETURN_IF_ERROR(CheckUse(where + ".selection", select.selection()));
+  if (!written_[select.selection()])
+    return Bad(where + ".selection", select.selection(),
+               "is read before it is written");
+  pages_.Select({select.cache(), select.layer()}, select.slots(),
+                PointAt(select.stream()));
+  return OkStatus();
+}
+
+Status FunctionVerifier::CheckPageIn(const std::string& where,
+                                     const plan::PageIn& move) {
+  STELE_RETURN_IF_ERROR(CheckLayer(where, move.cache(), move.layer()));
+  STELE_RETURN_IF_ERROR(
+      CheckPositive(where + ".slots", move.slots(), kMaxSlots));
+  return AsStatus(
+      where,
+      pages_.PageIn({move.cache(), move.layer()}, move.first_slot(),
+                    move.slots(), plan_.kv_caches()->Get(move.cache())->slots(),
+                    PointAt(move.stream())));
+}
+
+Status FunctionVerifier::CheckPageOut(const std::string& where,
+                                      const plan::PageOut& move) {
+  STELE_RETURN_IF_ERROR(CheckLayer(where, move.cache(), move.layer()));
+  STELE_RETURN_IF_ERROR(
+      CheckPositive(where + ".max_pages", move.max_pages(), UINT32_MAX));
+  return AsStatus(where, pages_.PageOut({move.cache(), move.layer()},
+                                        PointAt(move.stream())));
+}
+
+// Pages of the layers that a launch's immediates name.
+Status FunctionVerifier::CheckPages(const std::string& where,
+                                    const plan::Launch& launch,
+                                    const plan::Entry& entry) {
+  for (uint32_t i = 0; i < launch.bindings()->size(); ++i) {
+    const plan::Binding& binding = *launch.bindings()->Get(i);
+    if (binding.kind() != plan::BindingKind::KvCache) continue;
+    const bool only_reads = !Writes(entry.parameters()->Get(i)->access());
+    for (uint32_t j = 0; j < LengthOf(launch.immediates()); ++j)
+      STELE_RETURN_IF_ERROR(AsStatus(
+          where, pages_.Launch({binding.index(), launch.immediates()->Get(j)},
+                               only_reads, PointAt(launch.stream()))));
+  }
+  return OkStatus();
+}
+
+// What is a right plan, but not one that this runtime executes.
+Status FunctionVerifier::CheckRuns() const {
+  for (uint32_t i = 0; i < function_.ops()->size(); ++i) {
+    const plan::OpBody type = function_.ops()->Get(i)->body_type();
+    if (type != plan::OpBody::Launch && type != plan::OpBody::Copy &&
+        type != plan::OpBody::Signal && type != plan::OpBody::Wait)
+      return Unsupported(Where(where_ + ".ops", i) +
+                         ": this runtime does not run " +
+                         plan::EnumNameOpBody(type) + "; update stele");
+  }
   return OkStatus();
 }
 

@@ -45,8 +45,8 @@ module attributes {
     quant <int4, group = 32, scale = f16, offset = f16> rounding <nearest> : tensor<33x40xbf16>
   // CHECK: plan.tensor @norm in @weights offset 512 length 32 layout "rows" : tensor<8xf32>
   plan.tensor @norm in @weights offset 512 length 32 layout "rows" value(dense<1.0> : tensor<8xf32>) : tensor<8xf32>
-  // CHECK: plan.kv_cache @cache target @cpu layers 2 <heads = 1, head_dim = 8, block = 16, type = bf16>
-  plan.kv_cache @cache target @cpu layers 2 <heads = 1, head_dim = 8, block = 16, type = bf16>
+  // CHECK: plan.kv_cache @cache target @cpu layers 2 <heads = 1, head_dim = 8, block = 16, type = bf16> slots 6
+  plan.kv_cache @cache target @cpu layers 2 <heads = 1, head_dim = 8, block = 16, type = bf16> slots 6
   // CHECK: plan.executable @kernels elf in @code target @cpu
   plan.executable @kernels elf in @code target @cpu {
     // CHECK: plan.entry @embed params [#plan.param<tensor, bytes = 512>, #plan.param<buffer, access = write, per_token = 32>] token_limit 8
@@ -58,10 +58,13 @@ module attributes {
       #plan.param<buffer, in_place = true, per_logit_row = 32>,
       #plan.param<tensor, bytes = 32>,
       #plan.param<buffer, access = write, per_token = 32>] scratch 64 chosen_by "rms_norm, any, x86-64-v3"
-    // CHECK: plan.entry @attention params [{{.*}}, #plan.param<kv_cache, access = read_write, cache = <heads = 1, head_dim = 8, block = 16, type = bf16>>, {{.*}}] immediates [#plan.immediate<layer>]
+    // CHECK: plan.entry @append params [#plan.param<kv_cache, access = read_write, cache = <heads = 1, head_dim = 8, block = 16, type = bf16>>]
+    plan.entry @append params [
+      #plan.param<kv_cache, access = read_write, cache = <heads = 1, head_dim = 8, block = 16, type = bf16>>]
+    // CHECK: plan.entry @attention params [{{.*}}, #plan.param<kv_cache, cache = <heads = 1, head_dim = 8, block = 16, type = bf16>>, {{.*}}] immediates [#plan.immediate<layer>]
     plan.entry @attention params [
       #plan.param<buffer, per_token = 32>,
-      #plan.param<kv_cache, access = read_write, cache = <heads = 1, head_dim = 8, block = 16, type = bf16>>,
+      #plan.param<kv_cache, cache = <heads = 1, head_dim = 8, block = 16, type = bf16>>,
       #plan.param<buffer, access = write, per_token = 32>] immediates [#plan.immediate<layer>]
   }
   // CHECK: plan.function @decode target @cpu tokens 4 sequences 3 logit_rows 2 ranks 2 streams 2 events 1 arena 512 scratch 64 {
@@ -78,8 +81,8 @@ module attributes {
     plan.copy %h to %s bytes 128
     // CHECK: plan.select_pages @cache layer 1 by %[[S]] slots 4
     plan.select_pages @cache layer 1 by %s slots 4
-    // CHECK: plan.page_in @cache layer 1 slot 2 slots 4 stream 1
-    plan.page_in @cache layer 1 slot 2 slots 4 stream 1
+    // CHECK: plan.page_in @cache layer 1 slot 2 slots 4
+    plan.page_in @cache layer 1 slot 2 slots 4
     // CHECK: plan.signal 0 stream 1
     plan.signal 0 stream 1
     // CHECK: plan.wait 0

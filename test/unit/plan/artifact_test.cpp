@@ -43,6 +43,68 @@ void Insert(plan::FunctionT &function, Body body, plan::OpBody type,
                       std::move(op));
 }
 
+// Page moves in front of op `at` of the toy's first function, whose cache gets
+// 4 staging slots. Ops 1 and 2 append to and attend over layer 0, ops 3 and 4
+// layer 1.
+class PageMoves {
+public:
+  PageMoves(ArtifactBuilder &builder, size_t at)
+      : function(*builder.plan.functions[0]), at(at) {
+    builder.plan.kv_caches[0]->slots = 4;
+    function.streams = 2;
+  }
+  ~PageMoves() {
+    for (auto &buffer : function.buffers) {
+      buffer->first_op = 0;
+      buffer->last_op = function.ops.size() - 1;
+    }
+  }
+
+  PageMoves &select(uint32_t layer, uint32_t slots) {
+    plan::SelectPagesT select;
+    select.layer = layer;
+    select.slots = slots;
+    return add(select, plan::OpBody::SelectPages);
+  }
+  PageMoves &pageIn(uint32_t layer, uint32_t first, uint32_t slots,
+                    uint16_t stream = 0) {
+    plan::PageInT move;
+    move.layer = layer;
+    move.first_slot = first;
+    move.slots = slots;
+    move.stream = stream;
+    return add(move, plan::OpBody::PageIn);
+  }
+  PageMoves &pageOut(uint32_t layer, uint16_t stream) {
+    plan::PageOutT move;
+    move.layer = layer;
+    move.max_pages = 1;
+    move.stream = stream;
+    return add(move, plan::OpBody::PageOut);
+  }
+  // Holds stream 1 until what was issued on stream 0 is over.
+  PageMoves &sync() {
+    plan::WaitT wait;
+    wait.stream = 1;
+    plan::SignalT signal;
+    signal.event = wait.event = function.events++;
+    return add(signal, plan::OpBody::Signal).add(wait, plan::OpBody::Wait);
+  }
+  PageMoves &skip() {
+    ++at;
+    return *this;
+  }
+
+private:
+  template <typename Body> PageMoves &add(Body body, plan::OpBody type) {
+    Insert(function, std::move(body), type, at++);
+    return *this;
+  }
+
+  plan::FunctionT &function;
+  size_t at;
+};
+
 TEST(Artifact, ToyOpens) {
   ArtifactBuilder builder = ArtifactBuilder::Toy();
   const std::string path = builder.Write("opens.stele");
@@ -422,11 +484,96 @@ const Rule kRules[] = {
          Insert(*b.plan.functions[0], plan::SignalT(), plan::OpBody::Signal, 0);
      },
      "ops[1].event: 0 is signalled twice"},
-    {"PageIn",
+    {"CacheSlots", [](B &b) { b.plan.kv_caches[0]->slots = 1u << 30; },
+     "slots: 1073741824 is beyond any memory"},
+    {"Collective",
      [](B &b) {
-       Insert(*b.plan.functions[0], plan::PageInT(), plan::OpBody::PageIn, 0);
+       Insert(*b.plan.functions[0], plan::CollectiveT(),
+              plan::OpBody::Collective, 5);
+       PageMoves(b, 0);
      },
-     "this runtime does not run PageIn; update stele"},
+     "ops[5]: this runtime does not run Collective; update stele"},
+    // Two layers share slots 1 and 2, and pages leave: right, but not run.
+    {"PagesAreRight",
+     [](B &b) {
+       PageMoves(b, 2)
+           .select(0, 3)
+           .sync()
+           .skip()
+           .sync()
+           .pageOut(0, 1)
+           .select(1, 2)
+           .sync()
+           .skip();
+       PageMoves(b, 3).pageIn(0, 0, 3);
+       PageMoves(b, 11).pageIn(1, 1, 2);
+     },
+     "ops[2]: this runtime does not run SelectPages; update stele"},
+    {"PageLayer", [](B &b) { PageMoves(b, 1).select(2, 1); },
+     "ops[1].layer: 2 is not below 2, the number of the cache's layers"},
+    {"PageSlots", [](B &b) { PageMoves(b, 1).select(0, 0); },
+     "ops[1].slots: 0 is not in 1.."},
+    {"PageSelection", [](B &b) { PageMoves(b, 0).select(0, 1); },
+     "ops[0].selection: 0 is read before it is written"},
+    {"PageNotSelected",
+     [](B &b) { PageMoves(b, 1).select(1, 2).pageIn(0, 0, 2); },
+     "ops[2]: fetches pages of layer 0 that no operation selects before it"},
+    {"PageSelectionSize",
+     [](B &b) { PageMoves(b, 1).select(0, 2).pageIn(0, 0, 3); },
+     "ops[2]: fetches into 3 slots, operation 1 selects for 2"},
+    {"PageSelectionStream",
+     [](B &b) { PageMoves(b, 1).select(0, 2).pageIn(0, 0, 2, 1); },
+     "ops[2]: does not wait for operation 1 of another stream, which selects"},
+    {"PageCapacity", [](B &b) { PageMoves(b, 1).select(0, 2).pageIn(0, 3, 2); },
+     "ops[2]: ends at slot 5, the cache has 4"},
+    {"PageArrival",
+     [](B &b) { PageMoves(b, 1).select(0, 2).sync().pageIn(0, 0, 2, 1); },
+     "ops[6] \"attend 0\": does not wait for operation 4 of another stream, "
+     "which fetches"},
+    {"PageTakenUnread",
+     [](B &b) {
+       PageMoves(b, 1).select(0, 2).pageIn(0, 0, 2).select(1, 2).pageIn(1, 1,
+                                                                        2);
+     },
+     "ops[4]: takes slots of pages that operation 2 fetched and no launch has "
+     "read"},
+    {"PageTakenWhileRead",
+     [](B &b) {
+       PageMoves(b, 1)
+           .select(0, 2)
+           .pageIn(0, 0, 2)
+           .select(1, 2)
+           .sync()
+           .skip()
+           .skip()
+           .pageIn(1, 1, 2, 1);
+     },
+     "ops[8]: takes slots of pages without a wait for operation 7, which reads "
+     "them"},
+    {"PageGone",
+     [](B &b) {
+       PageMoves(b, 1)
+           .select(1, 2)
+           .pageIn(1, 0, 2)
+           .skip()
+           .skip()
+           .skip()
+           .skip()
+           .select(0, 2)
+           .pageIn(0, 1, 2);
+       LaunchOf(b, 3).immediates[0] = LaunchOf(b, 4).immediates[0] = 1;
+       std::swap(b.plan.functions[0]->ops[6], b.plan.functions[0]->ops[8]);
+       std::swap(b.plan.functions[0]->ops[6], b.plan.functions[0]->ops[7]);
+     },
+     "\"attend 1\": reads pages whose slots operation 7 has taken"},
+    {"PageNeverRead",
+     [](B &b) { PageMoves(b, 5).select(0, 2).pageIn(0, 0, 2); },
+     "ops: operation 6 fetches pages that no launch reads"},
+    {"PageOutTooEarly", [](B &b) { PageMoves(b, 2).pageOut(0, 1); },
+     "ops[2]: does not wait for operation 1 of another stream, which uses"},
+    {"PageOutUnseen", [](B &b) { PageMoves(b, 1).pageOut(0, 1); },
+     "ops[2] \"append 0\": does not wait for operation 1 of another stream, "
+     "which moves out"},
     {"Stream", [](B &b) { LaunchOf(b, 0).stream = 1; },
      "stream: 1 is not below 1"},
     {"NoLogits", [](B &b) { b.plan.functions[0]->outputs.clear(); },

@@ -249,7 +249,7 @@ plan.target @t isa "x86-64-v3"
 plan.segment @code executable inline for [@t]
 plan.segment @weights weights inline for [@t] length 128
 plan.tensor @w in @weights offset 0 length 64 layout "rows" : tensor<16xf32>
-// expected-error @below {{layers must be positive, got 0 (C1)}}
+// expected-error @below {{layers must be positive and slots in 0..16777216, got 0 and 0 (C1)}}
 plan.kv_cache @x target @t layers 0 <heads = 1, head_dim = 16, block = 16, type = f32>
 
 // -----
@@ -314,7 +314,7 @@ plan.segment @weights weights inline for [@t] length 128
 plan.segment @other weights inline for [@u] length 128
 plan.tensor @w in @weights offset 0 length 64 layout "rows" : tensor<16xf32>
 plan.tensor @o in @other offset 0 length 64 layout "rows" : tensor<16xf32>
-plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32>
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
 plan.executable @k elf in @code target @t {
   plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
   plan.entry @step params [#plan.param<buffer, per_token = 64>, #plan.param<buffer, access = write, per_token = 64>]
@@ -336,14 +336,14 @@ plan.segment @weights weights inline for [@t] length 128
 plan.segment @other weights inline for [@u] length 128
 plan.tensor @w in @weights offset 0 length 64 layout "rows" : tensor<16xf32>
 plan.tensor @o in @other offset 0 length 64 layout "rows" : tensor<16xf32>
-plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32>
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
 plan.executable @k elf in @code target @t {
   plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
   plan.entry @step params [#plan.param<buffer, per_token = 64>, #plan.param<buffer, access = write, per_token = 64>]
   plan.entry @norm params [#plan.param<tensor, bytes = 64>, #plan.param<buffer, access = write, per_token = 64>] scratch 64
   plan.entry @attend params [#plan.param<kv_cache, cache = <heads = 1, head_dim = 16, block = 16, type = f32>>, #plan.param<buffer, access = write, per_token = 64>] immediates [#plan.immediate<layer>]
 }
-// expected-error @below {{ranks and streams must be positive, events, arena and scratch not negative (C2)}}
+// expected-error @below {{ranks must be positive, streams in 1..64, events, arena and scratch not negative (C2)}}
 plan.function @f target @t tokens 4 sequences 4 logit_rows 1 streams 0 {
   plan.return [] ()
 }
@@ -358,7 +358,7 @@ plan.segment @weights weights inline for [@t] length 128
 plan.segment @other weights inline for [@u] length 128
 plan.tensor @w in @weights offset 0 length 64 layout "rows" : tensor<16xf32>
 plan.tensor @o in @other offset 0 length 64 layout "rows" : tensor<16xf32>
-plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32>
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
 plan.executable @k elf in @code target @t {
   plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
   plan.entry @step params [#plan.param<buffer, per_token = 64>, #plan.param<buffer, access = write, per_token = 64>]
@@ -380,7 +380,7 @@ plan.segment @weights weights inline for [@t] length 128
 plan.segment @other weights inline for [@u] length 128
 plan.tensor @w in @weights offset 0 length 64 layout "rows" : tensor<16xf32>
 plan.tensor @o in @other offset 0 length 64 layout "rows" : tensor<16xf32>
-plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32>
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
 plan.executable @k elf in @code target @t {
   plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
   plan.entry @step params [#plan.param<buffer, per_token = 64>, #plan.param<buffer, access = write, per_token = 64>]
@@ -406,7 +406,7 @@ plan.segment @weights weights inline for [@t] length 128
 plan.segment @other weights inline for [@u] length 128
 plan.tensor @w in @weights offset 0 length 64 layout "rows" : tensor<16xf32>
 plan.tensor @o in @other offset 0 length 64 layout "rows" : tensor<16xf32>
-plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32>
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
 plan.executable @k elf in @code target @t {
   plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
   plan.entry @step params [#plan.param<buffer, per_token = 64>, #plan.param<buffer, access = write, per_token = 64>]
@@ -429,7 +429,7 @@ plan.segment @weights weights inline for [@t] length 128
 plan.segment @other weights inline for [@u] length 128
 plan.tensor @w in @weights offset 0 length 64 layout "rows" : tensor<16xf32>
 plan.tensor @o in @other offset 0 length 64 layout "rows" : tensor<16xf32>
-plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32>
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
 plan.executable @k elf in @code target @t {
   plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
   plan.entry @step params [#plan.param<buffer, per_token = 64>, #plan.param<buffer, access = write, per_token = 64>]
@@ -453,7 +453,7 @@ plan.segment @weights weights inline for [@t] length 128
 plan.segment @other weights inline for [@u] length 128
 plan.tensor @w in @weights offset 0 length 64 layout "rows" : tensor<16xf32>
 plan.tensor @o in @other offset 0 length 64 layout "rows" : tensor<16xf32>
-plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32>
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
 plan.executable @k elf in @code target @t {
   plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
   plan.entry @step params [#plan.param<buffer, per_token = 64>, #plan.param<buffer, access = write, per_token = 64>]
@@ -480,7 +480,7 @@ plan.segment @weights weights inline for [@t] length 128
 plan.segment @other weights inline for [@u] length 128
 plan.tensor @w in @weights offset 0 length 64 layout "rows" : tensor<16xf32>
 plan.tensor @o in @other offset 0 length 64 layout "rows" : tensor<16xf32>
-plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32>
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
 plan.executable @k elf in @code target @t {
   plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
   plan.entry @step params [#plan.param<buffer, per_token = 64>, #plan.param<buffer, access = write, per_token = 64>]
@@ -504,7 +504,7 @@ plan.segment @weights weights inline for [@t] length 128
 plan.segment @other weights inline for [@u] length 128
 plan.tensor @w in @weights offset 0 length 64 layout "rows" : tensor<16xf32>
 plan.tensor @o in @other offset 0 length 64 layout "rows" : tensor<16xf32>
-plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32>
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
 plan.executable @k elf in @code target @t {
   plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
   plan.entry @step params [#plan.param<buffer, per_token = 64>, #plan.param<buffer, access = write, per_token = 64>]
@@ -530,7 +530,7 @@ plan.segment @weights weights inline for [@t] length 128
 plan.segment @other weights inline for [@u] length 128
 plan.tensor @w in @weights offset 0 length 64 layout "rows" : tensor<16xf32>
 plan.tensor @o in @other offset 0 length 64 layout "rows" : tensor<16xf32>
-plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32>
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
 plan.executable @k elf in @code target @t {
   plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
   plan.entry @step params [#plan.param<buffer, per_token = 64>, #plan.param<buffer, access = write, per_token = 64>]
@@ -556,7 +556,7 @@ plan.segment @weights weights inline for [@t] length 128
 plan.segment @other weights inline for [@u] length 128
 plan.tensor @w in @weights offset 0 length 64 layout "rows" : tensor<16xf32>
 plan.tensor @o in @other offset 0 length 64 layout "rows" : tensor<16xf32>
-plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32>
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
 plan.executable @k elf in @code target @t {
   plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
   plan.entry @step params [#plan.param<buffer, per_token = 64>, #plan.param<buffer, access = write, per_token = 64>]
@@ -581,7 +581,7 @@ plan.segment @weights weights inline for [@t] length 128
 plan.segment @other weights inline for [@u] length 128
 plan.tensor @w in @weights offset 0 length 64 layout "rows" : tensor<16xf32>
 plan.tensor @o in @other offset 0 length 64 layout "rows" : tensor<16xf32>
-plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32>
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
 plan.executable @k elf in @code target @t {
   plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
   plan.entry @step params [#plan.param<buffer, per_token = 64>, #plan.param<buffer, access = write, per_token = 64>]
@@ -609,20 +609,22 @@ plan.segment @weights weights inline for [@t] length 128
 plan.segment @other weights inline for [@u] length 128
 plan.tensor @w in @weights offset 0 length 64 layout "rows" : tensor<16xf32>
 plan.tensor @o in @other offset 0 length 64 layout "rows" : tensor<16xf32>
-plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32>
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
 plan.executable @k elf in @code target @t {
   plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
   plan.entry @step params [#plan.param<buffer, per_token = 64>, #plan.param<buffer, access = write, per_token = 64>]
   plan.entry @norm params [#plan.param<tensor, bytes = 64>, #plan.param<buffer, access = write, per_token = 64>] scratch 64
   plan.entry @attend params [#plan.param<kv_cache, cache = <heads = 1, head_dim = 16, block = 16, type = f32>>, #plan.param<buffer, access = write, per_token = 64>] immediates [#plan.immediate<layer>]
 }
-plan.function @f target @t tokens 4 sequences 4 logit_rows 4 streams 2 {
+plan.function @f target @t tokens 4 sequences 4 logit_rows 4 streams 2 events 1 {
   %a = plan.buffer "a" temporary rows 4 of 16 : f32
   %b = plan.buffer "b" temporary rows 4 of 16 : f32
   plan.launch "x" @k::@make(%a)
   plan.select_pages @cache layer 1 by %a slots 4
+  plan.signal 0
+  plan.wait 0 stream 1
   plan.page_in @cache layer 1 slot 0 slots 4 stream 1
-  // expected-error @below {{reads pages of layer 1 of @cache that operation 2 fetches, without a wait for their arrival (C9 of plan.function)}}
+  // expected-error @below {{does not wait for operation 4 of another stream, which fetches pages of its layer (C9 of plan.function)}}
   plan.launch "x" @k::@attend(@cache, %b) immediates [1]
   plan.return [] ()
 }
@@ -637,22 +639,24 @@ plan.segment @weights weights inline for [@t] length 128
 plan.segment @other weights inline for [@u] length 128
 plan.tensor @w in @weights offset 0 length 64 layout "rows" : tensor<16xf32>
 plan.tensor @o in @other offset 0 length 64 layout "rows" : tensor<16xf32>
-plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32>
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
 plan.executable @k elf in @code target @t {
   plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
   plan.entry @step params [#plan.param<buffer, per_token = 64>, #plan.param<buffer, access = write, per_token = 64>]
   plan.entry @norm params [#plan.param<tensor, bytes = 64>, #plan.param<buffer, access = write, per_token = 64>] scratch 64
   plan.entry @attend params [#plan.param<kv_cache, cache = <heads = 1, head_dim = 16, block = 16, type = f32>>, #plan.param<buffer, access = write, per_token = 64>] immediates [#plan.immediate<layer>]
 }
-plan.function @f target @t tokens 4 sequences 4 logit_rows 4 streams 2 events 1 {
+plan.function @f target @t tokens 4 sequences 4 logit_rows 4 streams 2 events 2 {
   %a = plan.buffer "a" temporary rows 4 of 16 : f32
   %b = plan.buffer "b" temporary rows 4 of 16 : f32
   plan.launch "x" @k::@make(%a)
   plan.select_pages @cache layer 1 by %a slots 4
-  plan.signal 0 stream 1
+  plan.signal 0
+  plan.wait 0 stream 1
+  plan.signal 1 stream 1
   plan.page_in @cache layer 1 slot 0 slots 4 stream 1
-  plan.wait 0
-  // expected-error @below {{reads pages of layer 1 of @cache that operation 3 fetches, without a wait for their arrival (C9 of plan.function)}}
+  plan.wait 1
+  // expected-error @below {{does not wait for operation 5 of another stream, which fetches pages of its layer (C9 of plan.function)}}
   plan.launch "x" @k::@attend(@cache, %b) immediates [1]
   plan.return [] ()
 }
@@ -667,7 +671,7 @@ plan.segment @weights weights inline for [@t] length 128
 plan.segment @other weights inline for [@u] length 128
 plan.tensor @w in @weights offset 0 length 64 layout "rows" : tensor<16xf32>
 plan.tensor @o in @other offset 0 length 64 layout "rows" : tensor<16xf32>
-plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32>
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
 plan.executable @k elf in @code target @t {
   plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
   plan.entry @step params [#plan.param<buffer, per_token = 64>, #plan.param<buffer, access = write, per_token = 64>]
@@ -693,7 +697,7 @@ plan.segment @weights weights inline for [@t] length 128
 plan.segment @other weights inline for [@u] length 128
 plan.tensor @w in @weights offset 0 length 64 layout "rows" : tensor<16xf32>
 plan.tensor @o in @other offset 0 length 64 layout "rows" : tensor<16xf32>
-plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32>
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
 plan.executable @k elf in @code target @t {
   plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
   plan.entry @step params [#plan.param<buffer, per_token = 64>, #plan.param<buffer, access = write, per_token = 64>]
@@ -719,7 +723,7 @@ plan.segment @weights weights inline for [@t] length 128
 plan.segment @other weights inline for [@u] length 128
 plan.tensor @w in @weights offset 0 length 64 layout "rows" : tensor<16xf32>
 plan.tensor @o in @other offset 0 length 64 layout "rows" : tensor<16xf32>
-plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32>
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
 plan.executable @k elf in @code target @t {
   plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
   plan.entry @step params [#plan.param<buffer, per_token = 64>, #plan.param<buffer, access = write, per_token = 64>]
@@ -744,7 +748,7 @@ plan.segment @weights weights inline for [@t] length 128
 plan.segment @other weights inline for [@u] length 128
 plan.tensor @w in @weights offset 0 length 64 layout "rows" : tensor<16xf32>
 plan.tensor @o in @other offset 0 length 64 layout "rows" : tensor<16xf32>
-plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32>
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
 plan.executable @k elf in @code target @t {
   plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
   plan.entry @step params [#plan.param<buffer, per_token = 64>, #plan.param<buffer, access = write, per_token = 64>]
@@ -769,7 +773,7 @@ plan.segment @weights weights inline for [@t] length 128
 plan.segment @other weights inline for [@u] length 128
 plan.tensor @w in @weights offset 0 length 64 layout "rows" : tensor<16xf32>
 plan.tensor @o in @other offset 0 length 64 layout "rows" : tensor<16xf32>
-plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32>
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
 plan.executable @k elf in @code target @t {
   plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
   plan.entry @step params [#plan.param<buffer, per_token = 64>, #plan.param<buffer, access = write, per_token = 64>]
@@ -779,8 +783,258 @@ plan.executable @k elf in @code target @t {
 plan.function @f target @t tokens 4 sequences 4 logit_rows 4 {
   %a = plan.buffer "a" temporary rows 4 of 16 : f32
   %b = plan.buffer "b" temporary rows 4 of 16 : f32
-  // expected-error @below {{has no plan.select_pages of layer 0 before it (C12 of plan.function)}}
+  // expected-error @below {{fetches pages of layer 0 that no operation selects before it (C12 of plan.function)}}
   plan.page_in @cache layer 0 slot 0 slots 1
+  plan.return [] ()
+}
+
+// -----
+
+// C9, slots taken again
+plan.target @t isa "x86-64-v3"
+plan.segment @code executable inline for [@t]
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
+plan.executable @k elf in @code target @t {
+  plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
+  plan.entry @append params [#plan.param<buffer, per_token = 64>, #plan.param<kv_cache, access = read_write, cache = <heads = 1, head_dim = 16, block = 16, type = f32>>] immediates [#plan.immediate<layer>]
+  plan.entry @attend params [#plan.param<kv_cache, cache = <heads = 1, head_dim = 16, block = 16, type = f32>>, #plan.param<buffer, access = write, per_token = 64>] immediates [#plan.immediate<layer>]
+}
+plan.function @f target @t tokens 4 sequences 4 logit_rows 4 {
+  %a = plan.buffer "a" temporary rows 4 of 16 : f32
+  %b = plan.buffer "b" temporary rows 4 of 16 : f32
+  plan.launch "x" @k::@make(%a)
+  plan.select_pages @cache layer 0 by %a slots 4
+  plan.page_in @cache layer 0 slot 0 slots 4
+  plan.launch "x" @k::@attend(@cache, %b) immediates [0]
+  plan.select_pages @cache layer 1 by %a slots 2
+  plan.page_in @cache layer 1 slot 2 slots 2
+  plan.launch "x" @k::@attend(@cache, %b) immediates [1]
+  // expected-error @below {{reads pages whose slots operation 5 has taken (C9 of plan.function)}}
+  plan.launch "x" @k::@attend(@cache, %b) immediates [0]
+  plan.return [] ()
+}
+
+// -----
+
+// C12, a selection on another stream
+plan.target @t isa "x86-64-v3"
+plan.segment @code executable inline for [@t]
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
+plan.executable @k elf in @code target @t {
+  plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
+  plan.entry @append params [#plan.param<buffer, per_token = 64>, #plan.param<kv_cache, access = read_write, cache = <heads = 1, head_dim = 16, block = 16, type = f32>>] immediates [#plan.immediate<layer>]
+  plan.entry @attend params [#plan.param<kv_cache, cache = <heads = 1, head_dim = 16, block = 16, type = f32>>, #plan.param<buffer, access = write, per_token = 64>] immediates [#plan.immediate<layer>]
+}
+plan.function @f target @t tokens 4 sequences 4 logit_rows 4 streams 2 {
+  %a = plan.buffer "a" temporary rows 4 of 16 : f32
+  %b = plan.buffer "b" temporary rows 4 of 16 : f32
+  plan.launch "x" @k::@make(%a)
+  plan.select_pages @cache layer 0 by %a slots 4
+  // expected-error @below {{does not wait for operation 1 of another stream, which selects pages of its layer (C12 of plan.function)}}
+  plan.page_in @cache layer 0 slot 0 slots 4 stream 1
+  plan.return [] ()
+}
+
+// -----
+
+// C12, a selection of another size
+plan.target @t isa "x86-64-v3"
+plan.segment @code executable inline for [@t]
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
+plan.executable @k elf in @code target @t {
+  plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
+  plan.entry @append params [#plan.param<buffer, per_token = 64>, #plan.param<kv_cache, access = read_write, cache = <heads = 1, head_dim = 16, block = 16, type = f32>>] immediates [#plan.immediate<layer>]
+  plan.entry @attend params [#plan.param<kv_cache, cache = <heads = 1, head_dim = 16, block = 16, type = f32>>, #plan.param<buffer, access = write, per_token = 64>] immediates [#plan.immediate<layer>]
+}
+plan.function @f target @t tokens 4 sequences 4 logit_rows 4 {
+  %a = plan.buffer "a" temporary rows 4 of 16 : f32
+  %b = plan.buffer "b" temporary rows 4 of 16 : f32
+  plan.launch "x" @k::@make(%a)
+  plan.select_pages @cache layer 0 by %a slots 4
+  // expected-error @below {{fetches into 2 slots, operation 1 selects for 4 (C12 of plan.function)}}
+  plan.page_in @cache layer 0 slot 0 slots 2
+  plan.return [] ()
+}
+
+// -----
+
+// C13
+plan.target @t isa "x86-64-v3"
+plan.segment @code executable inline for [@t]
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
+plan.executable @k elf in @code target @t {
+  plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
+  plan.entry @append params [#plan.param<buffer, per_token = 64>, #plan.param<kv_cache, access = read_write, cache = <heads = 1, head_dim = 16, block = 16, type = f32>>] immediates [#plan.immediate<layer>]
+  plan.entry @attend params [#plan.param<kv_cache, cache = <heads = 1, head_dim = 16, block = 16, type = f32>>, #plan.param<buffer, access = write, per_token = 64>] immediates [#plan.immediate<layer>]
+}
+plan.function @f target @t tokens 4 sequences 4 logit_rows 4 {
+  %a = plan.buffer "a" temporary rows 4 of 16 : f32
+  %b = plan.buffer "b" temporary rows 4 of 16 : f32
+  plan.launch "x" @k::@make(%a)
+  plan.select_pages @cache layer 0 by %a slots 3
+  // expected-error @below {{ends at slot 5, the cache has 4 (C13 of plan.function)}}
+  plan.page_in @cache layer 0 slot 2 slots 3
+  plan.return [] ()
+}
+
+// -----
+
+// C14, pages that nothing has read
+plan.target @t isa "x86-64-v3"
+plan.segment @code executable inline for [@t]
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
+plan.executable @k elf in @code target @t {
+  plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
+  plan.entry @append params [#plan.param<buffer, per_token = 64>, #plan.param<kv_cache, access = read_write, cache = <heads = 1, head_dim = 16, block = 16, type = f32>>] immediates [#plan.immediate<layer>]
+  plan.entry @attend params [#plan.param<kv_cache, cache = <heads = 1, head_dim = 16, block = 16, type = f32>>, #plan.param<buffer, access = write, per_token = 64>] immediates [#plan.immediate<layer>]
+}
+plan.function @f target @t tokens 4 sequences 4 logit_rows 4 {
+  %a = plan.buffer "a" temporary rows 4 of 16 : f32
+  %b = plan.buffer "b" temporary rows 4 of 16 : f32
+  plan.launch "x" @k::@make(%a)
+  plan.select_pages @cache layer 0 by %a slots 2
+  plan.page_in @cache layer 0 slot 1 slots 2
+  plan.select_pages @cache layer 1 by %a slots 2
+  // An append does not read what was fetched.
+  plan.launch "x" @k::@append(%a, @cache) immediates [0]
+  // expected-error @below {{takes slots of pages that operation 2 fetched and no launch has read (C14 of plan.function)}}
+  plan.page_in @cache layer 1 slot 2 slots 2
+  plan.return [] ()
+}
+
+// -----
+
+// C14, a reader that may still run
+plan.target @t isa "x86-64-v3"
+plan.segment @code executable inline for [@t]
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
+plan.executable @k elf in @code target @t {
+  plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
+  plan.entry @append params [#plan.param<buffer, per_token = 64>, #plan.param<kv_cache, access = read_write, cache = <heads = 1, head_dim = 16, block = 16, type = f32>>] immediates [#plan.immediate<layer>]
+  plan.entry @attend params [#plan.param<kv_cache, cache = <heads = 1, head_dim = 16, block = 16, type = f32>>, #plan.param<buffer, access = write, per_token = 64>] immediates [#plan.immediate<layer>]
+}
+plan.function @f target @t tokens 4 sequences 4 logit_rows 4 streams 2 events 1 {
+  %a = plan.buffer "a" temporary rows 4 of 16 : f32
+  %b = plan.buffer "b" temporary rows 4 of 16 : f32
+  plan.launch "x" @k::@make(%a)
+  plan.select_pages @cache layer 0 by %a slots 2
+  plan.page_in @cache layer 0 slot 0 slots 2
+  plan.select_pages @cache layer 1 by %a slots 2
+  plan.signal 0
+  plan.wait 0 stream 1
+  plan.launch "x" @k::@attend(@cache, %b) immediates [0]
+  // expected-error @below {{takes slots of pages without a wait for operation 6, which reads them (C14 of plan.function)}}
+  plan.page_in @cache layer 1 slot 0 slots 2 stream 1
+  plan.return [] ()
+}
+
+// -----
+
+// C14, at the end
+plan.target @t isa "x86-64-v3"
+plan.segment @code executable inline for [@t]
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
+plan.executable @k elf in @code target @t {
+  plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
+  plan.entry @append params [#plan.param<buffer, per_token = 64>, #plan.param<kv_cache, access = read_write, cache = <heads = 1, head_dim = 16, block = 16, type = f32>>] immediates [#plan.immediate<layer>]
+  plan.entry @attend params [#plan.param<kv_cache, cache = <heads = 1, head_dim = 16, block = 16, type = f32>>, #plan.param<buffer, access = write, per_token = 64>] immediates [#plan.immediate<layer>]
+}
+// expected-error @below {{operation 2 fetches pages that no launch reads (C14 of plan.function)}}
+plan.function @f target @t tokens 4 sequences 4 logit_rows 4 {
+  %a = plan.buffer "a" temporary rows 4 of 16 : f32
+  %b = plan.buffer "b" temporary rows 4 of 16 : f32
+  plan.launch "x" @k::@make(%a)
+  plan.select_pages @cache layer 0 by %a slots 2
+  plan.page_in @cache layer 0 slot 0 slots 2
+  plan.launch "x" @k::@attend(@cache, %b) immediates [1]
+  plan.return [] ()
+}
+
+// -----
+
+// C15, an append that may still run
+plan.target @t isa "x86-64-v3"
+plan.segment @code executable inline for [@t]
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
+plan.executable @k elf in @code target @t {
+  plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
+  plan.entry @append params [#plan.param<buffer, per_token = 64>, #plan.param<kv_cache, access = read_write, cache = <heads = 1, head_dim = 16, block = 16, type = f32>>] immediates [#plan.immediate<layer>]
+  plan.entry @attend params [#plan.param<kv_cache, cache = <heads = 1, head_dim = 16, block = 16, type = f32>>, #plan.param<buffer, access = write, per_token = 64>] immediates [#plan.immediate<layer>]
+}
+plan.function @f target @t tokens 4 sequences 4 logit_rows 4 streams 2 {
+  %a = plan.buffer "a" temporary rows 4 of 16 : f32
+  %b = plan.buffer "b" temporary rows 4 of 16 : f32
+  plan.launch "x" @k::@make(%a)
+  plan.launch "x" @k::@append(%a, @cache) immediates [0]
+  // expected-error @below {{does not wait for operation 1 of another stream, which uses pages of its layer (C15 of plan.function)}}
+  plan.page_out @cache layer 0 pages 1 stream 1
+  plan.return [] ()
+}
+
+// -----
+
+// C15, a launch behind it
+plan.target @t isa "x86-64-v3"
+plan.segment @code executable inline for [@t]
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
+plan.executable @k elf in @code target @t {
+  plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
+  plan.entry @append params [#plan.param<buffer, per_token = 64>, #plan.param<kv_cache, access = read_write, cache = <heads = 1, head_dim = 16, block = 16, type = f32>>] immediates [#plan.immediate<layer>]
+  plan.entry @attend params [#plan.param<kv_cache, cache = <heads = 1, head_dim = 16, block = 16, type = f32>>, #plan.param<buffer, access = write, per_token = 64>] immediates [#plan.immediate<layer>]
+}
+plan.function @f target @t tokens 4 sequences 4 logit_rows 4 streams 2 {
+  %a = plan.buffer "a" temporary rows 4 of 16 : f32
+  %b = plan.buffer "b" temporary rows 4 of 16 : f32
+  plan.launch "x" @k::@make(%a)
+  plan.page_out @cache layer 0 pages 1 stream 1
+  // Another layer is free.
+  plan.launch "x" @k::@attend(@cache, %b) immediates [1]
+  // expected-error @below {{does not wait for operation 1 of another stream, which moves out pages of its layer (C15 of plan.function)}}
+  plan.launch "x" @k::@append(%a, @cache) immediates [0]
+  plan.return [] ()
+}
+
+// -----
+
+// C15, a fetch behind it
+plan.target @t isa "x86-64-v3"
+plan.segment @code executable inline for [@t]
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
+plan.executable @k elf in @code target @t {
+  plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
+  plan.entry @append params [#plan.param<buffer, per_token = 64>, #plan.param<kv_cache, access = read_write, cache = <heads = 1, head_dim = 16, block = 16, type = f32>>] immediates [#plan.immediate<layer>]
+  plan.entry @attend params [#plan.param<kv_cache, cache = <heads = 1, head_dim = 16, block = 16, type = f32>>, #plan.param<buffer, access = write, per_token = 64>] immediates [#plan.immediate<layer>]
+}
+plan.function @f target @t tokens 4 sequences 4 logit_rows 4 streams 2 {
+  %a = plan.buffer "a" temporary rows 4 of 16 : f32
+  %b = plan.buffer "b" temporary rows 4 of 16 : f32
+  plan.launch "x" @k::@make(%a)
+  plan.page_out @cache layer 0 pages 1 stream 1
+  plan.select_pages @cache layer 0 by %a slots 2
+  // expected-error @below {{does not wait for operation 1 of another stream, which moves out pages of its layer (C15 of plan.function)}}
+  plan.page_in @cache layer 0 slot 0 slots 2
+  plan.return [] ()
+}
+
+// -----
+
+// C15, a fetch before it
+plan.target @t isa "x86-64-v3"
+plan.segment @code executable inline for [@t]
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
+plan.executable @k elf in @code target @t {
+  plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
+  plan.entry @append params [#plan.param<buffer, per_token = 64>, #plan.param<kv_cache, access = read_write, cache = <heads = 1, head_dim = 16, block = 16, type = f32>>] immediates [#plan.immediate<layer>]
+  plan.entry @attend params [#plan.param<kv_cache, cache = <heads = 1, head_dim = 16, block = 16, type = f32>>, #plan.param<buffer, access = write, per_token = 64>] immediates [#plan.immediate<layer>]
+}
+plan.function @f target @t tokens 4 sequences 4 logit_rows 4 streams 2 {
+  %a = plan.buffer "a" temporary rows 4 of 16 : f32
+  %b = plan.buffer "b" temporary rows 4 of 16 : f32
+  plan.launch "x" @k::@make(%a)
+  plan.select_pages @cache layer 0 by %a slots 2
+  plan.page_in @cache layer 0 slot 0 slots 2
+  // expected-error @below {{does not wait for operation 2 of another stream, which fetches pages of its layer (C15 of plan.function)}}
+  plan.page_out @cache layer 0 pages 1 stream 1
   plan.return [] ()
 }
 
@@ -794,7 +1048,7 @@ plan.segment @weights weights inline for [@t] length 128
 plan.segment @other weights inline for [@u] length 128
 plan.tensor @w in @weights offset 0 length 64 layout "rows" : tensor<16xf32>
 plan.tensor @o in @other offset 0 length 64 layout "rows" : tensor<16xf32>
-plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32>
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
 plan.executable @k elf in @code target @t {
   plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
   plan.entry @step params [#plan.param<buffer, per_token = 64>, #plan.param<buffer, access = write, per_token = 64>]
@@ -817,7 +1071,7 @@ plan.segment @weights weights inline for [@t] length 128
 plan.segment @other weights inline for [@u] length 128
 plan.tensor @w in @weights offset 0 length 64 layout "rows" : tensor<16xf32>
 plan.tensor @o in @other offset 0 length 64 layout "rows" : tensor<16xf32>
-plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32>
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
 plan.executable @k elf in @code target @t {
   plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
   plan.entry @step params [#plan.param<buffer, per_token = 64>, #plan.param<buffer, access = write, per_token = 64>]
@@ -840,7 +1094,7 @@ plan.segment @weights weights inline for [@t] length 128
 plan.segment @other weights inline for [@u] length 128
 plan.tensor @w in @weights offset 0 length 64 layout "rows" : tensor<16xf32>
 plan.tensor @o in @other offset 0 length 64 layout "rows" : tensor<16xf32>
-plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32>
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
 plan.executable @k elf in @code target @t {
   plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
   plan.entry @step params [#plan.param<buffer, per_token = 64>, #plan.param<buffer, access = write, per_token = 64>]
@@ -863,7 +1117,7 @@ plan.segment @weights weights inline for [@t] length 128
 plan.segment @other weights inline for [@u] length 128
 plan.tensor @w in @weights offset 0 length 64 layout "rows" : tensor<16xf32>
 plan.tensor @o in @other offset 0 length 64 layout "rows" : tensor<16xf32>
-plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32>
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
 plan.executable @k elf in @code target @t {
   plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
   plan.entry @step params [#plan.param<buffer, per_token = 64>, #plan.param<buffer, access = write, per_token = 64>]
@@ -888,7 +1142,7 @@ plan.segment @weights weights inline for [@t] length 128
 plan.segment @other weights inline for [@u] length 128
 plan.tensor @w in @weights offset 0 length 64 layout "rows" : tensor<16xf32>
 plan.tensor @o in @other offset 0 length 64 layout "rows" : tensor<16xf32>
-plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32>
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
 plan.executable @k elf in @code target @t {
   plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
   plan.entry @step params [#plan.param<buffer, per_token = 64>, #plan.param<buffer, access = write, per_token = 64>]
@@ -913,7 +1167,7 @@ plan.segment @weights weights inline for [@t] length 128
 plan.segment @other weights inline for [@u] length 128
 plan.tensor @w in @weights offset 0 length 64 layout "rows" : tensor<16xf32>
 plan.tensor @o in @other offset 0 length 64 layout "rows" : tensor<16xf32>
-plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32>
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
 plan.executable @k elf in @code target @t {
   plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
   plan.entry @step params [#plan.param<buffer, per_token = 64>, #plan.param<buffer, access = write, per_token = 64>]
@@ -938,7 +1192,7 @@ plan.segment @weights weights inline for [@t] length 128
 plan.segment @other weights inline for [@u] length 128
 plan.tensor @w in @weights offset 0 length 64 layout "rows" : tensor<16xf32>
 plan.tensor @o in @other offset 0 length 64 layout "rows" : tensor<16xf32>
-plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32>
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
 plan.executable @k elf in @code target @t {
   plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
   plan.entry @step params [#plan.param<buffer, per_token = 64>, #plan.param<buffer, access = write, per_token = 64>]
@@ -964,7 +1218,7 @@ plan.segment @weights weights inline for [@t] length 128
 plan.segment @other weights inline for [@u] length 128
 plan.tensor @w in @weights offset 0 length 64 layout "rows" : tensor<16xf32>
 plan.tensor @o in @other offset 0 length 64 layout "rows" : tensor<16xf32>
-plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32>
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
 plan.executable @k elf in @code target @t {
   plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
   plan.entry @step params [#plan.param<buffer, per_token = 64>, #plan.param<buffer, access = write, per_token = 64>]
@@ -988,7 +1242,7 @@ plan.segment @weights weights inline for [@t] length 128
 plan.segment @other weights inline for [@u] length 128
 plan.tensor @w in @weights offset 0 length 64 layout "rows" : tensor<16xf32>
 plan.tensor @o in @other offset 0 length 64 layout "rows" : tensor<16xf32>
-plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32>
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
 plan.executable @k elf in @code target @t {
   plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
   plan.entry @step params [#plan.param<buffer, per_token = 64>, #plan.param<buffer, access = write, per_token = 64>]
@@ -1014,7 +1268,7 @@ plan.segment @weights weights inline for [@t] length 128
 plan.segment @other weights inline for [@u] length 128
 plan.tensor @w in @weights offset 0 length 64 layout "rows" : tensor<16xf32>
 plan.tensor @o in @other offset 0 length 64 layout "rows" : tensor<16xf32>
-plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32>
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
 plan.executable @k elf in @code target @t {
   plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
   plan.entry @step params [#plan.param<buffer, per_token = 64>, #plan.param<buffer, access = write, per_token = 64>]
@@ -1040,7 +1294,7 @@ plan.segment @weights weights inline for [@t] length 128
 plan.segment @other weights inline for [@u] length 128
 plan.tensor @w in @weights offset 0 length 64 layout "rows" : tensor<16xf32>
 plan.tensor @o in @other offset 0 length 64 layout "rows" : tensor<16xf32>
-plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32>
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
 plan.executable @k elf in @code target @t {
   plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
   plan.entry @step params [#plan.param<buffer, per_token = 64>, #plan.param<buffer, access = write, per_token = 64>]
@@ -1065,7 +1319,7 @@ plan.segment @weights weights inline for [@t] length 128
 plan.segment @other weights inline for [@u] length 128
 plan.tensor @w in @weights offset 0 length 64 layout "rows" : tensor<16xf32>
 plan.tensor @o in @other offset 0 length 64 layout "rows" : tensor<16xf32>
-plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32>
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
 plan.executable @k elf in @code target @t {
   plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
   plan.entry @step params [#plan.param<buffer, per_token = 64>, #plan.param<buffer, access = write, per_token = 64>]
@@ -1090,7 +1344,7 @@ plan.segment @weights weights inline for [@t] length 128
 plan.segment @other weights inline for [@u] length 128
 plan.tensor @w in @weights offset 0 length 64 layout "rows" : tensor<16xf32>
 plan.tensor @o in @other offset 0 length 64 layout "rows" : tensor<16xf32>
-plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32>
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
 plan.executable @k elf in @code target @t {
   plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
   plan.entry @step params [#plan.param<buffer, per_token = 64>, #plan.param<buffer, access = write, per_token = 64>]
@@ -1115,7 +1369,7 @@ plan.segment @weights weights inline for [@t] length 128
 plan.segment @other weights inline for [@u] length 128
 plan.tensor @w in @weights offset 0 length 64 layout "rows" : tensor<16xf32>
 plan.tensor @o in @other offset 0 length 64 layout "rows" : tensor<16xf32>
-plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32>
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
 plan.executable @k elf in @code target @t {
   plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
   plan.entry @step params [#plan.param<buffer, per_token = 64>, #plan.param<buffer, access = write, per_token = 64>]
@@ -1140,7 +1394,7 @@ plan.segment @weights weights inline for [@t] length 128
 plan.segment @other weights inline for [@u] length 128
 plan.tensor @w in @weights offset 0 length 64 layout "rows" : tensor<16xf32>
 plan.tensor @o in @other offset 0 length 64 layout "rows" : tensor<16xf32>
-plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32>
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
 plan.executable @k elf in @code target @t {
   plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
   plan.entry @step params [#plan.param<buffer, per_token = 64>, #plan.param<buffer, access = write, per_token = 64>]
@@ -1166,7 +1420,7 @@ plan.segment @weights weights inline for [@t] length 128
 plan.segment @other weights inline for [@u] length 128
 plan.tensor @w in @weights offset 0 length 64 layout "rows" : tensor<16xf32>
 plan.tensor @o in @other offset 0 length 64 layout "rows" : tensor<16xf32>
-plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32>
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
 plan.executable @k elf in @code target @t {
   plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
   plan.entry @step params [#plan.param<buffer, per_token = 64>, #plan.param<buffer, access = write, per_token = 64>]
@@ -1192,7 +1446,7 @@ plan.segment @weights weights inline for [@t] length 128
 plan.segment @other weights inline for [@u] length 128
 plan.tensor @w in @weights offset 0 length 64 layout "rows" : tensor<16xf32>
 plan.tensor @o in @other offset 0 length 64 layout "rows" : tensor<16xf32>
-plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32>
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
 plan.executable @k elf in @code target @t {
   plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
   plan.entry @step params [#plan.param<buffer, per_token = 64>, #plan.param<buffer, access = write, per_token = 64>]
@@ -1218,7 +1472,7 @@ plan.segment @weights weights inline for [@t] length 128
 plan.segment @other weights inline for [@u] length 128
 plan.tensor @w in @weights offset 0 length 64 layout "rows" : tensor<16xf32>
 plan.tensor @o in @other offset 0 length 64 layout "rows" : tensor<16xf32>
-plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32>
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
 plan.executable @k elf in @code target @t {
   plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
   plan.entry @step params [#plan.param<buffer, per_token = 64>, #plan.param<buffer, access = write, per_token = 64>]
@@ -1236,7 +1490,27 @@ plan.function @f target @t tokens 4 sequences 4 logit_rows 4 {
 
 // -----
 
-// C2
+// plan.page_in C1
+plan.target @t isa "x86-64-v3"
+plan.segment @code executable inline for [@t]
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
+plan.executable @k elf in @code target @t {
+  plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
+  plan.entry @append params [#plan.param<buffer, per_token = 64>, #plan.param<kv_cache, access = read_write, cache = <heads = 1, head_dim = 16, block = 16, type = f32>>] immediates [#plan.immediate<layer>]
+  plan.entry @attend params [#plan.param<kv_cache, cache = <heads = 1, head_dim = 16, block = 16, type = f32>>, #plan.param<buffer, access = write, per_token = 64>] immediates [#plan.immediate<layer>]
+}
+plan.function @f target @t tokens 4 sequences 4 logit_rows 4 {
+  %a = plan.buffer "a" temporary rows 4 of 16 : f32
+  %b = plan.buffer "b" temporary rows 4 of 16 : f32
+  plan.launch "x" @k::@make(%a)
+  // expected-error @below {{layer must be below the cache's 2, got 2 (C1)}}
+  plan.page_in @cache layer 2 slot 0 slots 1
+  plan.return [] ()
+}
+
+// -----
+
+// plan.page_in C2
 plan.target @t isa "x86-64-v3"
 plan.target @u isa "x86-64-v4"
 plan.segment @code executable inline for [@t]
@@ -1244,7 +1518,7 @@ plan.segment @weights weights inline for [@t] length 128
 plan.segment @other weights inline for [@u] length 128
 plan.tensor @w in @weights offset 0 length 64 layout "rows" : tensor<16xf32>
 plan.tensor @o in @other offset 0 length 64 layout "rows" : tensor<16xf32>
-plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32>
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
 plan.executable @k elf in @code target @t {
   plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
   plan.entry @step params [#plan.param<buffer, per_token = 64>, #plan.param<buffer, access = write, per_token = 64>]
@@ -1271,7 +1545,7 @@ plan.segment @weights weights inline for [@t] length 128
 plan.segment @other weights inline for [@u] length 128
 plan.tensor @w in @weights offset 0 length 64 layout "rows" : tensor<16xf32>
 plan.tensor @o in @other offset 0 length 64 layout "rows" : tensor<16xf32>
-plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32>
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
 plan.executable @k elf in @code target @t {
   plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
   plan.entry @step params [#plan.param<buffer, per_token = 64>, #plan.param<buffer, access = write, per_token = 64>]
@@ -1296,7 +1570,7 @@ plan.segment @weights weights inline for [@t] length 128
 plan.segment @other weights inline for [@u] length 128
 plan.tensor @w in @weights offset 0 length 64 layout "rows" : tensor<16xf32>
 plan.tensor @o in @other offset 0 length 64 layout "rows" : tensor<16xf32>
-plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32>
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
 plan.executable @k elf in @code target @t {
   plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
   plan.entry @step params [#plan.param<buffer, per_token = 64>, #plan.param<buffer, access = write, per_token = 64>]
@@ -1321,7 +1595,7 @@ plan.segment @weights weights inline for [@t] length 128
 plan.segment @other weights inline for [@u] length 128
 plan.tensor @w in @weights offset 0 length 64 layout "rows" : tensor<16xf32>
 plan.tensor @o in @other offset 0 length 64 layout "rows" : tensor<16xf32>
-plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32>
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
 plan.executable @k elf in @code target @t {
   plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
   plan.entry @step params [#plan.param<buffer, per_token = 64>, #plan.param<buffer, access = write, per_token = 64>]
@@ -1346,7 +1620,7 @@ plan.segment @weights weights inline for [@t] length 128
 plan.segment @other weights inline for [@u] length 128
 plan.tensor @w in @weights offset 0 length 64 layout "rows" : tensor<16xf32>
 plan.tensor @o in @other offset 0 length 64 layout "rows" : tensor<16xf32>
-plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32>
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
 plan.executable @k elf in @code target @t {
   plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
   plan.entry @step params [#plan.param<buffer, per_token = 64>, #plan.param<buffer, access = write, per_token = 64>]
@@ -1371,7 +1645,7 @@ plan.segment @weights weights inline for [@t] length 128
 plan.segment @other weights inline for [@u] length 128
 plan.tensor @w in @weights offset 0 length 64 layout "rows" : tensor<16xf32>
 plan.tensor @o in @other offset 0 length 64 layout "rows" : tensor<16xf32>
-plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32>
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
 plan.executable @k elf in @code target @t {
   plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
   plan.entry @step params [#plan.param<buffer, per_token = 64>, #plan.param<buffer, access = write, per_token = 64>]
@@ -1395,7 +1669,7 @@ plan.segment @weights weights inline for [@t] length 128
 plan.segment @other weights inline for [@u] length 128
 plan.tensor @w in @weights offset 0 length 64 layout "rows" : tensor<16xf32>
 plan.tensor @o in @other offset 0 length 64 layout "rows" : tensor<16xf32>
-plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32>
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
 plan.executable @k elf in @code target @t {
   plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
   plan.entry @step params [#plan.param<buffer, per_token = 64>, #plan.param<buffer, access = write, per_token = 64>]
@@ -1419,7 +1693,7 @@ plan.segment @weights weights inline for [@t] length 128
 plan.segment @other weights inline for [@u] length 128
 plan.tensor @w in @weights offset 0 length 64 layout "rows" : tensor<16xf32>
 plan.tensor @o in @other offset 0 length 64 layout "rows" : tensor<16xf32>
-plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32>
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
 plan.executable @k elf in @code target @t {
   plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
   plan.entry @step params [#plan.param<buffer, per_token = 64>, #plan.param<buffer, access = write, per_token = 64>]
@@ -1444,7 +1718,7 @@ plan.segment @weights weights inline for [@t] length 128
 plan.segment @other weights inline for [@u] length 128
 plan.tensor @w in @weights offset 0 length 64 layout "rows" : tensor<16xf32>
 plan.tensor @o in @other offset 0 length 64 layout "rows" : tensor<16xf32>
-plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32>
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
 plan.executable @k elf in @code target @t {
   plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
   plan.entry @step params [#plan.param<buffer, per_token = 64>, #plan.param<buffer, access = write, per_token = 64>]

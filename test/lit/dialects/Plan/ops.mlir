@@ -24,8 +24,8 @@ plan.tensor @norm in @weights offset 512 length 32 layout "rows" value(dense<1.0
 // CHECK: plan.tensor @codes in @weights offset 576 length 1792 layout "panel_q4" quant <int4, group = 32, scale = f16, offset = f16> rounding <clipped> row_scale(dense<2.000000e+00> : tensor<33xf32>) column_scale(dense<3.000000e+00> : tensor<40xf32>) importance(dense<1.000000e+00> : tensor<40xf32>) : tensor<33x40xbf16>
 plan.tensor @codes in @weights offset 576 length 1792 layout "panel_q4" quant <int4, group = 32, scale = f16, offset = f16> rounding <clipped> row_scale(dense<2.0> : tensor<33xf32>) column_scale(dense<3.0> : tensor<40xf32>) importance(dense<1.0> : tensor<40xf32>) : tensor<33x40xbf16>
 
-// CHECK: plan.kv_cache @cache target @cpu layers 2 <heads = 1, head_dim = 8, block = 16, type = f32>
-plan.kv_cache @cache target @cpu layers 2 <heads = 1, head_dim = 8, block = 16, type = f32>
+// CHECK: plan.kv_cache @cache target @cpu layers 2 <heads = 1, head_dim = 8, block = 16, type = f32> slots 4
+plan.kv_cache @cache target @cpu layers 2 <heads = 1, head_dim = 8, block = 16, type = f32> slots 4
 
 // CHECK: plan.executable @kernels elf in @code target @cpu {
 plan.executable @kernels elf in @code target @cpu {
@@ -59,8 +59,8 @@ plan.function @decode target @cpu tokens 4 sequences 4 logit_rows 2 streams 2 ev
   plan.copy %h to %s bytes 128
   // CHECK: plan.select_pages @cache layer 1 by %[[S]] slots 4
   plan.select_pages @cache layer 1 by %s slots 4
-  // CHECK: plan.page_in @cache layer 1 slot 0 slots 4 stream 1
-  plan.page_in @cache layer 1 slot 0 slots 4 stream 1
+  // CHECK: plan.page_in @cache layer 1 slot 0 slots 4{{$}}
+  plan.page_in @cache layer 1 slot 0 slots 4
   // CHECK: plan.signal 0 stream 1
   plan.signal 0 stream 1
   // CHECK: plan.wait 0{{$}}
@@ -86,4 +86,32 @@ plan.function @prefill target @cpu tokens 8 sequences 4 logit_rows 8 ranks 2 {
   plan.launch "lm.embed" @kernels::@embed(@table, %f)
   plan.copy %f to %h bytes 128
   plan.return ["h", "f"](%h, %f)
+}
+
+// A page schedule: what layer 1 fetches takes a slot of layer 0, whose pages were
+// read, and pages of layer 0 leave behind its launches.
+// CHECK-LABEL: plan.function @paged
+plan.function @paged target @cpu tokens 4 sequences 4 logit_rows 2 streams 2 events 4 {
+  %s = plan.buffer "s" temporary rows 4 of 8 : f32
+  %o = plan.buffer "o" output rows 4 of 8 : f32
+  plan.launch "lm.embed" @kernels::@embed(@table, %s)
+  plan.select_pages @cache layer 0 by %s slots 3
+  plan.signal 0
+  plan.wait 0 stream 1
+  // CHECK: plan.page_in @cache layer 0 slot 0 slots 3 stream 1
+  plan.page_in @cache layer 0 slot 0 slots 3 stream 1
+  plan.signal 1 stream 1
+  plan.wait 1
+  plan.launch "lm.attention" @kernels::@attention(%s, @cache, %o) immediates [0]
+  plan.select_pages @cache layer 1 by %o slots 2
+  plan.signal 2
+  plan.wait 2 stream 1
+  // CHECK: plan.page_in @cache layer 1 slot 2 slots 2 stream 1
+  plan.page_in @cache layer 1 slot 2 slots 2 stream 1
+  // CHECK: plan.page_out @cache layer 0 pages 1 stream 1
+  plan.page_out @cache layer 0 pages 1 stream 1
+  plan.signal 3 stream 1
+  plan.wait 3
+  plan.launch "lm.attention" @kernels::@attention(%s, @cache, %o) immediates [1]
+  plan.return ["logits"](%o)
 }

@@ -1,18 +1,19 @@
-"""Holds the constraints that the .td files number against invalid.mlir: each must
-be broken there, and none that does not exist. Prints what is missing."""
+"""Holds the constraints that a dialect's .td files number against its
+invalid.mlir: each must be broken there, and none that does not exist. Prints
+what is missing. Arguments: the source folder, the dialect (Lm, Plan)."""
 import re
 import sys
 from pathlib import Path
 
-source = Path(sys.argv[1])
+source, dialect = Path(sys.argv[1]), sys.argv[2]
+prefix = dialect.lower() + "."
 
 
 def documented():
     """{"lm.linear": {1, 2, ...}, "#lm.rope": ..., "!lm.kv_cache": ...}"""
     found = {}
-    kinds = {"LmOps.td": "lm.", "LmAttrs.td": "#lm.", "LmTypes.td": "!lm."}
-    for name, prefix in kinds.items():
-        text = (source / "dialects/Lm" / name).read_text()
+    for kind, sigil in (("Ops", ""), ("Attrs", "#"), ("Types", "!")):
+        text = (source / "dialects" / dialect / f"{dialect}{kind}.td").read_text()
         for block in re.split(r"^def ", text, flags=re.MULTILINE)[1:]:
             mnemonic = re.search(r'<"(?:\w+", ")?(\w+)"', block)
             rules = {int(n) for n in re.findall(r"^ *\* \(C(\d+)\)", block,
@@ -24,19 +25,23 @@ def documented():
             if gap:
                 rules.discard(int(gap[1]))
             if rules:
-                found[prefix + mnemonic[1]] = rules
+                found[sigil + prefix + mnemonic[1]] = rules
     return found
 
 
 def broken():
+    """As documented(): an error names its operation's rule, (C1), or that of
+    another one, (C1 of plan.function)."""
     found = {}
-    text = (source / "test/lit/dialects/Lm/invalid.mlir").read_text()
-    for case in text.split("// -----"):
-        rules = re.findall(r"expected-error@\+1 \{\{.*\(C(\d+)\)\}\}", case)
-        culprit = re.search(r"expected-error.*\n.*?((?:= |@f\()[#!]lm\.\w+|lm\.\w+)", case)
-        if rules:
-            name = re.search(r"[#!]?lm\.\w+", culprit[1])[0]
-            found.setdefault(name, set()).update(map(int, rules))
+    path = source / "test/lit/dialects" / dialect / "invalid.mlir"
+    for case in path.read_text().split("// -----"):
+        rules = re.findall(
+            r"expected-error ?@\S+ \{\{.*\(C(\d+)(?: of ([\w.]+))?\)\}\}", case)
+        culprit = re.search(
+            rf"expected-error.*\n.*?((?:= |@f\()[#!]{prefix}\w+|{prefix}\w+)", case)
+        for rule, owner in rules:
+            name = owner or re.search(rf"[#!]?{prefix}\w+", culprit[1])[0]
+            found.setdefault(name, set()).add(int(rule))
     return found
 
 
