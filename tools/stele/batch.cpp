@@ -71,10 +71,20 @@ Result<std::unique_ptr<Batch>> Batch::Create(
   auto batch = std::make_unique<Batch>();
   STELE_ASSIGN_OR_RETURN(batch->engine_,
                          Engine::Create(std::move(model), engine_options));
+  batch->session_ = options.session;
+  if (options.store) {
+    STELE_ASSIGN_OR_RETURN(
+        batch->archive_,
+        SessionArchive::Create(batch->engine_.get(), options.store));
+  }
   for (const Request& request : requests) {
     STELE_ASSIGN_OR_RETURN(auto session,
                            batch->engine_->NewSession(longest(request)));
     STELE_RETURN_IF_ERROR(session->Feed(request.tokens));
+    if (batch->archive_)
+      STELE_RETURN_IF_ERROR(batch->archive_->LoadPrefix(
+          session.get(), options.session, options.saved));
+    batch->reused_.push_back(session->position());
     STELE_ASSIGN_OR_RETURN(
         auto generation,
         Generation::Create(batch->engine_->model(), tokenizer, session.get(),
@@ -110,6 +120,17 @@ Status Batch::Run(const std::function<void()>& progress) {
     // Prompts of which nothing is to be generated still run to their end.
     if (done && report.tokens == 0) return OkStatus();
   }
+}
+
+Status Batch::Save(const std::string& note) {
+  if (!archive_) return OkStatus();
+  for (size_t i = 0; i < sessions_.size(); ++i) {
+    STELE_RETURN_IF_ERROR(generations_[i]->Settle());
+    STELE_RETURN_IF_ERROR(session_.empty()
+                              ? archive_->SavePages(*sessions_[i])
+                              : archive_->Save(*sessions_[i], session_, note));
+  }
+  return OkStatus();
 }
 
 }  // namespace stele::cli

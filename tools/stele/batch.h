@@ -15,6 +15,7 @@
 #include "stele/runtime/base/status.h"
 #include "stele/runtime/engine/engine.h"
 #include "stele/runtime/engine/generation.h"
+#include "stele/runtime/engine/session_archive.h"
 
 namespace stele::cli {
 
@@ -45,6 +46,10 @@ struct BatchOptions {
   uint32_t lookup = 0;  // tokens drafted from the context for a step
   uint32_t chunk = 0;
   uint64_t host_memory = 0;
+  // Prompts begin with what is in the store; null: none.
+  std::shared_ptr<Store> store;
+  std::string session;                     // the one request's; empty: none
+  const SessionManifest* saved = nullptr;  // what it was; null: new
 };
 
 class Batch {
@@ -61,16 +66,29 @@ class Batch {
   const AnswerTimes& times(size_t i) const { return times_[i]; }
   size_t size() const { return generations_.size(); }
   uint64_t steps() const { return steps_; }
+  // Tokens of prompt `i` that came from the store.
+  uint64_t reused(size_t i) const { return reused_[i]; }
+  // What was moved to and from the store; null without one.
+  const SessionArchive::Counters* moved() const {
+    return archive_ ? &archive_->counters() : nullptr;
+  }
 
   // Steps until all are done, or Ctrl-C was pressed. Calls `progress` after
   // every step.
   Status Run(const std::function<void()>& progress);
 
+  // Saves the session, the answer included, with `note`; without a session the
+  // pages that other prompts can begin with. Nothing without a store.
+  Status Save(const std::string& note);
+
  private:
   std::unique_ptr<Engine> engine_;
+  std::unique_ptr<SessionArchive> archive_;
+  std::string session_;
   std::vector<std::unique_ptr<Session>> sessions_;
   std::vector<std::unique_ptr<Generation>> generations_;
   std::vector<AnswerTimes> times_;
+  std::vector<uint64_t> reused_;
   uint64_t steps_ = 0;
 };
 

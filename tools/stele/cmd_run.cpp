@@ -8,6 +8,7 @@
 #include "npy.h"
 #include "process.h"
 #include "prompts.h"
+#include "saved_session.h"
 #include "stele/runtime/base/format.h"
 #include "verbs.h"
 
@@ -21,6 +22,7 @@ struct RunFlags {
   ModelFlags model;
   PromptFlags prompts;
   SamplingFlags sampling;
+  StoreFlags store;
   uint64_t max_tokens = 256;
   uint32_t chunk = 0;
   uint32_t lookup = 0;
@@ -46,8 +48,11 @@ struct RunFlags {
     app.add_option("--host-memory", host_memory,
                    "Refuse to plan more memory than this")
         ->transform(SizeFlag());
+    store.AddTo(app);
+    app.get_option("--session")->excludes(app.get_option("--prompts"));
     app.add_option("--logits", logits,
-                   "Write the prompt's logits to this .npy file");
+                   "Write the prompt's logits to this .npy file")
+        ->excludes(app.get_option("--store"));
     app.add_flag("--print-prompt", print_prompt,
                  "Print the prompt as the model sees it, and stop");
     app.add_flag("--stats", stats, "Print times and memory");
@@ -77,11 +82,29 @@ class Runner {
     STELE_ASSIGN_OR_RETURN(model_, flags_.model.Load());
     STELE_ASSIGN_OR_RETURN(tokenizer_, LoadTokenizer(*model_));
     load_seconds_ = SecondsSince(start_);
-    STELE_ASSIGN_OR_RETURN(requests_,
-                           ReadRequests(flags_.prompts, tokenizer_.get()));
+    STELE_ASSIGN_OR_RETURN(store_, flags_.store.Open());
+    STELE_ASSIGN_OR_RETURN(
+        saved_, FindSession(flags_.store, store_.get(), model_->artifact()));
+    STELE_RETURN_IF_ERROR(ReadPrompts());
     if (!flags_.logits.empty() && requests_.size() != 1)
       return InvalidArgument("--logits takes one prompt, there are " +
                              std::to_string(requests_.size()));
+    return OkStatus();
+  }
+
+  Status ReadPrompts() {
+    History history;
+    if (saved_) {
+      history.tokens = saved_->tokens;
+      STELE_ASSIGN_OR_RETURN(history.messages, MessagesOf(*saved_));
+    } else if (!flags_.prompts.Check(app_).empty()) {
+      return NotFound("session '" + flags_.store.session + "' in '" +
+                      flags_.store.store +
+                      "' was never saved; give a prompt to begin it with");
+    }
+    STELE_ASSIGN_OR_RETURN(requests_,
+                           ReadRequests(flags_.prompts, tokenizer_.get(),
+                                        saved_ ? &history : nullptr));
     return OkStatus();
   }
 
@@ -103,6 +126,12 @@ class Runner {
     options.chunk = flags_.chunk;
     options.lookup = flags_.lookup;
     options.host_memory = flags_.host_memory;
+    options.store = store_;
+    options.session = flags_.store.session;
+    if (saved_) {
+      options.saved = &*saved_;
+      if (!app_.count("--seed")) options.sampling.seed = saved_->next_seed;
+    }
     STELE_ASSIGN_OR_RETURN(
         batch_, Batch::Create(model_, tokenizer_.get(), requests_, options));
     std::fputs(batch_->engine().memory_plan().ToString().c_str(), stderr);
@@ -116,13 +145,29 @@ class Runner {
       else if (Lines())
         PrintDoneLines();
     }));
+    // Who has waited for the answer gets it, saved or not.
+    const Status saved = batch_->Save(Note());
     if (logits && !Interrupted()) STELE_RETURN_IF_ERROR(logits->Finish());
     if (Streams())
       std::printf("\n");
     else if (!Lines())
       std::printf("%s\n", Answer(0).dump(-1, ' ', false, kReplace).c_str());
     if (flags_.stats) PrintStats();
-    return OkStatus();
+    return saved;
+  }
+
+  // The conversation with its answer; an answer that goes on is one message.
+  std::string Note() const {
+    nlohmann::ordered_json messages = requests_[0].messages;
+    if (messages.is_null()) return "";
+    const std::string& text = batch_->generation(0).text();
+    if (!messages.empty() && messages.back().value("role", "") == "assistant" &&
+        messages.back().value("content", nlohmann::ordered_json()).is_string())
+      messages.back()["content"] =
+          messages.back()["content"].get<std::string>() + text;
+    else
+      messages.push_back({{"role", "assistant"}, {"content", text}});
+    return NoteOf(messages);
   }
 
   Result<std::unique_ptr<NpyWriter>> OpenLogits() {
@@ -174,23 +219,27 @@ class Runner {
     const AnswerTimes& times = batch_->times(i);
     const uint64_t generated = batch_->generation(i).tokens().size();
     const double decoding = times.done - times.first_token;
-    return {{"load_s", load_seconds_},
-            {"time_to_first_token_s", times.first_token},
-            {"prompt_tokens_per_s",
-             times.first_token > 0
-                 ? static_cast<double>(requests_[i].tokens.size()) /
-                       times.first_token
-                 : 0},
-            {"tokens_per_s", generated > 1 && decoding > 0
-                                 ? static_cast<double>(generated - 1) / decoding
-                                 : 0},
-            {"planned_bytes", batch_->engine().memory_plan().allocated()},
-            {"mapped_bytes", batch_->engine().memory_plan().mapped()},
-            {"anonymous_bytes", AnonymousMemory()},
-            {"peak_bytes", PeakMemory()},
-            {"steps", batch_->steps()},
-            {"drafted", batch_->session(i).drafts().drafted},
-            {"accepted", batch_->session(i).drafts().accepted}};
+    json stats = {
+        {"load_s", load_seconds_},
+        {"time_to_first_token_s", times.first_token},
+        {"prompt_tokens_per_s",
+         times.first_token > 0
+             ? static_cast<double>(requests_[i].tokens.size() -
+                                   batch_->reused(i)) /
+                   times.first_token
+             : 0},
+        {"tokens_per_s", generated > 1 && decoding > 0
+                             ? static_cast<double>(generated - 1) / decoding
+                             : 0},
+        {"planned_bytes", batch_->engine().memory_plan().allocated()},
+        {"mapped_bytes", batch_->engine().memory_plan().mapped()},
+        {"anonymous_bytes", AnonymousMemory()},
+        {"peak_bytes", PeakMemory()},
+        {"steps", batch_->steps()},
+        {"drafted", batch_->session(i).drafts().drafted},
+        {"accepted", batch_->session(i).drafts().accepted}};
+    if (batch_->moved()) stats["store"] = StoreStats(*batch_->moved());
+    return stats;
   }
 
   void PrintStats() const {
@@ -217,6 +266,8 @@ class Runner {
                  static_cast<unsigned long long>(batch_->steps()),
                  FormatBytes(AnonymousMemory()).c_str(),
                  FormatBytes(PeakMemory()).c_str());
+    if (batch_->moved())
+      std::fprintf(stderr, "%s\n", StoreStatsLine(*batch_->moved()).c_str());
   }
 
   static constexpr auto kReplace = json::error_handler_t::replace;
@@ -227,6 +278,8 @@ class Runner {
   double load_seconds_ = 0;
   std::shared_ptr<Model> model_;
   std::unique_ptr<text::Tokenizer> tokenizer_;
+  std::shared_ptr<Store> store_;
+  std::optional<SessionManifest> saved_;
   std::vector<Request> requests_;
   std::unique_ptr<Batch> batch_;
   size_t shown_ = 0;  // bytes, ids or lines that are already printed
@@ -245,7 +298,9 @@ int RunRun(int argc, char** argv) {
                         "stele run smollm2.stele -p \"Who carved the Rosetta "
                         "Stone?\" -n 64"))
     return *code;
-  if (std::string wrong = flags.prompts.Check(app); !wrong.empty())
+  if (std::string wrong =
+          flags.prompts.Check(app, !flags.store.session.empty());
+      !wrong.empty())
     return WrongUsage(app, wrong);
   return Runner(app, flags).Run();
 }

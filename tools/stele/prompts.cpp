@@ -35,8 +35,9 @@ Result<Request> Checked(Request request, const std::string& source) {
 
 class RequestReader {
  public:
-  RequestReader(const PromptFlags& flags, const text::Tokenizer* tokenizer)
-      : flags_(flags), tokenizer_(tokenizer) {}
+  RequestReader(const PromptFlags& flags, const text::Tokenizer* tokenizer,
+                const History* history)
+      : flags_(flags), tokenizer_(tokenizer), history_(history) {}
 
   Result<std::vector<Request>> Read() {
     if (!flags_.prompts.empty()) return FromLines();
@@ -49,6 +50,8 @@ class RequestReader {
   Result<Request> One() {
     if (!flags_.tokens.empty()) return FromIds();
     if (!flags_.messages.empty()) return FromMessagesFile();
+    if (history_ && flags_.NoPrompt())
+      return Request{"", history_->tokens, history_->messages};
     std::string text;
     if (!flags_.source.empty() || !flags_.file.empty()) {
       STELE_ASSIGN_OR_RETURN(
@@ -68,7 +71,35 @@ class RequestReader {
     }
     Request request;
     STELE_ASSIGN_OR_RETURN(request.tokens, ParseIds(list, "--tokens"));
-    return Checked(std::move(request), "--tokens");
+    return Behind(std::move(request), "--tokens");
+  }
+
+  // Plain tokens behind those of the history.
+  Result<Request> Behind(Request request, const std::string& source) const {
+    STELE_ASSIGN_OR_RETURN(request, Checked(std::move(request), source));
+    if (!history_) return request;
+    if (!history_->messages.is_null())
+      return InvalidArgument(source +
+                             " is no message, but the session is a "
+                             "conversation; use -p, --chat or --messages");
+    request.tokens.insert(request.tokens.begin(), history_->tokens.begin(),
+                          history_->tokens.end());
+    return request;
+  }
+
+  // The history's messages, and `messages` behind them.
+  Result<json> WithHistory(json messages, const std::string& source) const {
+    if (!history_) return messages;
+    if (history_->messages.is_null())
+      return InvalidArgument(source +
+                             " is a message, but the session is no "
+                             "conversation; use --raw or --tokens");
+    if (!flags_.system.empty())
+      return InvalidArgument(
+          "--system is too late, the session has begun; use another name");
+    json all = history_->messages;
+    for (json& message : messages) all.push_back(std::move(message));
+    return all;
   }
 
   // Text that a user typed: a chat where the model is made for chats.
@@ -89,8 +120,11 @@ class RequestReader {
     STELE_RETURN_IF_ERROR(NeedTokenizer(source));
     Request request;
     request.text = std::move(text);
-    STELE_ASSIGN_OR_RETURN(request.tokens, tokenizer_->Encode(request.text));
-    return Checked(std::move(request), source);
+    text::EncodeOptions options;
+    options.add_special_tokens = !history_;  // they are in front of it
+    STELE_ASSIGN_OR_RETURN(request.tokens,
+                           tokenizer_->Encode(request.text, options));
+    return Behind(std::move(request), source);
   }
 
   Status NeedTokenizer(const std::string& source) const {
@@ -119,7 +153,8 @@ class RequestReader {
     if (messages.empty())
       return InvalidArgument(source + " has no message to answer");
     text::ChatRequest chat;
-    chat.messages = std::move(messages);
+    STELE_ASSIGN_OR_RETURN(chat.messages,
+                           WithHistory(std::move(messages), source));
     if (!flags_.tools.empty()) {
       STELE_ASSIGN_OR_RETURN(chat.tools, ReadJson(flags_.tools));
     }
@@ -179,6 +214,7 @@ class RequestReader {
 
   const PromptFlags& flags_;
   const text::Tokenizer* tokenizer_;
+  const History* history_;
   std::optional<text::ChatTemplate> template_;  // parsed when first needed
 };
 
@@ -209,12 +245,16 @@ void PromptFlags::AddTo(CLI::App& app) {
       ->excludes(raw_flag);
 }
 
-std::string PromptFlags::Check(const CLI::App& app) const {
+bool PromptFlags::NoPrompt() const {
+  return prompt.empty() && file.empty() && source.empty();
+}
+
+std::string PromptFlags::Check(const CLI::App& app, bool has_session) const {
   const bool text = app.count("--prompt") || app.count("--file");
   const int sources = text + (app.count("--tokens") > 0) +
                       (app.count("--messages") > 0) +
                       (app.count("--prompts") > 0) + !source.empty();
-  if (sources == 0)
+  if (sources == 0 && !has_session)
     return "no prompt; give -p, -f, --tokens, --messages, --prompts or -";
   if (sources > 1) return "more than one source of prompts";
   return "";
@@ -282,12 +322,14 @@ Result<Request> RenderChat(const text::Tokenizer& tokenizer,
   STELE_ASSIGN_OR_RETURN(request.tokens,
                          tokenizer.Encode(prompt.text, options));
   request.text = std::move(prompt.text);
+  request.messages = chat.messages;
   return Checked(std::move(request), "the rendered conversation");
 }
 
 Result<std::vector<Request>> ReadRequests(const PromptFlags& flags,
-                                          const text::Tokenizer* tokenizer) {
-  return RequestReader(flags, tokenizer).Read();
+                                          const text::Tokenizer* tokenizer,
+                                          const History* history) {
+  return RequestReader(flags, tokenizer, history).Read();
 }
 
 }  // namespace stele::cli

@@ -9,6 +9,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdint>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -23,6 +24,13 @@ namespace stele::cli {
 struct Request {
   std::string text;  // as given to the tokenizer; empty for token ids
   std::vector<int32_t> tokens;
+  nlohmann::ordered_json messages;  // that were rendered; null: none were
+};
+
+// What a saved session holds before the prompt.
+struct History {
+  std::vector<int32_t> tokens;
+  nlohmann::ordered_json messages;  // null: plain tokens
 };
 
 // Where prompts come from. One source is given; -f and -p together are one
@@ -40,8 +48,11 @@ struct PromptFlags {
   bool raw = false;
 
   void AddTo(CLI::App& app);
-  // What is wrong with the combination; empty when nothing is.
-  std::string Check(const CLI::App& app) const;
+  // Neither -p, -f nor -.
+  bool NoPrompt() const;
+  // What is wrong with the combination; empty when nothing is. A session goes
+  // on without a prompt.
+  std::string Check(const CLI::App& app, bool has_session = false) const;
 };
 
 // The artifact's tokenizer; null when it has none.
@@ -63,9 +74,13 @@ Result<Request> RenderChat(const text::Tokenizer& tokenizer,
                            const text::ChatTemplate& chat_template,
                            const text::ChatRequest& chat);
 
-// `tokenizer` may be null: then only token ids can be read.
+// `tokenizer` may be null: then only token ids can be read. With a history
+// there is one request, which goes on from it: with its messages rendered
+// together with the new ones, or behind its tokens. Without a prompt it is the
+// history itself, whose last answer goes on.
 Result<std::vector<Request>> ReadRequests(const PromptFlags& flags,
-                                          const text::Tokenizer* tokenizer);
+                                          const text::Tokenizer* tokenizer,
+                                          const History* history = nullptr);
 
 }  // namespace stele::cli
 

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -257,6 +258,116 @@ TEST_F(Cli, PerplexityDependsOnTheContextOnly) {
                    "--stride", "8"})
                 .code,
             1);
+}
+
+// A folder of the test's own for --store.
+class CliStore : public Cli {
+protected:
+  CliStore() { EXPECT_NE(mkdtemp(folder_.data()), nullptr); }
+  ~CliStore() override { std::filesystem::remove_all(folder_); }
+
+  json Say(std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), artifact_);
+    arguments.insert(arguments.end(),
+                     {"--store", folder_ + "/store", "--ignore-eos"});
+    return RunJson(std::move(arguments));
+  }
+  std::string Refused(std::vector<std::string> arguments, int code = 1) {
+    arguments.insert(arguments.begin(), {"run", artifact_});
+    arguments.insert(arguments.end(), {"--store", folder_ + "/store"});
+    const Outcome done = Stele(std::move(arguments));
+    EXPECT_EQ(done.code, code) << done.out;
+    return done.err;
+  }
+
+  std::string artifact_ = Artifact();
+  std::string folder_ = testing::TempDir() + "cli-store-XXXXXX";
+};
+
+// An answer in three runs is the answer of one: its logits and its draws go on.
+TEST_F(CliStore, SessionsGoOnWhereTheyStopped) {
+  const std::vector<std::string> sampling = {"--temperature", "2", "--seed",
+                                             "9"};
+  std::vector<std::string> whole = {artifact_, "--tokens", "5,3,8,1,2",
+                                    "-n",      "15",       "--ignore-eos"};
+  whole.insert(whole.end(), sampling.begin(), sampling.end());
+  const json expected = RunJson(whole);
+
+  std::vector<std::string> begin = {"--session", "a",  "--tokens",
+                                    "5,3,8,1,2", "-n", "6"};
+  begin.insert(begin.end(), sampling.begin(), sampling.end());
+  const json first = Say(begin);
+  const json second = Say({"--session", "a", "-n", "4", "--temperature", "2"});
+  const json third = Say({"--session", "a", "-n", "5", "--temperature", "2"});
+  json tokens = first["tokens"];
+  for (const json *part : {&second, &third})
+    for (const json &token : (*part)["tokens"])
+      tokens.push_back(token);
+  EXPECT_EQ(tokens, expected["tokens"]);
+  EXPECT_EQ(third["prompt_tokens"], 15);
+  // All but the last token, which no step had taken, was there.
+  EXPECT_EQ(third["stats"]["store"]["tokens_reused"], 14);
+}
+
+TEST_F(CliStore, PromptsOfManyRunsShareTheirBeginnings) {
+  const json first = Say({"--tokens", "1,2,3,4,5,6,7,8,9,10", "-n", "1"});
+  EXPECT_EQ(first["stats"]["store"]["tokens_reused"], 0);
+  EXPECT_EQ(first["stats"]["store"]["pages_written"], 2);
+  const std::string other = "1,2,3,4,5,6,7,8,11,12";
+  const json second = Say({"--tokens", other, "-n", "4"});
+  EXPECT_EQ(second["stats"]["store"]["tokens_reused"], 8);
+  EXPECT_EQ(second["stats"]["store"]["pages_read"], 2);
+  EXPECT_EQ(second["tokens"], RunJson({artifact_, "--tokens", other, "-n", "4",
+                                       "--ignore-eos"})["tokens"]);
+  const Outcome stats = Stele({"run", artifact_, "--tokens", other, "-n", "1",
+                               "--stats", "--store", folder_ + "/store"});
+  EXPECT_THAT(stats.err, HasSubstr("store: 8 tokens reused, 2 pages read"));
+}
+
+// Two turns in two runs: the second sees the first, with its answer.
+TEST_F(CliStore, ConversationsAreRenderedWhole) {
+  const json first = Say({"--session", "talk", "-p", "abc", "-n", "5"});
+  const Outcome prompt =
+      Stele({"run", artifact_, "--store", folder_ + "/store", "--session",
+             "talk", "-p", "de", "--print-prompt"});
+  EXPECT_EQ(prompt.out,
+            "<s>U:abc\na:" + first["text"].get<std::string>() + "\nU:de\na:");
+  const std::string messages =
+      File("talk.json",
+           json::array({{{"role", "user"}, {"content", "abc"}},
+                        {{"role", "assistant"}, {"content", first["text"]}},
+                        {{"role", "user"}, {"content", "de"}}})
+               .dump());
+  const json second = Say({"--session", "talk", "-p", "de", "-n", "5"});
+  EXPECT_EQ(second["tokens"], RunJson({artifact_, "--messages", messages, "-n",
+                                       "5", "--ignore-eos"})["tokens"]);
+  EXPECT_THAT(Refused({"--session", "talk", "--tokens", "1"}),
+              HasSubstr("is a conversation"));
+  EXPECT_THAT(Refused({"--session", "talk", "-p", "a", "--system", "b"}),
+              HasSubstr("--system is too late"));
+}
+
+TEST_F(CliStore, RefusalsNameTheSession) {
+  EXPECT_THAT(Refused({"--session", "none"}),
+              HasSubstr("session 'none' in '" + folder_));
+  EXPECT_THAT(Refused({"--session", "../x", "-p", "a"}),
+              HasSubstr("--session '../x'"));
+  EXPECT_THAT(Refused({"--session", "a", "--prompts", "x"}, 2),
+              HasSubstr("--prompts"));
+  EXPECT_THAT(Refused({"--tokens", "1", "--logits", "x.npy"}, 2),
+              HasSubstr("--logits"));
+  EXPECT_EQ(Stele({"run", artifact_, "-p", "a", "--session", "a"}).code, 2);
+  Say({"--session", "mine", "--tokens", "1,2", "-n", "1"});
+  EXPECT_THAT(Refused({"--session", "mine", "-p", "a"}),
+              HasSubstr("is no conversation"));
+  builder_.plan.producer = "another";
+  const std::string other = Keep(builder_.Write("other.stele"));
+  const Outcome done = Stele({"run", other, "--tokens", "1", "--session",
+                              "mine", "--store", folder_ + "/store"});
+  EXPECT_EQ(done.code, 1);
+  EXPECT_THAT(done.err, HasSubstr("'mine'"));
+  EXPECT_THAT(done.err, HasSubstr("another artifact"));
+  EXPECT_THAT(done.err, HasSubstr(other));
 }
 
 } // namespace
