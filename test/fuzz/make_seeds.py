@@ -180,7 +180,34 @@ def llama(kind):
     return pairs, tensors
 
 
+def page_file(frames):
+    """Two pages of 64 bytes of key 0; fuzz_page_file sets the checksums."""
+    head = b"STELEPG1" + bytes(32) + struct.pack("<IIQ", 2, 3, 64)
+    return (head + b"".join(struct.pack("<QQ", 0, len(f)) for f in frames)
+            + bytes(8) + b"".join(frames))
+
+
+def session_manifest(tokens, logits, note):
+    """A session that was processed whole; fuzz_session_manifest adds the
+    checksum."""
+    return (b"STELESE1" + bytes(range(32)) + bytes(32)
+            + struct.pack("<6Q", 4, len(tokens), 7, len(tokens), len(logits),
+                          len(note))
+            + struct.pack(f"<{len(tokens)}i", *tokens)
+            + struct.pack(f"<{len(logits)}f", *logits) + note)
+
+
+# A zstd frame of one run-length block: 64 times the byte 'x'.
+ZSTD_RUN = (b"\x28\xb5\x2f\xfd\x20" + bytes([64])
+            + struct.pack("<I", 64 << 3 | 1 << 1 | 1)[:3] + b"x")
+
+
 def main():
+    write("page_file", "plain", page_file([bytes(range(64)), bytes(64)]))
+    write("page_file", "compressed", page_file([ZSTD_RUN, bytes(range(64))]))
+    write("session_manifest", "empty", session_manifest([], [], b""))
+    write("session_manifest", "whole",
+          session_manifest([3, 1, 4, 1, 5, 9], [0.5, -1.0], b"[]"))
     # The mutator of fuzz_artifact turns a stub into the plan of the toy model.
     write("artifact", "stub", b"x")
     for name in ("llama-tied", "llama2-mha", "mistral", "qwen2"):
