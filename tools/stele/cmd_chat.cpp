@@ -18,6 +18,7 @@
 #include "cli.h"
 #include "process.h"
 #include "prompts.h"
+#include "saved_session.h"
 #include "stele/runtime/base/file.h"
 #include "stele/runtime/base/format.h"
 #include "stele/runtime/engine/engine.h"
@@ -46,6 +47,7 @@ constexpr char kHelp[] =
 struct ChatFlags {
   ModelFlags model;
   SamplingFlags sampling;
+  StoreFlags store;
   std::string system;
   uint64_t max_tokens = 1024;
   uint64_t context = 0;
@@ -54,6 +56,7 @@ struct ChatFlags {
   void AddTo(CLI::App& app) {
     model.AddTo(app);
     sampling.AddTo(app);
+    store.AddTo(app);
     app.add_option("--system", system, "The system message");
     app.add_option("-n,--max-tokens", max_tokens, "Most tokens of an answer")
         ->transform(CountFlag())
@@ -122,7 +125,40 @@ class Chat {
     std::fputs(engine_->memory_plan().ToString().c_str(), stderr);
     STELE_ASSIGN_OR_RETURN(session_, engine_->NewSession());
     Reset();
+    return OpenStore();
+  }
+
+  // Goes on with the saved conversation, if there is one.
+  Status OpenStore() {
+    STELE_ASSIGN_OR_RETURN(const std::shared_ptr<Store> store,
+                           flags_.store.Open());
+    if (!store) return OkStatus();
+    STELE_ASSIGN_OR_RETURN(archive_,
+                           SessionArchive::Create(engine_.get(), store));
+    STELE_ASSIGN_OR_RETURN(
+        saved_, FindSession(flags_.store, store.get(), model_->artifact()));
+    if (!saved_) return OkStatus();
+    STELE_ASSIGN_OR_RETURN(messages_, MessagesOf(*saved_));
+    if (messages_.is_null())
+      return InvalidArgument("session '" + flags_.store.session +
+                             "' is a text, no conversation; go on with it by "
+                             "`stele run`, or use another name");
+    if (!flags_.system.empty())
+      return InvalidArgument("--system is too late, session '" +
+                             flags_.store.session +
+                             "' has begun; use another name");
+    if (!app_.count("--seed")) options_.sampling.seed = saved_->next_seed;
     return OkStatus();
+  }
+
+  // Every turn is saved, so that a crash costs one turn at most.
+  Status SaveTurn() {
+    if (!archive_) return OkStatus();
+    session_->set_next_seed(options_.sampling.seed);
+    return flags_.store.session.empty()
+               ? archive_->SavePages(*session_)
+               : archive_->Save(*session_, flags_.store.session,
+                                NoteOf(messages_));
   }
 
   void Reset() {
@@ -201,7 +237,7 @@ class Chat {
       return answer.status();
     }
     messages_.push_back({{"role", "assistant"}, {"content", *answer}});
-    return OkStatus();
+    return SaveTurn();
   }
 
   // Makes the session hold this prompt and nothing else.
@@ -213,8 +249,13 @@ class Chat {
     // The last token always runs: its logits are what the answer starts from.
     if (common == prompt.size()) --common;
     STELE_RETURN_IF_ERROR(session_->Truncate(common));
-    stats_ = {.prompt_tokens = prompt.size(), .reused_tokens = common};
-    return session_->Feed(std::span(prompt).subspan(common));
+    STELE_RETURN_IF_ERROR(session_->Feed(std::span(prompt).subspan(common)));
+    if (archive_)
+      STELE_RETURN_IF_ERROR(archive_->LoadPrefix(
+          session_.get(), flags_.store.session, saved_ ? &*saved_ : nullptr));
+    stats_ = {.prompt_tokens = prompt.size(),
+              .reused_tokens = session_->position()};
+    return OkStatus();
   }
 
   Result<std::string> Answer() {
@@ -277,6 +318,8 @@ class Chat {
     std::printf("memory        %s planned, %s anonymous\n",
                 FormatBytes(engine_->memory_plan().allocated()).c_str(),
                 FormatBytes(AnonymousMemory()).c_str());
+    if (archive_)
+      std::printf("%s\n", StoreStatsLine(archive_->counters()).c_str());
   }
 
   const CLI::App& app_;
@@ -290,6 +333,8 @@ class Chat {
   GenerationOptions options_;
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<Session> session_;
+  std::unique_ptr<SessionArchive> archive_;  // null: no --store
+  std::optional<SessionManifest> saved_;     // the session before this chat
   ordered_json messages_;
   AnswerStats stats_;
 };
@@ -300,10 +345,11 @@ int RunChat(int argc, char** argv) {
   CLI::App app("Talk with a model");
   ChatFlags flags;
   flags.AddTo(app);
-  if (auto code = Parse(app, argc, argv,
-                        "OUT.stele [--system TEXT] [-n N] [--context N] "
-                        "[run's sampling and device flags]",
-                        "stele chat smollm2.stele --system \"Be brief.\""))
+  if (auto code = Parse(
+          app, argc, argv,
+          "OUT.stele [--system TEXT] [-n N] [--context N] "
+          "[--store DIR [--session NAME]] [run's sampling and device flags]",
+          "stele chat smollm2.stele --system \"Be brief.\""))
     return *code;
   return Chat(app, flags).Run();
 }

@@ -15,6 +15,7 @@ namespace {
 
 using nlohmann::json;
 using ::testing::HasSubstr;
+using ::testing::Not;
 using ::testing::StartsWith;
 
 json RunJson(std::vector<std::string> arguments) {
@@ -345,6 +346,32 @@ TEST_F(CliStore, ConversationsAreRenderedWhole) {
               HasSubstr("is a conversation"));
   EXPECT_THAT(Refused({"--session", "talk", "-p", "a", "--system", "b"}),
               HasSubstr("--system is too late"));
+}
+
+// A chat of two turns is two chats of one turn.
+TEST_F(CliStore, ChatsGoOnUnderTheirName) {
+  const auto chat = [&](const std::string &input,
+                        std::vector<std::string> flags) {
+    flags.insert(flags.begin(), {"chat", artifact_, "-n", "6", "--context",
+                                 "64", "--temperature", "2", "--ignore-eos"});
+    const Outcome done = Stele(flags, input);
+    EXPECT_EQ(done.code, 0) << done.err;
+    return done.out;
+  };
+  const std::string store = folder_ + "/store";
+  const std::string expected = chat("abc\nde\n", {"--seed", "4"});
+  const std::string first =
+      chat("abc\n", {"--seed", "4", "--store", store, "--session", "talk"});
+  const std::string second =
+      chat("de\n/stats\n", {"--store", store, "--session", "talk"});
+  EXPECT_THAT(first + second, StartsWith(expected));
+  EXPECT_THAT(second, HasSubstr("store: "));
+  EXPECT_THAT(second, Not(HasSubstr("store: 0 tokens reused")));
+  Say({"--session", "text", "--tokens", "1,2", "-n", "1"});
+  const Outcome text = Stele({"chat", artifact_, "--context", "64", "--store",
+                              store, "--session", "text"});
+  EXPECT_EQ(text.code, 1);
+  EXPECT_THAT(text.err, HasSubstr("'text' is a text"));
 }
 
 TEST_F(CliStore, RefusalsNameTheSession) {
