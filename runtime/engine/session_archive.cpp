@@ -29,6 +29,15 @@ PageSource SourceOf(const Model& model) {
   return source;
 }
 
+// Empties a session, unless it is told to leave it: whatever fails, memory
+// included, nothing has changed.
+struct EmptyAgain {
+  Session* session;
+  ~EmptyAgain() {
+    if (session) (void)session->Truncate(0);
+  }
+};
+
 }  // namespace
 
 SessionArchive::SessionArchive(Engine* engine, std::shared_ptr<Store> store)
@@ -138,16 +147,14 @@ Status SessionArchive::Load(Session* session, const std::string& name) {
   STELE_ASSIGN_OR_RETURN(
       const SessionManifest manifest,
       ReadSession(*store_, name, engine_->model().artifact()));
+  EmptyAgain undo{session};
   STELE_RETURN_IF_ERROR(session->Feed(manifest.tokens));
   // Another target of the artifact computes other last bits.
   const bool same = manifest.root == root_;
-  Status status =
-      same ? LoadPages(session, manifest.position, name, manifest.position)
-           : OkStatus();
-  if (!status.ok()) {
-    (void)session->Truncate(0);
-    return status;
-  }
+  if (same)
+    STELE_RETURN_IF_ERROR(
+        LoadPages(session, manifest.position, name, manifest.position));
+  undo.session = nullptr;
   session->next_seed_ = manifest.next_seed;
   const bool whole = same && session->pending() == 0 &&
                      manifest.logits.size() == session->vocabulary_;

@@ -313,21 +313,31 @@ TEST_F(SessionFaults, TwoProcessesSaveAtOnce) {
   EXPECT_THAT(LoadAndCheck("a"), AnyOf(50u, 51u));
 }
 
-// Robustness fault 7, for a user whom permissions bind.
+// Robustness fault 7, as a user whom permissions bind, which root is not.
 TEST_F(SessionFaults, AReadOnlyStoreLoadsAndRefusesSaves) {
-  if (geteuid() == 0)
-    GTEST_SKIP() << "permissions do not bind root; failed calls are tested";
+  constexpr uid_t kNobody = 65534;
+  const bool root = geteuid() == 0;
+  if (root) {
+    ASSERT_EQ(chown(folder_.c_str(), kNobody, kNobody), 0);
+    ASSERT_EQ(seteuid(kNobody), 0);
+  }
   auto alone = Made(kOld);
-  ASSERT_TRUE(Save(*alone, "a").ok());
+  EXPECT_TRUE(Save(*alone, "a").ok());
   const auto allow = [&](std::filesystem::perms perms) {
-    for (const char *folder : {"", "pages", "tails", "sessions", "tmp"})
+    for (const char *folder : {"pages", "tails", "sessions", "tmp", ""})
       std::filesystem::permissions(PathOf(folder), perms);
   };
   allow(std::filesystem::perms::owner_read |
         std::filesystem::perms::owner_exec);
   EXPECT_EQ(LoadAndCheck("a"), static_cast<size_t>(kOld));
-  EXPECT_EQ(Save(*alone, "b").code(), StatusCode::kUnavailable);
+  EXPECT_EQ(computed_, 0u);
+  const Status status = Save(*alone, "b");
+  EXPECT_EQ(status.code(), StatusCode::kUnavailable);
+  EXPECT_THAT(status.message(), HasSubstr(folder_));
+  std::filesystem::permissions(PathOf(""), std::filesystem::perms::owner_all);
   allow(std::filesystem::perms::owner_all);
+  if (root)
+    ASSERT_EQ(seteuid(0), 0);
 }
 
 } // namespace
