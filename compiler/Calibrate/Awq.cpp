@@ -141,7 +141,7 @@ makeScales(const Unit &unit, const Statistics &statistics, double alpha) {
 Expected<Search> compiler::searchScales(const Unit &unit, lm::WeightOp weight,
                                         const Checkpoint &checkpoint,
                                         const Statistics *statistics,
-                                        const schema::QuantFormat &format) {
+                                        ArrayRef<schema::QuantFormat> formats) {
   Expected<Sample> sample = Sample::read(unit, weight, checkpoint);
   if (!sample)
     return sample.takeError();
@@ -152,25 +152,34 @@ Expected<Search> compiler::searchScales(const Unit &unit, lm::WeightOp weight,
       best.importance.push_back(float(sum / statistics->count));
   const std::vector<float> &importance = statistics ? best.importance : ones;
 
+  double least = 0;
   const int tries = statistics && unit.fold ? numAlphas : 1;
   for (int i = 0; i < tries; ++i) {
     const double alpha = double(i) / numAlphas;
     std::vector<float> tried =
         i == 0 ? ones : makeScales(unit, *statistics, alpha);
     Expected<double> error =
-        sample->error(format, /*clipped=*/true, tried, importance);
+        sample->error(formats.front(), /*clipped=*/true, tried, importance);
     if (!error)
       return error.takeError();
-    if (i > 0 && *error >= best.error)
+    if (i > 0 && *error >= least)
       continue;
-    best.error = *error;
+    least = *error;
     best.alpha = alpha;
     best.scales = std::move(tried);
   }
   if (best.alpha == 0)
     best.scales.clear();
+  for (const schema::QuantFormat &format : formats) {
+    const bool isScaled = format.bits == 4 && !best.scales.empty();
+    Expected<double> error = sample->error(
+        format, /*clipped=*/true, isScaled ? best.scales : ones, importance);
+    if (!error)
+      return error.takeError();
+    best.errors.push_back(*error);
+  }
   Expected<double> plain =
-      sample->error(format, /*clipped=*/false, ones, importance);
+      sample->error(formats.front(), /*clipped=*/false, ones, importance);
   if (!plain)
     return plain.takeError();
   best.nearestError = *plain;

@@ -29,18 +29,21 @@ struct Search {
   std::vector<float> scales;     // per column; empty: all 1
   std::vector<float> importance; // mean x^2 per column; empty: unknown
   double alpha = 0;
-  /// Squared error of the outputs by their squared size, with these scales, as
-  /// far as errors of different columns are independent.
-  double error = 0;
-  double nearestError = 0; // the same for plain rounding to nearest
+  /// For every format the squared error of the outputs by their squared size,
+  /// as far as errors of different columns are independent; in int4 with the
+  /// scales.
+  std::vector<double> errors;
+  double nearestError = 0; // of the first, rounded plainly to nearest
 };
 
 /// Searches the scales mean|x|^alpha of `unit` for the least error of its
-/// outputs. `statistics` may be null: then only the error is measured.
-llvm::Expected<Search> searchScales(const Unit &unit, lm::WeightOp weight,
-                                    const checkpoint::Checkpoint &checkpoint,
-                                    const Statistics *statistics,
-                                    const schema::QuantFormat &format);
+/// outputs in the first of `formats`. `statistics` may be null: then errors are
+/// only measured.
+llvm::Expected<Search>
+searchScales(const Unit &unit, lm::WeightOp weight,
+             const checkpoint::Checkpoint &checkpoint,
+             const Statistics *statistics,
+             llvm::ArrayRef<schema::QuantFormat> formats);
 
 /// Rows [begin, end) of a weight without scales: [end - begin, columns].
 llvm::Expected<std::vector<float>>

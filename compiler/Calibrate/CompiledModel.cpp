@@ -2,8 +2,10 @@
 
 #include "stele/compiler/Calibrate/CompiledModel.h"
 #include "stele/compiler/Import/Errors.h"
+#include "llvm/ADT/STLExtras.h"
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 using namespace llvm;
 using namespace stele;
@@ -92,48 +94,102 @@ Error CompiledModel::runWindow(ArrayRef<int32_t> tokens,
   }
 }
 
-namespace {
+Error CompiledModel::eachLogits(ArrayRef<int32_t> tokens, size_t window,
+                                TakeLogits take) {
+  if (Error error = start(window))
+    return error;
+  struct Place {
+    TakeLogits take;
+    size_t begin; // of the window
+  } place{take, 0};
+  auto pass = [](void *user, uint64_t position, const float *logits,
+                 size_t vocabulary) {
+    auto *place = static_cast<Place *>(user);
+    place->take(place->begin + position, {logits, vocabulary});
+  };
+  if (Error error = check(stele_session_on_logits(session.get(), pass, &place),
+                          "cannot read logits"))
+    return error;
+  for (; place.begin < tokens.size(); place.begin += window)
+    if (Error error = runWindow(
+            tokens.slice(place.begin,
+                         std::min(window, tokens.size() - place.begin)),
+            [] { return Error::success(); }))
+      return error;
+  (void)stele_session_on_logits(session.get(), nullptr, nullptr);
+  return Error::success();
+}
 
-/// Adds up what the logits of a window say about its tokens.
-struct Scorer {
-  ArrayRef<int32_t> window;
-  double sum = 0;
-  size_t count = 0;
-
-  static void take(void *user, uint64_t position, const float *logits,
-                   size_t vocabulary) {
-    static_cast<Scorer *>(user)->add(position, {logits, vocabulary});
-  }
-
-  void add(uint64_t position, ArrayRef<float> logits) {
-    if (position + 1 >= window.size())
-      return;
-    float best = *std::max_element(logits.begin(), logits.end());
-    double total = 0;
-    for (float logit : logits)
-      total += std::exp(logit - best);
-    sum += best + std::log(total) - logits[window[position + 1]];
-    ++count;
-  }
-};
-
-} // namespace
+/// The logarithm of the sum of exp(logit).
+static double logOfSum(ArrayRef<float> logits) {
+  const float best = *std::max_element(logits.begin(), logits.end());
+  double total = 0;
+  for (float logit : logits)
+    total += std::exp(logit - best);
+  return best + std::log(total);
+}
 
 Expected<double> CompiledModel::score(ArrayRef<int32_t> tokens, size_t window) {
-  if (Error error = start(window))
+  double sum = 0;
+  size_t count = 0;
+  auto add = [&](size_t index, ArrayRef<float> logits) {
+    const size_t next = index + 1;
+    if (next == tokens.size() || next % window == 0)
+      return;
+    sum += logOfSum(logits) - logits[tokens[next]];
+    ++count;
+  };
+  if (Error error = eachLogits(tokens, window, add))
     return std::move(error);
-  Scorer scorer;
-  if (Error error =
-          check(stele_session_on_logits(session.get(), Scorer::take, &scorer),
-                "cannot score"))
+  return sum / double(count);
+}
+
+/// Likeliest tokens that a prediction names.
+static constexpr size_t mostNamed = 64;
+
+Expected<std::vector<Prediction>>
+CompiledModel::predict(ArrayRef<int32_t> tokens, size_t window) {
+  std::vector<Prediction> predictions(tokens.size());
+  std::vector<int32_t> order;
+  auto add = [&](size_t index, ArrayRef<float> logits) {
+    order.resize(logits.size());
+    std::iota(order.begin(), order.end(), 0);
+    const size_t named = std::min(mostNamed, logits.size());
+    std::nth_element(
+        order.begin(), order.begin() + (named - 1), order.end(),
+        [&](int32_t a, int32_t b) { return logits[a] > logits[b]; });
+    const double whole = logOfSum(logits);
+    Prediction &prediction = predictions[index];
+    prediction.tokens.assign(order.begin(), order.begin() + named);
+    for (int32_t token : prediction.tokens)
+      prediction.logs.push_back(float(logits[token] - whole));
+  };
+  if (Error error = eachLogits(tokens, window, add))
     return std::move(error);
-  for (; tokens.size() > 1; tokens = tokens.drop_front(scorer.window.size())) {
-    scorer.window = tokens.take_front(window);
-    if (Error error = runWindow(scorer.window, [] { return Error::success(); }))
-      return std::move(error);
-  }
-  (void)stele_session_on_logits(session.get(), nullptr, nullptr);
-  return scorer.sum / double(scorer.count);
+  return predictions;
+}
+
+Expected<double> CompiledModel::divergence(ArrayRef<int32_t> tokens,
+                                           size_t window,
+                                           ArrayRef<Prediction> expected) {
+  double sum = 0;
+  auto add = [&](size_t index, ArrayRef<float> logits) {
+    const double whole = logOfSum(logits);
+    double restExpected = 1, rest = 1; // what is not named
+    for (auto [token, log] :
+         llvm::zip_equal(expected[index].tokens, expected[index].logs)) {
+      const double here = logits[token] - whole;
+      sum += std::exp(log) * (log - here);
+      restExpected -= std::exp(log);
+      rest -= std::exp(here);
+    }
+    // Below this the rest is an error of rounding.
+    if (restExpected > 1e-5)
+      sum += restExpected * std::log(restExpected / std::max(rest, 1e-5));
+  };
+  if (Error error = eachLogits(tokens, window, add))
+    return std::move(error);
+  return sum / double(tokens.size());
 }
 
 Error CompiledModel::watch(ArrayRef<int32_t> tokens, size_t window,

@@ -17,6 +17,12 @@
 
 namespace stele::compiler {
 
+/// The likeliest tokens at a place, and the logarithms of their probabilities.
+struct Prediction {
+  std::vector<int32_t> tokens;
+  std::vector<float> logs;
+};
+
 class CompiledModel {
 public:
   static llvm::Expected<std::unique_ptr<CompiledModel>>
@@ -27,10 +33,28 @@ public:
 
   llvm::Expected<std::vector<int32_t>> tokenize(llvm::StringRef text) const;
 
+  /// Hands out the logits behind tokens[index], in windows of `window`
+  /// that begin anew.
+  using TakeLogits =
+      llvm::function_ref<void(size_t index, llvm::ArrayRef<float> logits)>;
+  llvm::Error eachLogits(llvm::ArrayRef<int32_t> tokens, size_t window,
+                         TakeLogits take);
+
   /// Mean negative log-likelihood of the tokens, in windows of `window`, which
   /// begin anew; the first token of each is not scored. A window of one token
   /// at the end is left out.
   llvm::Expected<double> score(llvm::ArrayRef<int32_t> tokens, size_t window);
+
+  /// What the model expects after every token but the last.
+  llvm::Expected<std::vector<Prediction>>
+  predict(llvm::ArrayRef<int32_t> tokens, size_t window);
+
+  /// Mean divergence (Kullback-Leibler, in nats) of this model's predictions
+  /// from another's, with all tokens that `expected` does not name as one:
+  /// never more than that of the whole vocabulary.
+  llvm::Expected<double> divergence(llvm::ArrayRef<int32_t> tokens,
+                                    size_t window,
+                                    llvm::ArrayRef<Prediction> expected);
 
   /// Rows of a named output: [count, width].
   using TakeRows = llvm::function_ref<void(

@@ -9,14 +9,19 @@ using namespace stele;
 using namespace stele::compiler;
 using Stored = schema::QuantFormat::Real;
 
-schema::QuantFormat compiler::formatOf(Level level, int64_t group) {
+/// Of --group.
+static constexpr int64_t smallestGroup = 32;
+
+std::vector<schema::QuantFormat> compiler::formatsOf(const Unit &unit,
+                                                     int64_t group) {
+  std::vector<schema::QuantFormat> formats;
   // An offset costs int4 half a bit at worst and saves it much; int8 has codes
   // to spare.
-  return level == Level::Int4
-             ? schema::QuantFormat{4, uint32_t(group), Stored::kF16,
-                                   Stored::kF16}
-             : schema::QuantFormat{8, uint32_t(group), Stored::kF16,
-                                   Stored::kNone};
+  if (!unit.isEnd)
+    for (int64_t size = group; size >= smallestGroup; size /= 2)
+      formats.push_back({4, uint32_t(size), Stored::kF16, Stored::kF16});
+  formats.push_back({8, uint32_t(group), Stored::kF16, Stored::kNone});
+  return formats;
 }
 
 static DenseFPElementsAttr toAttribute(MLIRContext *context,
@@ -39,42 +44,53 @@ static void fold(const Candidate &candidate, SymbolTable &symbols,
   }
 }
 
-static void quantise(const Candidate &candidate, lm::WeightOp weight,
-                     int64_t group) {
+static bool isScaled(const Candidate &candidate) {
+  const schema::QuantFormat *format = candidate.format();
+  return format && format->bits == 4 && !candidate.search.scales.empty();
+}
+
+void compiler::applyScales(ModuleOp module, ArrayRef<Candidate> candidates) {
+  SymbolTable symbols(module);
+  std::map<std::string, std::vector<float>> rowScales;
+  for (const Candidate &candidate : candidates) {
+    if (!isScaled(candidate))
+      continue;
+    symbols.lookup<lm::WeightOp>(candidate.unit.weight)
+        .setColumnScaleAttr(
+            toAttribute(module.getContext(), candidate.search.scales));
+    fold(candidate, symbols, rowScales);
+  }
+  for (auto &[name, scales] : rowScales)
+    symbols.lookup<lm::WeightOp>(name).setRowScaleAttr(
+        toAttribute(module.getContext(), scales));
+}
+
+static void quantise(const Candidate &candidate, lm::WeightOp weight) {
   MLIRContext *context = weight.getContext();
-  weight.setQuantAttr(
-      lm::QuantAttr::get(context, formatOf(candidate.level, group)));
+  weight.setQuantAttr(lm::QuantAttr::get(context, *candidate.format()));
   weight.setRoundingAttr(lm::RoundingAttr::get(
       context, lm::RoundingKind::Clipped, /*per_channel=*/false));
   std::vector<float> importance = candidate.search.importance;
-  const std::vector<float> &scales = candidate.search.scales;
-  if (candidate.level == Level::Int4 && !scales.empty()) {
-    weight.setColumnScaleAttr(toAttribute(context, scales));
-    // An error of a column that was multiplied counts the less.
-    for (auto [weightOfError, scale] : llvm::zip_equal(importance, scales))
+  // An error of a column that was multiplied counts the less.
+  if (isScaled(candidate))
+    for (auto [weightOfError, scale] :
+         llvm::zip_equal(importance, candidate.search.scales))
       weightOfError /= scale * scale;
-  }
   if (!importance.empty())
     weight.setImportanceAttr(toAttribute(context, importance));
 }
 
 void compiler::applyDecision(ModuleOp module, ArrayRef<Candidate> candidates,
-                             int64_t group, bool chooseInt8) {
+                             bool chooseInt8) {
   SymbolTable symbols(module);
-  std::map<std::string, std::vector<float>> rowScales;
   bool isQuantised = false;
   for (const Candidate &candidate : candidates) {
-    if (candidate.level == Level::Float)
+    if (!candidate.format())
       continue;
     isQuantised = true;
-    quantise(candidate, symbols.lookup<lm::WeightOp>(candidate.unit.weight),
-             group);
-    if (candidate.level == Level::Int4 && !candidate.search.scales.empty())
-      fold(candidate, symbols, rowScales);
+    quantise(candidate, symbols.lookup<lm::WeightOp>(candidate.unit.weight));
   }
-  for (auto &[name, scales] : rowScales)
-    symbols.lookup<lm::WeightOp>(name).setRowScaleAttr(
-        toAttribute(module.getContext(), scales));
+  applyScales(module, candidates);
   if (chooseInt8 && isQuantised)
     module->setAttr(
         lm::LmDialect::arithmeticAttrName,
@@ -85,17 +101,19 @@ static int64_t bitsOf(Stored type) {
   return type == Stored::kNone ? 0 : type == Stored::kF16 ? 16 : 32;
 }
 
-static double bitsOf(lm::WeightOp weight) {
-  RankedTensorType type = weight.getTensorType();
-  lm::QuantAttr quant = weight.getQuantAttr();
-  if (!quant)
-    return type.getElementTypeBitWidth();
-  const schema::QuantFormat format = quant.getFormat();
-  const int64_t columns = type.getDimSize(1);
+double compiler::bitsPerWeight(const schema::QuantFormat &format,
+                               int64_t columns) {
   const int64_t groups = (columns + format.group - 1) / format.group;
   return format.bits +
          double(groups * (bitsOf(format.scale) + bitsOf(format.offset))) /
              columns;
+}
+
+static double bitsOf(lm::WeightOp weight) {
+  RankedTensorType type = weight.getTensorType();
+  if (lm::QuantAttr quant = weight.getQuantAttr())
+    return bitsPerWeight(quant.getFormat(), type.getDimSize(1));
+  return type.getElementTypeBitWidth();
 }
 
 /// Everything with two dimensions that is not computed: what products read.
@@ -146,7 +164,9 @@ llvm::json::Array compiler::makeRows(ModuleOp module,
     if (const Candidate *candidate = known.lookup(weight.getSymName())) {
       row["alpha"] =
           weight.getColumnScaleAttr() ? candidate->search.alpha : 0.0;
-      row["error"] = candidate->search.error;
+      row["error"] = candidate->format()
+                         ? candidate->search.errors[candidate->level]
+                         : 0.0;
       row["sensitivity"] = nullptr;
       if (candidate->sensitivity)
         row["sensitivity"] = *candidate->sensitivity;

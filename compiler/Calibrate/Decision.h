@@ -12,24 +12,36 @@
 
 namespace stele::compiler {
 
-enum class Level { Int4, Int8, Float };
+/// The formats that a unit may have, from the fewest bits up: int4 in groups of
+/// `group` and fewer, then int8.
+std::vector<schema::QuantFormat> formatsOf(const Unit &unit, int64_t group);
 
 /// A unit and all that is known of it.
 struct Candidate {
   Unit unit;
+  std::vector<schema::QuantFormat> formats;
   Search search;
-  /// Estimated growth of the negative log-likelihood; nothing before the gate
-  /// had to choose.
+  /// Estimated divergence of the predictions with the first format; nothing
+  /// before the gate had to choose.
   std::optional<double> sensitivity;
-  Level level = Level::Int4;
+  size_t level = 0; // among formats; behind the last: floats
+
+  const schema::QuantFormat *format() const {
+    return level < formats.size() ? &formats[level] : nullptr;
+  }
 };
 
-schema::QuantFormat formatOf(Level level, int64_t group);
+/// Multiplies the columns of units in int4 by their scales and divides what
+/// makes them.
+void applyScales(mlir::ModuleOp module, llvm::ArrayRef<Candidate> candidates);
 
 /// Gives the units' weights their formats and scales. With `chooseInt8` the
 /// module's arithmetic becomes int8 as soon as one is quantised.
 void applyDecision(mlir::ModuleOp module, llvm::ArrayRef<Candidate> candidates,
-                   int64_t group, bool chooseInt8);
+                   bool chooseInt8);
+
+/// Stored bits per element of a row, scales included.
+double bitsPerWeight(const schema::QuantFormat &format, int64_t columns);
 
 /// Stored bits per element, scales included, over all matrices of the module.
 double bitsPerWeight(mlir::ModuleOp module);

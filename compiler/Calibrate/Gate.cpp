@@ -1,11 +1,12 @@
 // The accuracy gate (Gate.h): measures, searches, tries, and keeps what holds.
 //
 // Everything starts as int4 (the matrices of embedding and logits as int8).
-// When that loses too much, one run for every role of a linear (all of q/k/v,
-// all of down, ...) says what the role costs; within it, layers share the cost
-// by the error of their outputs. The matrices are then raised to int8 and after
-// that to floats, the most costly byte first, and the least number of raises
-// that holds is found by bisection.
+// When that loses too much, one run for every kind of linear (all of q/k/v, all
+// of down, ...) and one for every band of layers says how far predictions move
+// when nothing else is quantised; Sensitivity.h spreads that over the matrices
+// by the error of their outputs. They are then raised to smaller groups, int8
+// and floats, what saves most for a bit first, and the least number of raises
+// that holds is found by bisection on perplexity.
 
 #include "stele/compiler/Calibrate/Gate.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
@@ -14,6 +15,7 @@
 #include "stele/compiler/Calibrate/Bisect.h"
 #include "stele/compiler/Calibrate/CompiledModel.h"
 #include "stele/compiler/Calibrate/Decision.h"
+#include "stele/compiler/Calibrate/Sensitivity.h"
 #include "stele/compiler/Calibrate/Text.h"
 #include "stele/compiler/Driver/Diagnostics.h"
 #include "stele/compiler/Import/Errors.h"
@@ -33,8 +35,14 @@ using checkpoint::makeError;
 
 /// Tokens in a window, or the model's context if that is shorter.
 static constexpr size_t windowTokens = 512;
-/// Of the calibration text no more is read.
-static constexpr size_t mostWindows = 64;
+/// Of the texts no more is read.
+static constexpr size_t mostCalibrationWindows = 64;
+static constexpr size_t mostGateWindows = 16;
+/// Of the calibration text, to compare predictions on; they say more than
+/// perplexity does on as many tokens.
+static constexpr size_t mostSensitivityWindows = 4;
+/// Layers are measured in so many bands.
+static constexpr size_t mostBands = 8;
 /// What a step may leave in named outputs at a time.
 static constexpr int64_t watchedBytes = int64_t(512) << 20;
 
@@ -55,6 +63,14 @@ public:
   const std::string path;
 };
 
+/// The linears as cells of a table: a row for each role, a column for each band
+/// of layers.
+struct Grid {
+  std::vector<size_t> linears; // candidates, by cell
+  Marginals marginals;
+  std::vector<std::string> roles, bands; // what rows and columns are called
+};
+
 class Gate {
 public:
   Gate(const CompileOptions &options, const GateOptions &gate,
@@ -71,25 +87,36 @@ private:
   }
   llvm::Error fuse();
   llvm::Error readTexts();
+  llvm::Error tokenizeTexts(const CompiledModel &model);
+  llvm::Error scoreBase(CompiledModel &model);
   llvm::Error measureBase();
   llvm::Error watch(CompiledModel &model, ArrayRef<std::string> names);
   llvm::Error search();
   llvm::Error decide();
   llvm::Error measureSensitivity();
-  void orderRaises();
+  llvm::Expected<double> measureAlone(ArrayRef<size_t> quantised,
+                                      StringRef what);
+  llvm::Error measureLines(const Grid &grid, ArrayRef<size_t> lines,
+                           ArrayRef<std::string> names,
+                           std::vector<double> &sums);
   llvm::Error bisect();
   llvm::Error write();
 
   llvm::Error writeModule(ModuleOp module);
-  llvm::Error compileScratch(ModuleOp module);
-  llvm::Expected<std::unique_ptr<CompiledModel>> load();
+  llvm::Expected<std::unique_ptr<CompiledModel>>
+  compileAndLoad(ModuleOp module);
+  OwningOpRef<ModuleOp> quantise(ArrayRef<Candidate> tried) const;
+  ArrayRef<int32_t> sensitivityTokens() const {
+    return ArrayRef(calibrationTokens)
+        .take_front(window * mostSensitivityWindows);
+  }
   /// The growth of the negative log-likelihood with the candidates' levels.
   llvm::Expected<double> measure(ArrayRef<Candidate> tried, StringRef what);
   /// The same after the first `count` raises.
   llvm::Expected<double> measureRaised(size_t count);
   std::vector<Candidate> raise(size_t count) const;
   bool holds(double growth) const { return std::expm1(growth) <= gate.maxLoss; }
-  std::string makeTable(ModuleOp module) const;
+  std::string makeTable(ModuleOp module, ArrayRef<Candidate> decided) const;
 
   const CompileOptions &options;
   const GateOptions &gate;
@@ -104,10 +131,7 @@ private:
   double baseLoss = 0; // negative log-likelihood of the unquantised artifact
   llvm::StringMap<Statistics> statistics;
   std::vector<Candidate> candidates;
-  struct Raise {
-    size_t candidate;
-    Level level;
-  };
+  std::vector<Prediction> basePredictions; // on sensitivityTokens
   std::vector<Raise> raises;
   std::map<size_t, double> measured; // number of raises -> growth
   size_t chosen = 0;                 // raises
@@ -124,7 +148,6 @@ llvm::Error Gate::fuse() {
   CompileOptions front = options;
   front.output = moduleFile.path;
   front.stopAfter = Phase::Fused;
-  front.quant.clear();
   front.dumpDir.clear();
   if (llvm::Error error = compile(front, progress))
     return error;
@@ -156,30 +179,32 @@ llvm::Error Gate::writeModule(ModuleOp written) {
   return llvm::Error::success();
 }
 
-llvm::Error Gate::compileScratch(ModuleOp compiled) {
+llvm::Expected<std::unique_ptr<CompiledModel>>
+Gate::compileAndLoad(ModuleOp compiled) {
   if (llvm::Error error = writeModule(compiled))
-    return error;
+    return std::move(error);
   CompileOptions back;
   back.input = moduleFile.path;
   back.output = artifactFile.path;
   back.activations = options.activations;
   back.weights = "inline";
   back.jobs = options.jobs;
-  return compile(back, llvm::nulls());
+  if (llvm::Error error = compile(back, llvm::nulls()))
+    return std::move(error);
+  return CompiledModel::open(artifactFile.path);
 }
 
-llvm::Expected<std::unique_ptr<CompiledModel>> Gate::load() {
-  return CompiledModel::open(artifactFile.path);
+OwningOpRef<ModuleOp> Gate::quantise(ArrayRef<Candidate> tried) const {
+  OwningOpRef<ModuleOp> quantised(module.get().clone());
+  applyDecision(*quantised, tried, options.activations == "auto");
+  return quantised;
 }
 
 llvm::Expected<double> Gate::measure(ArrayRef<Candidate> tried,
                                      StringRef what) {
-  OwningOpRef<ModuleOp> quantised = module->clone();
-  applyDecision(*quantised, tried, options.group,
-                options.activations == "auto");
-  if (llvm::Error error = compileScratch(*quantised))
-    return std::move(error);
-  llvm::Expected<std::unique_ptr<CompiledModel>> model = load();
+  OwningOpRef<ModuleOp> quantised = quantise(tried);
+  llvm::Expected<std::unique_ptr<CompiledModel>> model =
+      compileAndLoad(*quantised);
   if (!model)
     return model.takeError();
   llvm::Expected<double> loss = (*model)->score(gateTokens, window);
@@ -206,7 +231,7 @@ llvm::Error Gate::readTexts() {
   llvm::Expected<Text> text = readText(gate.calibrate);
   if (!text)
     return text.takeError();
-  calibrationText = std::move(*text);
+  std::tie(calibrationText, gateText) = splitText(*text);
   return llvm::Error::success();
 }
 
@@ -293,45 +318,60 @@ splitByMemory(ArrayRef<Candidate> candidates) {
   return groups;
 }
 
+llvm::Error Gate::tokenizeTexts(const CompiledModel &model) {
+  window = std::min<uint64_t>(windowTokens, model.context());
+  auto tokenize = [&](const Text &text, size_t mostWindows,
+                      std::vector<int32_t> &tokens) -> llvm::Error {
+    llvm::Expected<std::vector<int32_t>> ids = model.tokenize(text.bytes);
+    if (!ids)
+      return ids.takeError();
+    if (ids->size() < window)
+      return makeError("{0}: has {1} tokens, a window of calibration has {2}; "
+                       "name a longer text with --calibrate",
+                       text.name, ids->size(), window);
+    tokens = std::move(*ids);
+    tokens.resize(std::min(tokens.size(), window * mostWindows));
+    return llvm::Error::success();
+  };
+  if (llvm::Error error =
+          tokenize(calibrationText, mostCalibrationWindows, calibrationTokens))
+    return error;
+  return tokenize(gateText, mostGateWindows, gateTokens);
+}
+
+llvm::Error Gate::scoreBase(CompiledModel &model) {
+  llvm::Expected<double> loss = model.score(gateTokens, window);
+  if (!loss)
+    return loss.takeError();
+  baseLoss = *loss;
+  progress << llvm::formatv(
+      "gate      unquantised: perplexity {0:f3} on {1} tokens of {2}\n",
+      std::exp(baseLoss), gateTokens.size(), gateText.name);
+  llvm::Expected<std::vector<Prediction>> predictions =
+      model.predict(sensitivityTokens(), window);
+  if (!predictions)
+    return predictions.takeError();
+  basePredictions = std::move(*predictions);
+  return llvm::Error::success();
+}
+
 /// The unquantised artifact: what it loses on the gate's text, and what its
 /// linears read on the calibration's.
 llvm::Error Gate::measureBase() {
-  bool isFirst = true;
   for (const std::vector<std::string> &names : splitByMemory(candidates)) {
     OwningOpRef<ModuleOp> exposed = module->clone();
     if (llvm::Error error = expose(*exposed, names))
       return error;
-    if (llvm::Error error = compileScratch(*exposed))
-      return error;
-    llvm::Expected<std::unique_ptr<CompiledModel>> model = load();
+    llvm::Expected<std::unique_ptr<CompiledModel>> model =
+        compileAndLoad(*exposed);
     if (!model)
       return model.takeError();
-    if (isFirst) {
-      window = std::min<uint64_t>(windowTokens, (*model)->context());
-      for (auto [text, tokens] :
-           {std::pair(&calibrationText, &calibrationTokens),
-            std::pair(&gateText, &gateTokens)}) {
-        llvm::Expected<std::vector<int32_t>> ids =
-            (*model)->tokenize(text->bytes);
-        if (!ids)
-          return ids.takeError();
-        if (ids->size() < window)
-          return makeError("{0}: has {1} tokens, a window of calibration has "
-                           "{2}; name a longer text with --calibrate",
-                           text->name, ids->size(), window);
-        ids->resize(std::min(ids->size(), window * mostWindows));
-        *tokens = std::move(*ids);
-      }
-      llvm::Expected<double> loss = (*model)->score(gateTokens, window);
-      if (!loss)
-        return loss.takeError();
-      baseLoss = *loss;
-      progress << llvm::formatv("gate      unquantised: perplexity {0:f3} on "
-                                "{1} tokens of {2}\n",
-                                std::exp(baseLoss), gateTokens.size(),
-                                gateText.name);
+    if (basePredictions.empty()) {
+      if (llvm::Error error = tokenizeTexts(**model))
+        return error;
+      if (llvm::Error error = scoreBase(**model))
+        return error;
     }
-    isFirst = false;
     if (llvm::Error error = watch(**model, names))
       return error;
   }
@@ -343,18 +383,17 @@ llvm::Error Gate::search() {
   int64_t scaled = 0;
   for (Candidate &candidate : candidates) {
     const Unit &unit = candidate.unit;
-    candidate.level = unit.isEnd ? Level::Int8 : Level::Int4;
     auto found = statistics.find(unit.weight);
     llvm::Expected<Search> result = searchScales(
         unit, module->lookupSymbol<lm::WeightOp>(unit.weight), *source,
         found == statistics.end() ? nullptr : &found->second,
-        formatOf(candidate.level, options.group));
+        candidate.formats);
     if (!result)
       return result.takeError();
     candidate.search = std::move(*result);
     if (unit.isEnd)
       continue;
-    error += candidate.search.error;
+    error += candidate.search.errors.front();
     nearestError += candidate.search.nearestError;
     scaled += !candidate.search.scales.empty();
   }
@@ -369,49 +408,100 @@ llvm::Error Gate::search() {
 // The gate
 //===----------------------------------------------------------------------===//
 
-llvm::Error Gate::measureSensitivity() {
-  llvm::StringMap<double> errors; // of all matrices of a role
-  std::vector<std::string> roles; // in the order of the module
-  for (const Candidate &candidate : candidates) {
-    auto [role, isNew] = errors.try_emplace(candidate.unit.role());
-    role->second += candidate.search.error;
-    if (isNew)
-      roles.push_back(role->first().str());
+/// How far predictions move when only the named candidates are quantised.
+llvm::Expected<double> Gate::measureAlone(ArrayRef<size_t> quantised,
+                                          StringRef what) {
+  std::vector<Candidate> alone = candidates;
+  for (Candidate &candidate : alone)
+    candidate.level = candidate.formats.size();
+  for (size_t index : quantised)
+    alone[index].level = 0;
+  llvm::Expected<std::unique_ptr<CompiledModel>> model =
+      compileAndLoad(*quantise(alone));
+  if (!model)
+    return model.takeError();
+  llvm::Expected<double> moved =
+      (*model)->divergence(sensitivityTokens(), window, basePredictions);
+  if (moved)
+    progress << llvm::formatv("gate      only {0}: divergence {1:f5}\n", what,
+                              *moved);
+  return moved;
+}
+
+/// The n-th linear of a role is taken to be of layer n.
+static Grid makeGrid(ArrayRef<Candidate> candidates) {
+  Grid grid;
+  llvm::StringMap<size_t> rowOfRole;
+  std::vector<size_t> layers; // so far, by row
+  for (auto [index, candidate] : llvm::enumerate(candidates)) {
+    if (candidate.unit.isEnd)
+      continue;
+    auto [row, isNew] =
+        rowOfRole.try_emplace(candidate.unit.role(), layers.size());
+    if (isNew) {
+      grid.roles.push_back(row->first().str());
+      layers.push_back(0);
+    }
+    grid.linears.push_back(index);
+    grid.marginals.rows.push_back(row->second);
+    grid.marginals.columns.push_back(layers[row->second]++);
   }
-  for (const std::string &role : roles) {
-    std::vector<Candidate> alone = candidates;
-    for (Candidate &candidate : alone)
-      if (candidate.unit.role() != role)
-        candidate.level = Level::Float;
-    llvm::Expected<double> growth = measure(alone, "only " + role);
-    if (!growth)
-      return growth.takeError();
-    for (Candidate &candidate : candidates)
-      if (candidate.unit.role() == role)
-        candidate.sensitivity = std::max(*growth, 1e-9) *
-                                candidate.search.error /
-                                std::max(errors[role], 1e-30);
+  if (layers.empty())
+    return grid;
+  const size_t numLayers = *llvm::max_element(layers);
+  const size_t numBands = std::min(numLayers, mostBands);
+  for (size_t &column : grid.marginals.columns)
+    column = column * numBands / numLayers;
+  auto begin = [&](size_t band) {
+    return (band * numLayers + numBands - 1) / numBands;
+  };
+  for (size_t band = 0; band < numBands; ++band)
+    grid.bands.push_back(
+        llvm::formatv("layers {0} to {1}", begin(band), begin(band + 1) - 1));
+  return grid;
+}
+
+/// Measures each row or column of the grid alone.
+llvm::Error Gate::measureLines(const Grid &grid, ArrayRef<size_t> lines,
+                               ArrayRef<std::string> names,
+                               std::vector<double> &sums) {
+  for (auto [line, name] : llvm::enumerate(names)) {
+    std::vector<size_t> members;
+    for (auto [index, of] : llvm::zip_equal(grid.linears, lines))
+      if (of == line)
+        members.push_back(index);
+    llvm::Expected<double> moved = measureAlone(members, name);
+    if (!moved)
+      return moved.takeError();
+    sums.push_back(*moved);
   }
   return llvm::Error::success();
 }
 
-void Gate::orderRaises() {
-  std::vector<size_t> order(candidates.size());
-  for (size_t i = 0; i < order.size(); ++i)
-    order[i] = i;
-  // Equal costs stay in the order of the module.
-  auto costOfByte = [&](size_t i) {
-    const Candidate &candidate = candidates[i];
-    return std::pair(
-        -*candidate.sensitivity / double(candidate.unit.elements()), i);
-  };
-  llvm::sort(order,
-             [&](size_t a, size_t b) { return costOfByte(a) < costOfByte(b); });
-  for (size_t i : order)
-    if (candidates[i].level == Level::Int4)
-      raises.push_back({i, Level::Int8});
-  for (size_t i : order)
-    raises.push_back({i, Level::Float});
+llvm::Error Gate::measureSensitivity() {
+  for (auto [index, candidate] : llvm::enumerate(candidates)) {
+    if (!candidate.unit.isEnd)
+      continue;
+    llvm::Expected<double> moved = measureAlone({index}, candidate.unit.weight);
+    if (!moved)
+      return moved.takeError();
+    candidate.sensitivity = *moved;
+  }
+  Grid grid = makeGrid(candidates);
+  Marginals &marginals = grid.marginals;
+  if (llvm::Error error =
+          measureLines(grid, marginals.rows, grid.roles, marginals.rowSums))
+    return error;
+  if (llvm::Error error = measureLines(grid, marginals.columns, grid.bands,
+                                       marginals.columnSums))
+    return error;
+  std::vector<double> errors;
+  for (size_t index : grid.linears)
+    errors.push_back(candidates[index].search.errors.front());
+  for (auto [index, cost] :
+       llvm::zip_equal(grid.linears, fitCells(errors, marginals)))
+    candidates[index].sensitivity = cost;
+  return llvm::Error::success();
 }
 
 std::vector<Candidate> Gate::raise(size_t count) const {
@@ -426,13 +516,14 @@ llvm::Expected<double> Gate::measureRaised(size_t count) {
   if (!isNew)
     return entry->second;
   std::vector<Candidate> raised = raise(count);
-  int64_t counts[3] = {};
+  int64_t int4 = 0, int8 = 0, floats = 0;
   for (const Candidate &candidate : raised)
-    ++counts[int(candidate.level)];
-  llvm::Expected<double> growth =
-      measure(raised, llvm::formatv("{0} int4, {1} int8, {2} float", counts[0],
-                                    counts[1], counts[2])
-                          .str());
+    ++(!candidate.format()             ? floats
+       : candidate.format()->bits == 4 ? int4
+                                       : int8);
+  llvm::Expected<double> growth = measure(
+      raised,
+      llvm::formatv("{0} int4, {1} int8, {2} float", int4, int8, floats).str());
   if (!growth)
     return growth.takeError();
   return entry->second = *growth;
@@ -442,15 +533,17 @@ llvm::Expected<double> Gate::measureRaised(size_t count) {
 /// --force.
 llvm::Error Gate::bisect() {
   // With all raises nothing is quantised, which is not what was asked for. All
-  // int8 halves the search, and often ends up near its answer.
-  llvm::Expected<std::optional<size_t>> fewest =
-      fewestRaises(raises.size() - 1, raises.size() - candidates.size(),
-                   [&](size_t count) -> llvm::Expected<bool> {
-                     llvm::Expected<double> growth = measureRaised(count);
-                     if (!growth)
-                       return growth.takeError();
-                     return holds(*growth);
-                   });
+  // int8, or about that, halves the search.
+  const size_t likely = llvm::count_if(raises, [&](const Raise &raise) {
+    return raise.level < candidates[raise.candidate].formats.size();
+  });
+  llvm::Expected<std::optional<size_t>> fewest = fewestRaises(
+      raises.size() - 1, likely, [&](size_t count) -> llvm::Expected<bool> {
+        llvm::Expected<double> growth = measureRaised(count);
+        if (!growth)
+          return growth.takeError();
+        return holds(*growth);
+      });
   if (!fewest)
     return fewest.takeError();
   auto best = llvm::min_element(
@@ -472,7 +565,7 @@ llvm::Error Gate::decide() {
     return llvm::Error::success();
   if (llvm::Error error = measureSensitivity())
     return error;
-  orderRaises();
+  raises = orderRaises(candidates);
   return bisect();
 }
 
@@ -480,7 +573,15 @@ llvm::Error Gate::decide() {
 // The end
 //===----------------------------------------------------------------------===//
 
-std::string Gate::makeTable(ModuleOp quantised) const {
+/// What the products of the measured artifact are computed in.
+static std::string arithmeticOf(ModuleOp module) {
+  auto attr = module->getAttrOfType<lm::ArithmeticAttr>(
+      lm::LmDialect::arithmeticAttrName);
+  return attr ? lm::stringifyArithmetic(attr.getValue()).str() : "f32";
+}
+
+std::string Gate::makeTable(ModuleOp quantised,
+                            ArrayRef<Candidate> decided) const {
   auto describeText = [](const Text &text, size_t tokens) {
     return llvm::json::Object{{"name", llvm::json::fixUTF8(text.name)},
                               {"sha256", text.sha256()},
@@ -495,22 +596,23 @@ std::string Gate::makeTable(ModuleOp quantised) const {
        llvm::json::Object{{"unquantised", std::exp(baseLoss)},
                           {"quantised", std::exp(baseLoss + growth)}}},
       {"bits_per_weight", bitsPerWeight(quantised)},
+      {"arithmetic", arithmeticOf(quantised)},
       {"window", int64_t(window)},
       {"texts",
        llvm::json::Object{
            {"calibration",
             describeText(calibrationText, calibrationTokens.size())},
            {"gate", describeText(gateText, gateTokens.size())}}},
-      {"weights", makeRows(quantised, candidates)}};
+      {"weights", makeRows(quantised, decided)}};
   return llvm::formatv("{0}", llvm::json::Value(std::move(table)));
 }
 
 llvm::Error Gate::write() {
-  OwningOpRef<ModuleOp> quantised = module->clone();
-  applyDecision(*quantised, raise(chosen), options.group,
-                options.activations == "auto");
-  quantised.get()->setAttr(calibrationAttrName,
-                           StringAttr::get(&context, makeTable(*quantised)));
+  const std::vector<Candidate> decided = raise(chosen);
+  OwningOpRef<ModuleOp> quantised = quantise(decided);
+  quantised.get()->setAttr(
+      calibrationAttrName,
+      StringAttr::get(&context, makeTable(*quantised, decided)));
   if (llvm::Error error = writeModule(*quantised))
     return error;
   CompileOptions back = options;
@@ -526,8 +628,12 @@ llvm::Error Gate::run() {
     return error;
   if (llvm::Error error = fuse())
     return error;
-  for (Unit &unit : findUnits(*module))
-    candidates.push_back({std::move(unit), {}, std::nullopt, Level::Int4});
+  for (Unit &unit : findUnits(*module)) {
+    Candidate candidate;
+    candidate.formats = formatsOf(unit, options.group);
+    candidate.unit = std::move(unit);
+    candidates.push_back(std::move(candidate));
+  }
   if (candidates.empty()) {
     progress << "note: the checkpoint's matrices are quantised already, and "
                 "stay as they are\n";

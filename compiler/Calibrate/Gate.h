@@ -13,7 +13,8 @@
 namespace stele::compiler {
 
 struct GateOptions {
-  /// Text for the statistics; empty: the bundled one.
+  /// Text for statistics (two thirds) and gate (the rest); empty: the bundled
+  /// ones.
   std::string calibrate;
   /// How much perplexity may grow: 0.01 is 1%.
   double maxLoss = 0.01;

@@ -5,6 +5,7 @@
 #include "stele/compiler/Import/Errors.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/ConvertUTF.h"
+#include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/SHA256.h"
 
@@ -35,6 +36,26 @@ Expected<Text> compiler::readText(StringRef path) {
                      "--calibrate",
                      path, reinterpret_cast<const char *>(at) - bytes.begin());
   return Text{path.str(), bytes.str()};
+}
+
+/// Where a line ends near `at`, or else a character.
+static size_t findCut(StringRef bytes, size_t at) {
+  const size_t line = bytes.find('\n', at);
+  if (line != StringRef::npos && line < at + bytes.size() / 8)
+    return line + 1;
+  auto isWithin = [](char c) { return (c & 0xc0) == 0x80; };
+  while (at < bytes.size() && isWithin(bytes[at]))
+    ++at;
+  return at;
+}
+
+std::pair<Text, Text> compiler::splitText(const Text &text) {
+  const size_t cut = findCut(text.bytes, text.bytes.size() / 3 * 2);
+  auto part = [&](size_t begin, size_t end) {
+    return Text{formatv("{0} (bytes {1} to {2})", text.name, begin, end).str(),
+                text.bytes.substr(begin, end - begin)};
+  };
+  return {part(0, cut), part(cut, text.bytes.size())};
 }
 
 Text compiler::bundledCalibrationText() {

@@ -224,6 +224,14 @@ llvm::Error Compilation::parseModule() {
     return makeError("{0}: {1} is \"{2}\"; it must be one of {3}",
                      options.input, phaseAttr, name, phaseNames());
   reached = *phase;
+  // The gate begins with a fused module, the pass ends with one.
+  const Phase last = options.quant == "auto" ? Phase::Fused : Phase::Lm;
+  if (!options.quant.empty() && reached > last)
+    return makeError(
+        "{0}: --quant {1} acts where operations are fused, and this "
+        "module is behind that, at phase {2}; leave --quant out, "
+        "or start from the checkpoint or a module of phase {3}",
+        options.input, options.quant, name, phaseName(last));
   return llvm::Error::success();
 }
 
@@ -308,7 +316,7 @@ std::string Compilation::chooseArithmetic(const Target &target) {
   if (options.activations != "auto")
     return options.activations;
   bool willQuantise = options.quant == "int4" || options.quant == "int8";
-  bool isQuantised = options.quant.empty() && countQuantised(*module) > 0;
+  bool isQuantised = options.quant != "none" && countQuantised(*module) > 0;
   return willQuantise || isQuantised ? "int8" : target.arithmetic;
 }
 
@@ -327,7 +335,9 @@ void Compilation::buildPasses(PassManager &manager, Phase phase,
                               const Target &target) {
   LmPipelineOptions lm;
   lm.arithmetic = chooseArithmetic(target);
-  lm.quant = options.quant;
+  // What the gate decides comes after this phase.
+  if (options.quant != "auto")
+    lm.quant = options.quant;
   lm.group = options.group;
   lm.fuse = options.fuse;
   lm.isa = target.isa;

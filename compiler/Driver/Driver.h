@@ -43,7 +43,8 @@ struct CompileOptions {
   /// Empty: what an .mlir input says, or host.
   std::string target;
   std::string activations = "auto"; // auto, f32, bf16, int8
-  /// int4, int8, none; empty: as the checkpoint stores the weights.
+  /// int4, int8, none; empty: as the checkpoint stores the weights. auto is as
+  /// empty here: the gate (Calibrate/Gate.h) decides on the fused module.
   std::string quant;
   int64_t group = 32;      // int4, int8: elements that share a scale
   std::string weights;     // inline (also when empty), external, synthetic:SEED

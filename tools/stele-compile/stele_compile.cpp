@@ -62,8 +62,9 @@ static std::string parsePercent(std::string &text) {
 
 static void addGateFlags(CLI::App &app, compiler::GateOptions &gate) {
   app.add_option("--calibrate", gate.calibrate,
-                 "with --quant auto: text to take statistics on (default: one "
-                 "that comes with the compiler)")
+                 "with --quant auto: text to take statistics on, and, the last "
+                 "third, to measure the loss on (default: two that come with "
+                 "the compiler)")
       ->type_name("FILE");
   app.add_option("--max-loss", gate.maxLoss,
                  "with --quant auto: how much perplexity may grow (default: "

@@ -48,8 +48,9 @@ void PrintTable(const ordered_json& table) {
       100 * table.at("loss").get<double>(),
       100 * table.at("max_loss").get<double>(),
       table.at("met").get<bool>() ? "" : ", NOT MET");
-  std::printf("bits         %.3f per weight\n",
-              table.at("bits_per_weight").get<double>());
+  std::printf("bits         %.3f per weight, measured in %s arithmetic\n",
+              table.at("bits_per_weight").get<double>(),
+              table.at("arithmetic").get<std::string>().c_str());
   PrintText(table.at("texts").at("calibration"), "calibration");
   PrintText(table.at("texts").at("gate"), "gate");
   std::printf("\n%-22s %6s %11s %11s %11s  %s\n", "format", "bits", "alpha",
