@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Perplexity of a checkpoint after every way of rounding its weights to int4.
 
-    python tools/bench/quality/table.py CHECKPOINT --report FILE
+    python tools/bench/quality/table.py CHECKPOINT... --report FILE
         [--calibrate FILE] [--bin build/bin] [--work build/quality]
 
 Rows: unquantised, round to nearest over the whole span, with the span searched,
 and with activation-aware scales, in groups of 32, 64 and 128; then what
-`--quant auto` makes of it. Activations stay bf16 but in the last row, so that
-only the weights differ. Prints a Markdown table with the digests of the texts.
+`--quant auto` makes of it; for several checkpoints also the means. Activations stay
+bf16 but in the last row, so that only the weights differ. Prints Markdown tables
+with the digests of the texts.
 Whoever reads it must know that CHECKPOINT, the calibration text, the compiler's
 gate text and the report text share nothing.
 """
@@ -60,41 +61,62 @@ class Bench:
         return json.loads(out)["bits_per_weight"]
 
 
+def measure(bench):
+    """(name, group, log-likelihood), row by row; "nearest" comes before what is
+    compared with it."""
+    yield "bf16", "", bench.loss(bench.compile(
+        bench.flags.checkpoint, "base.stele", "--quant", "none",
+        "--activations", "bf16"))
+    for group in (32, 64, 128):
+        for rounding in ("nearest", "clipped"):
+            yield rounding, group, bench.loss(bench.rounded(rounding, group))
+        yield "AWQ", group, bench.loss(bench.awq(
+            group, "--activations", "bf16", "--max-loss", "1000%"))
+    artifact = bench.awq(32, "--max-loss", "1%")
+    yield f"auto, {bench.bits(artifact):.2f} bits", 32, bench.loss(artifact)
+
+
+def print_table(tables):
+    """Means (of log-likelihoods) over the tables of checkpoints."""
+    count = len(tables)
+    print("\n| weights | group | perplexity | more | of plain rounding's loss |"
+          "\n| --- | --- | --- | --- | --- |")
+    bases = [rows[0][2] for rows in tables]
+    for i, (name, group, _) in enumerate(tables[0]):
+        title = "; ".join(dict.fromkeys(rows[i][0] for rows in tables))
+        losses = [rows[i][2] for rows in tables]
+        more = [loss - base for loss, base in zip(losses, bases)]
+        if name == "nearest":
+            plain = more
+        share = (f"{sum(more) / sum(plain):.2f}"
+                 if name in ("nearest", "clipped", "AWQ") else "")
+        print(f"| {title} | {group} | {math.exp(sum(losses) / count):.3f} | "
+              f"{100 * math.expm1(sum(more) / count):+.2f}% | {share} |",
+              flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("checkpoint", type=pathlib.Path)
+    parser.add_argument("checkpoints", type=pathlib.Path, nargs="+")
     parser.add_argument("--report", type=pathlib.Path, required=True)
     parser.add_argument("--calibrate", type=pathlib.Path)
     parser.add_argument("--context", type=int, default=512)
     parser.add_argument("--bin", type=pathlib.Path, default="build/bin")
     parser.add_argument("--work", type=pathlib.Path, default="build/quality")
-    bench = Bench(parser.parse_args())
-
+    flags = parser.parse_args()
     for name in ("report", "calibrate"):
-        path = getattr(bench.flags, name)
+        path = getattr(flags, name)
         if path:
             print(f"{name}: {path.name}, SHA-256 "
                   f"{hashlib.sha256(path.read_bytes()).hexdigest()}")
-    print("\n| weights | group | perplexity | more | of plain rounding's loss |"
-          "\n| --- | --- | --- | --- | --- |")
-    base = bench.loss(bench.compile(bench.flags.checkpoint, "base.stele",
-                                    "--quant", "none", "--activations", "bf16"))
-
-    def row(name, group, loss, plain):
-        share = f"{(loss - base) / (plain - base):.2f}" if plain else ""
-        print(f"| {name} | {group} | {math.exp(loss):.3f} | "
-              f"{100 * math.expm1(loss - base):+.2f}% | {share} |", flush=True)
-
-    row("bf16", "", base, None)
-    for group in (32, 64, 128):
-        plain = bench.loss(bench.rounded("nearest", group))
-        row("nearest", group, plain, plain)
-        row("clipped", group, bench.loss(bench.rounded("clipped", group)), plain)
-        artifact = bench.awq(group, "--activations", "bf16", "--max-loss",
-                             "1000%")
-        row("AWQ", group, bench.loss(artifact), plain)
-    artifact = bench.awq(32, "--max-loss", "1%")
-    row(f"auto, {bench.bits(artifact):.2f} bits", 32, bench.loss(artifact), None)
+    tables = []
+    for flags.checkpoint in flags.checkpoints:
+        print(f"\n{flags.checkpoint.name}")
+        tables.append(list(measure(Bench(flags))))
+        print_table(tables[-1:])
+    if len(tables) > 1:
+        print(f"\nmean of {len(tables)}")
+        print_table(tables)
 
 
 if __name__ == "__main__":

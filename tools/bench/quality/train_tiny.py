@@ -2,9 +2,11 @@
 """Trains a small Llama from scratch on the King James Bible: a checkpoint that
 was never quantised, for the table of docs/quantisation.md.
 
-    python tools/bench/quality/train_tiny.py OUT [--steps 800] [--threads 1]
+    python tools/bench/quality/train_tiny.py OUT [--steps 500] [--seed 0]
+        [--threads 1]
 
-OUT gets the checkpoint (f32) and three texts that share nothing: what it was not
+The same seed, threads and version of torch make the same checkpoint. OUT gets
+the checkpoint (f32) and three texts that share nothing: what it was not
 trained on, cut into calibrate.txt and report.txt, and train.txt. The text comes
 from Debian's bible-kjv-text (public domain), whose archive is unpacked by gzip.
 Needs torch, transformers and tokenizers.
@@ -65,8 +67,8 @@ def write_tokenizer(text, folder):
     return tokenizer
 
 
-def make_model():
-    torch.manual_seed(0)
+def make_model(seed):
+    torch.manual_seed(seed)
     return transformers.LlamaForCausalLM(transformers.LlamaConfig(
         vocab_size=VOCABULARY, hidden_size=128, intermediate_size=384,
         num_hidden_layers=3, num_attention_heads=4, num_key_value_heads=2,
@@ -74,10 +76,10 @@ def make_model():
         tie_word_embeddings=True, bos_token_id=0, eos_token_id=0))
 
 
-def train(model, tokens, steps, save):
+def train(model, tokens, steps, seed):
     optimiser = torch.optim.AdamW(model.parameters(), lr=3e-3,
                                   betas=(0.9, 0.95), weight_decay=0.01)
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(seed)
     for step in range(steps):
         for group in optimiser.param_groups:
             group["lr"] = 3e-3 * min(1, (step + 1) / 50) * (
@@ -91,22 +93,23 @@ def train(model, tokens, steps, save):
         optimiser.step()
         if step % 50 == 49:
             print(f"step {step + 1}: loss {loss.item():.3f}", flush=True)
-            save()
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("out", type=pathlib.Path)
-    parser.add_argument("--steps", type=int, default=800)
+    parser.add_argument("--steps", type=int, default=500)
+    parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=1)
     flags = parser.parse_args()
+    torch.use_deterministic_algorithms(True)
     torch.set_num_threads(flags.threads)
     flags.out.mkdir(parents=True, exist_ok=True)
     texts = split(read_text(), flags.out)
     tokenizer = write_tokenizer(texts["train"], flags.out)
     tokens = torch.tensor(tokenizer.encode(texts["train"]).ids)
-    model = make_model()
-    train(model, tokens, flags.steps, lambda: model.save_pretrained(flags.out))
+    model = make_model(flags.seed)
+    train(model, tokens, flags.steps, flags.seed)
     model.save_pretrained(flags.out)
 
 
