@@ -5,8 +5,9 @@
 // summed over its columns with the bare codes, and the sum is scaled once, so
 // that scales and offsets cost what a few columns do:
 //
-//   int8  x is quantised by block to int8 with a scale of its own; the sum is
-//         an exact integer
+//   int8  x is quantised by block to int8 with a scale of its own, and blocks
+//         whose step is coarse beside their row to 7 bits more, the low plane,
+//         in a second pass; the sum is an exact integer
 //   bf16  x is rounded to bf16, codes are exact in it; the sum is f32
 //   f32   codes become the weight they stand for, as nothing may be lost that
 //         the checkpoint's author would not lose
@@ -23,6 +24,13 @@ STELE_INT(bits)       // 4 or 8
 STELE_INT(group)      // columns that share a scale
 STELE_INT(scale_f32)  // 1: scales are f32, 0: f16
 STELE_INT(offset)     // offsets: 0 none, 1 f16, 2 f32
+#if STELE_INT8
+// Blocks whose step is above so many thousandths of their row's root mean
+// square have a low plane.
+STELE_INT(refine)
+#else
+constexpr int32_t stele_refine = 0;
+#endif
 
 using namespace stele;
 
@@ -49,9 +57,12 @@ constexpr int64_t kBlockBytes = 512 << 10;
 // kUnits units of x and of weight are multiplied for it.
 constexpr int64_t kWordColumns = 4;
 constexpr int kUnits = STELE_INT8 ? 1 : kWordColumns / kDepth;
-// What precedes a block's units in a packed row: for int8 its scale, and for
-// both the term that offsets or the codes' midpoint are multiplied by.
-constexpr int64_t kHeadWords = STELE_INT8 ? 2 : STELE_BF16 ? 1 : 0;
+// What precedes a block's units in a packed row. bf16: what offsets are
+// multiplied by. int8: the scale, what offsets are multiplied by or sums start
+// from, and whether the block has a low plane; there again the scale and start.
+constexpr int64_t kHeadWords = STELE_INT8 ? 3 : STELE_BF16 ? 1 : 0;
+constexpr int kLowBits = 7;
+constexpr float kLowSteps = 1 << kLowBits;
 
 STELE_INLINE constexpr QuantFormat Format() {
   return schema::QuantFormatOf(stele_bits, stele_group, stele_scale_f32,
@@ -84,6 +95,10 @@ STELE_INLINE int64_t BlockRows() {
   return fit < kRowTile ? kRowTile : Min(fit, kBlockRows);
 }
 
+// Words from a packed row to its low plane, which lies behind all rows: few
+// blocks read it.
+STELE_INLINE int64_t LowPlane() { return BlockRows() * RowStride(); }
+
 STELE_INLINE int64_t Panels() {
   const int64_t rows = stele_glu ? kLanes : schema::kQuantPanelRows;
   return (OutColumns() + rows - 1) / rows;
@@ -97,11 +112,29 @@ STELE_INLINE uint32_t Bits(float x) { return __builtin_bit_cast(uint32_t, x); }
 
 #if STELE_INT8
 
-// The block's scale and what accumulators start from or offsets are multiplied
-// by. A block that holds a NaN or an infinity has that as its scale, and so
-// spoils every output. Blocks of zeros, or as good as, have the scale 0.
+// The smallest step that gives a block a low plane. NaN and infinity, which
+// come from such rows, give none.
+STELE_INLINE float CoarseStep(const InputRow& x) {
+  if (!stele_refine) return 0.0f;
+  V16 squares{};
+  for (int64_t i = 0; i < stele_k; i += kLanes) {
+    const V16 v = x.At(i);
+    squares = Fma(v, v, squares);
+  }
+  constexpr float kThousandth = 1e-3f;
+  return kThousandth * static_cast<float>(stele_refine) *
+         Sqrt(Sum(squares) / static_cast<float>(stele_k));
+}
+
+// What the sums of a plane start from when its codes q add up to `sum`.
+STELE_INLINE uint32_t MidpointTerm(int32_t sum) {
+  return static_cast<uint32_t>(-sum * (1 << (stele_bits - 1)));
+}
+
+// A block that holds a NaN or an infinity has that as its scale, and so spoils
+// every output. Blocks of zeros, or as good as, have the scale 0.
 STELE_INLINE void PackBlock(const InputRow& x, int64_t begin, int64_t columns,
-                            uint32_t* to) {
+                            float coarse, uint32_t* to) {
   constexpr int kVectors = schema::kQuantMaxBlock / kLanes;
   V16 v[kVectors];
   I16 largest{};
@@ -114,22 +147,37 @@ STELE_INLINE void PackBlock(const InputRow& x, int64_t begin, int64_t columns,
   const bool zero = range < 1e-30f;
   const float scale = zero ? 0.0f : range / 127.0f;
   const V16 inverse = Splat(zero ? 0.0f : 127.0f / range);
-  I16 sums{};
+  const bool refined = stele_refine && scale > coarse;
+  uint32_t* low = to + LowPlane();
+  I16 sums{}, low_sums{};
   for (int64_t i = 0; i < columns; i += kLanes) {
-    const I16 q = RoundToInt(v[i / kLanes] * inverse);
+    const V16 steps = v[i / kLanes] * inverse;
+    const I16 q = RoundToInt(steps);
     sums += q;
     StoreBytes(to + kHeadWords + i / kWordColumns, q);
+    if (!stele_refine) continue;
+    const V16 rest = steps - __builtin_convertvector(q, V16);
+    const I16 r = refined ? RoundToInt(rest * Splat(kLowSteps)) : I16{};
+    low_sums += r;
+    StoreBytes(low + kHeadWords + i / kWordColumns, r);
   }
-  const int32_t sum = SumLanes(sums);
+  const int32_t sum = SumLanes(sums), low_sum = SumLanes(low_sums);
+  const float exact =
+      static_cast<float>(sum) + static_cast<float>(low_sum) * (1 / kLowSteps);
   to[0] = Bits(scale);
-  to[1] = stele_offset ? Bits(scale * static_cast<float>(sum))
-                       : static_cast<uint32_t>(-sum * (1 << (stele_bits - 1)));
+  to[1] = stele_offset ? Bits(scale * exact) : MidpointTerm(sum);
+  to[2] = refined;
+  if (!stele_refine) return;
+  low[0] = Bits(scale * (1 / kLowSteps));
+  low[1] = MidpointTerm(low_sum);
 }
 
 #else
 
+STELE_INLINE float CoarseStep(const InputRow&) { return 0.0f; }
+
 STELE_INLINE void PackBlock(const InputRow& x, int64_t begin, int64_t columns,
-                            uint32_t* to) {
+                            float, uint32_t* to) {
   V16 sums{};
   for (int64_t i = 0; i < columns; i += kLanes) {
     V16 v = x.At(begin + i);
@@ -148,10 +196,11 @@ STELE_INLINE void PackBlock(const InputRow& x, int64_t begin, int64_t columns,
 
 STELE_INLINE void PackRow(const Operands& op, int64_t row, uint32_t* to) {
   const InputRow x(op, row);
+  const float coarse = CoarseStep(x);
   const int64_t width = BlockColumns();
   for (int64_t begin = 0; begin < stele_k; begin += width) {
     const int64_t columns = Min(width, stele_k - begin);
-    PackBlock(x, begin, columns, to);
+    PackBlock(x, begin, columns, coarse, to);
     to += PackedWords(columns);
   }
 }
@@ -218,10 +267,27 @@ STELE_INLINE BlockSum Multiply(BlockSum sum, U16 x, U16 weight) {
 // Codes as they are.
 STELE_INLINE U16 WeightUnit(U16 codes, int, V16, V16) { return codes; }
 
+// Of R rows, whether one has a low plane in this block.
+template <int R>
+STELE_INLINE bool AnyRefined(const uint32_t* x, int64_t stride) {
+  uint32_t any = 0;
+  for (int r = 0; r < R; ++r) any |= x[r * stride + 2];
+  return stele_refine && any != 0;
+}
+
+// From sums of codes to sums of steps of the low plane.
+STELE_INLINE BlockSum StartLow(BlockSum sum, const uint32_t* low) {
+  sum = sum << kLowBits;
+  return stele_offset ? sum : sum + reinterpret_cast<I16>(SplatUnit(low[1]));
+}
+
+// `unit` is the scale of x's steps. It multiplies first: a row without a low
+// plane has the same bits in a tile of rows with one, where sum and scale are
+// 2^kLowBits and its inverse as large.
 STELE_INLINE V16 EndBlock(V16 total, BlockSum sum, const uint32_t* head,
-                          V16 scale, V16 offset) {
-  total = Fma(__builtin_convertvector(sum, V16),
-              scale * reinterpret_cast<V16>(SplatUnit(head[0])), total);
+                          uint32_t unit, V16 scale, V16 offset) {
+  const V16 steps = __builtin_convertvector(sum, V16);
+  total = Fma(steps * reinterpret_cast<V16>(SplatUnit(unit)), scale, total);
   return stele_offset
              ? Fma(offset, reinterpret_cast<V16>(SplatUnit(head[1])), total)
              : total;
@@ -257,7 +323,7 @@ STELE_INLINE U16 WeightUnit(U16 codes, int unit, V16, V16) {
 }
 
 STELE_INLINE V16 EndBlock(V16 total, BlockSum sum, const uint32_t* head,
-                          V16 scale, V16 offset) {
+                          uint32_t, V16 scale, V16 offset) {
   total = Fma(sum, scale, total);
   return stele_offset
              ? Fma(offset, reinterpret_cast<V16>(SplatUnit(head[0])), total)
@@ -274,27 +340,18 @@ STELE_INLINE U16 WeightUnit(U16 codes, int unit, V16 scale, V16 offset) {
 #endif
 #endif
 
-// total[r][p] += row r times half p, over one block.
+// sum[r][p] += the units of row r times the codes of half p, over one block.
 template <int R, int P, int S>
-STELE_INLINE void AddBlock(const uint32_t* x, const Blocks<P, S>& blocks,
-                           int64_t columns, V16 (*total)[P * S]) {
+STELE_INLINE void MultiplyBlock(const uint32_t* units,
+                                const Blocks<P, S>& blocks,
+                                const Head<P, S>& head, int64_t columns,
+                                BlockSum (*sum)[P * S]) {
   constexpr int kHalves = P * S;
   constexpr int kStepBytes = 4 * schema::kQuantPanelRows;
   const int64_t step_columns = schema::QuantStepColumns(Format());
   const int64_t steps = (columns + step_columns - 1) / step_columns;
   const int words = static_cast<int>(step_columns / kWordColumns);
   const int64_t stride = RowStride();
-  const Head<P, S> head(blocks);
-  const uint32_t* units = x + kHeadWords;
-#if STELE_INT8 || STELE_BF16
-  BlockSum sum[R][kHalves];
-#pragma unroll
-  for (int r = 0; r < R; ++r)
-#pragma unroll
-    for (int p = 0; p < kHalves; ++p) sum[r][p] = StartBlock(x + r * stride);
-#else
-  V16(*sum)[kHalves] = total;
-#endif
   for (int64_t step = 0; step < steps; ++step) {
     U16 loaded[kHalves];
 #pragma unroll
@@ -328,13 +385,42 @@ STELE_INLINE void AddBlock(const uint32_t* x, const Blocks<P, S>& blocks,
       }
     }
   }
+}
+
+// total[r][p] += row r times half p, over one block.
+template <int R, int P, int S>
+STELE_INLINE void AddBlock(const uint32_t* x, const Blocks<P, S>& blocks,
+                           int64_t columns, V16 (*total)[P * S]) {
+  const Head<P, S> head(blocks);
 #if STELE_INT8 || STELE_BF16
+  constexpr int kHalves = P * S;
+  const int64_t stride = RowStride();
+  BlockSum sum[R][kHalves];
+#pragma unroll
+  for (int r = 0; r < R; ++r)
+#pragma unroll
+    for (int p = 0; p < kHalves; ++p) sum[r][p] = StartBlock(x + r * stride);
+  MultiplyBlock<R>(x + kHeadWords, blocks, head, columns, sum);
+  const uint32_t* units = x;
+#if STELE_INT8
+  if (AnyRefined<R>(x, stride)) {
+    units = x + LowPlane();
+#pragma unroll
+    for (int r = 0; r < R; ++r)
+#pragma unroll
+      for (int p = 0; p < kHalves; ++p)
+        sum[r][p] = StartLow(sum[r][p], units + r * stride);
+    MultiplyBlock<R>(units + kHeadWords, blocks, head, columns, sum);
+  }
+#endif
 #pragma unroll
   for (int r = 0; r < R; ++r)
 #pragma unroll
     for (int p = 0; p < kHalves; ++p)
       total[r][p] = EndBlock(total[r][p], sum[r][p], x + r * stride,
-                             head.scale[p], head.offset[p]);
+                             units[r * stride], head.scale[p], head.offset[p]);
+#else
+  MultiplyBlock<R>(x, blocks, head, columns, total);
 #endif
 }
 
@@ -418,7 +504,7 @@ STELE_INLINE void Block(const Operands& op, Range rows, Range panels) {
 
 }  // namespace
 
-STELE_SCRATCH { return BlockRows() * RowStride() * sizeof(uint32_t); }
+STELE_SCRATCH { return (stele_refine ? 2 : 1) * LowPlane() * sizeof(uint32_t); }
 
 STELE_ENTRY {
   const Operands op = OperandsOf(args);

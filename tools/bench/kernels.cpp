@@ -244,6 +244,9 @@ struct Variant {
   std::optional<schema::QuantFormat> quant;
 };
 
+// Rows of one value have no coarse blocks, so that this only costs the look.
+constexpr int kRefine = 40;
+
 using Real = schema::QuantFormat::Real;
 constexpr schema::QuantFormat kQ4_1{4, 32, Real::kF16, Real::kF16};
 constexpr schema::QuantFormat kQ4_0{4, 32, Real::kF16, Real::kNone};
@@ -289,6 +292,7 @@ KernelInstance InstanceOf(const Variant& variant, const LinearShape& shape) {
     instance.ints["scale_f32"] = variant.quant->scale == Real::kF32;
     instance.ints["offset"] = int(variant.quant->offset);
     instance.ints["permuted"] = 0;
+    if (variant.arithmetic == "int8") instance.ints["refine"] = kRefine;
   }
   return instance;
 }

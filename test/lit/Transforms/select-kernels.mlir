@@ -78,7 +78,7 @@ module attributes {lm.arithmetic = #lm.arithmetic<int8>} {
   func.func @forward(%t: tensor<?xi32>, %b: !lm.batch) -> tensor<?x9xf32> {
     // CHECK: lm.embed {{.*}} {kernel = #lm.kernel<"embed_q"
     %h = lm.embed %t, @table : tensor<?xi32> -> tensor<?x8xf32>
-    // CHECK: lm.linear {{.*}} {kernel = #lm.kernel<"linear_q_int8", target = "x86-64-v4" by "linear_glu_q4, int8, x86-64-v{{.*}}">
+    // CHECK: lm.linear {{.*}} {kernel = #lm.kernel<"linear_q_int8", target = "x86-64-v4" by "linear_glu_q4, int8, x86-64-v{{.*}}", tile = [<"refine", 50>]>
     %g = lm.linear %h, @gate_up glu <silu> : tensor<?x8xf32> -> tensor<?x8xf32>
     // CHECK: lm.linear {{.*}} {kernel = #lm.kernel<"linear_q_int8"
     %d = lm.linear %g, @down : tensor<?x8xf32> -> tensor<?x8xf32>

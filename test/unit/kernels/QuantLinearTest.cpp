@@ -15,26 +15,44 @@ using schema::QuantFormat;
 
 constexpr const char *kArithmetics[] = {"f32", "bf16", "int8"};
 
+constexpr int kRefine = 50;
+
+// Root mean square of the k numbers at x.
+double Rms(const float *x, int k) {
+  double squares = 0;
+  for (int i = 0; i < k; ++i)
+    squares += double(x[i]) * x[i];
+  return std::sqrt(squares / k);
+}
+
 // The stated rule: in blocks of a group, at most 128 columns, each with the
-// scale largest / 127, rounded to the nearest code. `step` gets each scale.
+// scale largest / 127, rounded to the nearest code; where the scale is above
+// `refine` thousandths of the row's root mean square, what that leaves to the
+// nearest 128th of it. `steps` gets what each number is rounded to multiples
+// of.
 std::vector<double> QuantiseRows(const std::vector<float> &rows, int k,
-                                 const QuantFormat &format,
+                                 const QuantFormat &format, int refine,
                                  std::vector<double> &steps) {
   std::vector<double> result;
   int width = std::min<int>(format.group, 128);
-  for (size_t row = 0; row < rows.size(); row += k)
+  for (size_t row = 0; row < rows.size(); row += k) {
+    double coarse = refine * 1e-3 * Rms(&rows[row], k);
     for (int begin = 0; begin < k; begin += width) {
       int end = std::min(begin + width, k);
       float largest = 0;
       for (int i = begin; i < end; ++i)
         largest = std::max(largest, std::fabs(rows[row + i]));
       float inverse = largest > 0 ? 127.0f / largest : 0.0f;
+      float scale = largest / 127.0f;
+      bool refined = refine && scale > coarse;
       for (int i = begin; i < end; ++i) {
-        steps.push_back(largest / 127.0f);
-        result.push_back(std::nearbyint(rows[row + i] * inverse) *
-                         double(steps.back()));
+        float codes = rows[row + i] * inverse, code = std::nearbyint(codes);
+        double low = refined ? std::nearbyint((codes - code) * 128) / 128 : 0;
+        steps.push_back(refined ? scale / 128 : scale);
+        result.push_back((code + low) * scale);
       }
     }
+  }
   return result;
 }
 
@@ -51,7 +69,7 @@ public:
       RoundBf16(x);
     std::vector<double> exact(x.begin(), x.end()), steps;
     if (arithmetic == "int8")
-      exact = QuantiseRows(x, c.k, weight.format, steps);
+      exact = QuantiseRows(x, c.k, weight.format, refine, steps);
     return Epilogue(c, in, Product(c, exact, Values()));
   }
 
@@ -59,7 +77,7 @@ public:
   // column. Of a linear without gate.
   std::vector<double> Bound() const {
     std::vector<double> steps;
-    QuantiseRows(rows, c.k, weight.format, steps);
+    QuantiseRows(rows, c.k, weight.format, refine, steps);
     return Product(c, steps, [&](int64_t row, int64_t column) {
       return 0.5 * std::abs(weight.Value(row, column));
     });
@@ -70,6 +88,7 @@ public:
   QuantisedMatrix weight;
   std::vector<char> packed;
   std::vector<float> rows;
+  int refine = kRefine;
 
 private:
   Value Values() const {
@@ -79,13 +98,16 @@ private:
 };
 
 KernelInstance Instance(const LinearCase &c, const QuantFormat &format,
-                        const std::string &arithmetic, bool logits = false) {
+                        const std::string &arithmetic, bool logits = false,
+                        int refine = kRefine) {
   KernelInstance instance = LinearInstance(c, "q_" + arithmetic, logits);
   instance.ints["bits"] = format.bits;
   instance.ints["group"] = format.group;
   instance.ints["scale_f32"] = format.scale == QuantFormat::Real::kF32;
   instance.ints["offset"] = int(format.offset);
   instance.ints["permuted"] = c.permuted;
+  if (arithmetic == "int8")
+    instance.ints["refine"] = refine;
   return instance;
 }
 
@@ -185,6 +207,34 @@ TEST(QuantLinear, HandsOnWhatIsNotFinite) {
       // So small that its code is 0 beside the block's largest.
       EXPECT_EQ(RunWith(1e-40f, d, kernel), clean);
     }
+}
+
+// Two far outliers: their blocks are finer for it, the others as they were, and
+// without `refine` all are.
+TEST(QuantLinear, RefinesTheBlocksThatAreCoarseInTheirRow) {
+  LinearCase c{.k = 200, .n = 37, .rows = 8};
+  for (QuantFormat format :
+       {QuantFormat{.bits = 4, .group = 32},
+        QuantFormat{.bits = 8, .group = 64, .offset = QuantFormat::Real::kF16}})
+    for (const std::string &target : RunnableTargets())
+      for (int refine : {0, kRefine}) {
+        SCOPED_TRACE(target + " " + Name(format) + " " +
+                     std::to_string(refine));
+        std::mt19937 random(1);
+        Data d(c, format, random);
+        d.in.x[40] = 30;
+        d.in.x[3 * c.k + 199] = -50;
+        d.rows = NormalisedRows(c, d.in);
+        d.refine = refine;
+        Kernel kernel(Instance(c, format, "int8", false, refine), target);
+        std::vector<float> out = RunAllWays(kernel, c, d.in, d.packed);
+        EXPECT_LE(Difference(out, d.Expected("int8")), 1e-5);
+        double exact = Difference(out, d.Expected("f32"));
+        if (refine)
+          EXPECT_LE(exact, 5e-3);
+        else
+          EXPECT_GT(exact, 5e-3);
+      }
 }
 
 TEST(QuantLinear, GivesTheBiasForRowsOfZeros) {
