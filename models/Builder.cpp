@@ -90,12 +90,12 @@ void ModelBuilder::checkTensor(StringRef name, ArrayRef<int64_t> shape) {
   const checkpoint::TensorInfo *tensor = checkpoint.find(name);
   if (!tensor)
     error = llvm::formatv("{0}: tensor '{1}' of shape {2} is missing",
-                          checkpoint.path(), name,
+                          checkpoint.path(), checkpoint.nameInFile(name),
                           checkpoint::describeShape(shape));
   else if (ArrayRef(tensor->shape) != shape)
     error = llvm::formatv("{0}: tensor '{1}' has shape {2}, the configuration "
                           "asks for {3}",
-                          checkpoint.path(), name,
+                          checkpoint.path(), checkpoint.nameInFile(name),
                           checkpoint::describeShape(tensor->shape),
                           checkpoint::describeShape(shape));
 }

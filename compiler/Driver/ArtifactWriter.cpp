@@ -354,5 +354,10 @@ llvm::Expected<uint64_t>
 compiler::writeArtifact(llvm::StringRef path,
                         llvm::ArrayRef<SegmentBytes> segments,
                         PlanSerialiser serialise) {
-  return Writer(path, segments).run(serialise);
+  // A link stays, and what it names is written.
+  llvm::SmallString<128> named = path;
+  if (llvm::sys::fs::is_symlink_file(path) &&
+      llvm::sys::fs::real_path(path, named))
+    named = path;
+  return Writer(named, segments).run(serialise);
 }

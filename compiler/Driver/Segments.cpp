@@ -32,12 +32,14 @@ static llvm::Error forEachSource(
         return makeError("{0}: tensor {1}, of which @{2} is made, is not "
                          "there; is this the checkpoint that the module came "
                          "from?",
-                         checkpoint.path(), source.getSource(),
+                         checkpoint.path(),
+                         checkpoint.nameInFile(source.getSource()),
                          tensor.getSymName());
       if (info->rowWidth() != columns)
         return makeError("{0}: tensor {1} has shape {2}, @{3} takes rows of "
                          "{4} elements from it",
-                         checkpoint.path(), source.getSource(),
+                         checkpoint.path(),
+                         checkpoint.nameInFile(source.getSource()),
                          checkpoint::describeShape(info->shape),
                          tensor.getSymName(), columns);
       int64_t skip = source.getFirstRow() - first;

@@ -135,7 +135,7 @@ llvm::Error Checkpoint::openSafeTensors() {
       return makeError("{0}: tensor '{1}': dtype {2} is not supported; F32, "
                        "F16 and BF16 are, and integers as parts of weights "
                        "that quantization_config describes",
-                       files[tensor.file]->path(), tensor.name,
+                       files[tensor.file]->path(), nameInFile(tensor.name),
                        name(tensor.type));
   return llvm::Error::success();
 }
@@ -192,42 +192,67 @@ llvm::Error Checkpoint::readSafeTensorsFiles() {
 // GGUF
 //===----------------------------------------------------------------------===//
 
-// The Hugging Face name of a tensor inside "blk.N.", or nothing.
-static llvm::StringRef layerTensorName(llvm::StringRef name) {
-  return llvm::StringSwitch<llvm::StringRef>(name)
-      .Case("attn_norm", "input_layernorm")
-      .Case("attn_q", "self_attn.q_proj")
-      .Case("attn_k", "self_attn.k_proj")
-      .Case("attn_v", "self_attn.v_proj")
-      .Case("attn_output", "self_attn.o_proj")
-      .Case("attn_q_norm", "self_attn.q_norm")
-      .Case("attn_k_norm", "self_attn.k_norm")
-      .Case("ffn_norm", "post_attention_layernorm")
-      .Case("ffn_gate", "mlp.gate_proj")
-      .Case("ffn_up", "mlp.up_proj")
-      .Case("ffn_down", "mlp.down_proj")
-      .Default("");
-}
+namespace {
 
-// llama.cpp's name to the Hugging Face one. A name that is not known stays, and
-// the family then reports a tensor it has no use for.
-static std::string huggingFaceName(llvm::StringRef name) {
-  if (name == "token_embd.weight")
-    return "model.embed_tokens.weight";
-  if (name == "output_norm.weight")
-    return "model.norm.weight";
-  if (name == "output.weight")
-    return "lm_head.weight";
+struct TensorNames {
+  llvm::StringLiteral gguf;
+  llvm::StringLiteral huggingFace;
+};
+
+constexpr TensorNames modelTensors[] = {
+    {"token_embd.weight", "model.embed_tokens.weight"},
+    {"output_norm.weight", "model.norm.weight"},
+    {"output.weight", "lm_head.weight"},
+};
+
+// Inside "blk.N." and "model.layers.N.", before ".weight" or ".bias".
+constexpr TensorNames layerTensors[] = {
+    {"attn_norm", "input_layernorm"},
+    {"attn_q", "self_attn.q_proj"},
+    {"attn_k", "self_attn.k_proj"},
+    {"attn_v", "self_attn.v_proj"},
+    {"attn_output", "self_attn.o_proj"},
+    {"attn_q_norm", "self_attn.q_norm"},
+    {"attn_k_norm", "self_attn.k_norm"},
+    {"ffn_norm", "post_attention_layernorm"},
+    {"ffn_gate", "mlp.gate_proj"},
+    {"ffn_up", "mlp.up_proj"},
+    {"ffn_down", "mlp.down_proj"},
+};
+
+using Naming = llvm::StringLiteral TensorNames::*;
+
+} // namespace
+
+// Between llama.cpp's names and the Hugging Face ones. A name that is not known
+// stays, and the family then reports a tensor it has no use for.
+static std::string translate(llvm::StringRef name, Naming from,
+                             llvm::StringRef fromLayer, Naming to,
+                             llvm::StringRef toLayer) {
+  for (const TensorNames &names : modelTensors)
+    if (names.*from == name)
+      return (names.*to).str();
   llvm::StringRef rest = name;
   unsigned layer;
-  if (!rest.consume_front("blk.") || rest.consumeInteger(10, layer) ||
+  if (!rest.consume_front(fromLayer) || rest.consumeInteger(10, layer) ||
       !rest.consume_front("."))
     return name.str();
   auto [part, kind] = rest.rsplit('.'); // kind: weight or bias
-  llvm::StringRef translated = layerTensorName(part);
-  if (translated.empty())
-    return name.str();
-  return llvm::formatv("model.layers.{0}.{1}.{2}", layer, translated, kind);
+  for (const TensorNames &names : layerTensors)
+    if (names.*from == part)
+      return llvm::formatv("{0}{1}.{2}.{3}", toLayer, layer, names.*to, kind);
+  return name.str();
+}
+
+static std::string huggingFaceName(llvm::StringRef name) {
+  return translate(name, &TensorNames::gguf, "blk.", &TensorNames::huggingFace,
+                   "model.layers.");
+}
+
+std::string Checkpoint::nameInFile(llvm::StringRef name) const {
+  return ggufFile ? translate(name, &TensorNames::huggingFace, "model.layers.",
+                              &TensorNames::gguf, "blk.")
+                  : name.str();
 }
 
 llvm::Error Checkpoint::openGguf(llvm::StringRef path) {
@@ -302,8 +327,8 @@ llvm::Error Checkpoint::indexTensors() {
     if (tensor.interleavedHeadRows &&
         tensor.rows() % tensor.interleavedHeadRows)
       return makeError("{0}: tensor '{1}' has {2} rows, not whole heads of {3}",
-                       files[tensor.file]->path(), tensor.name, tensor.rows(),
-                       tensor.interleavedHeadRows);
+                       files[tensor.file]->path(), nameInFile(tensor.name),
+                       tensor.rows(), tensor.interleavedHeadRows);
   }
   return llvm::Error::success();
 }
@@ -370,7 +395,7 @@ llvm::Error Checkpoint::checkFinite(const TensorInfo &tensor, int64_t row,
   int64_t at = bad - values.begin(), width = tensor.rowWidth();
   return makeError("{0}: tensor '{1}' has {2} in row {3}, column {4}; the "
                    "checkpoint is damaged",
-                   files[tensor.file]->path(), tensor.name,
+                   files[tensor.file]->path(), nameInFile(tensor.name),
                    std::isnan(*bad) ? "a NaN" : "an infinity", row + at / width,
                    at % width);
 }
@@ -382,8 +407,8 @@ llvm::Error Checkpoint::checkRange(const TensorInfo &tensor, int64_t begin,
     return llvm::Error::success();
   return makeError("{0}: tensor '{1}' has {2} rows, rows {3} to {4} were asked "
                    "for",
-                   files[tensor.file]->path(), tensor.name, tensor.rows(),
-                   begin, end);
+                   files[tensor.file]->path(), nameInFile(tensor.name),
+                   tensor.rows(), begin, end);
 }
 
 // Hands the bytes of rows [begin, end) to take(row, count, bytes), some rows at
@@ -459,8 +484,8 @@ llvm::Error Checkpoint::checkScales(const TensorInfo &tensor, int64_t row,
   int64_t at = bad - values.begin();
   return makeError("{0}: tensor '{1}' has the {2} {3} in row {4}, group {5}; "
                    "the checkpoint is damaged",
-                   files[tensor.file]->path(), tensor.name, what, shown(*bad),
-                   row + at / groups, at % groups);
+                   files[tensor.file]->path(), nameInFile(tensor.name), what,
+                   shown(*bad), row + at / groups, at % groups);
 }
 
 llvm::Error Checkpoint::readQuantised(const TensorInfo &tensor, int64_t begin,

@@ -33,6 +33,10 @@ public:
   // The tensor of that name, or null.
   const TensorInfo *find(llvm::StringRef name) const;
 
+  // What the file calls that tensor, whether or not it has it: GGUF has names
+  // of its own. For messages.
+  std::string nameInFile(llvm::StringRef name) const;
+
   // Rows [begin, end) of the tensor seen as [shape[0], rest], dequantised to
   // f32. A NaN or infinity is an error that names its place. Safe from several
   // threads; holds at most a few rows of the file's bytes.

@@ -8,7 +8,9 @@
 
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <string_view>
 #include <utility>
 
@@ -162,8 +164,17 @@ Result<std::string> ReadFile(const std::string& path, uint64_t limit) {
   return content;
 }
 
+std::string FollowLinks(const std::string& path) {
+  struct stat there;
+  if (lstat(path.c_str(), &there) != 0 || !S_ISLNK(there.st_mode)) return path;
+  const std::unique_ptr<char, decltype(&free)> named(
+      realpath(path.c_str(), nullptr), free);
+  return named ? named.get() : path;
+}
+
 Status WriteFile(const std::string& path, std::span<const std::byte> bytes) {
-  return WriteFile(path, path + ".XXXXXX", bytes);
+  const std::string named = FollowLinks(path);
+  return WriteFile(named, named + ".XXXXXX", bytes);
 }
 
 Status WriteFile(const std::string& path, std::string temporary,

@@ -68,8 +68,12 @@ class MappedFile {
 // longer than `limit` bytes.
 Result<std::string> ReadFile(const std::string& path, uint64_t limit);
 
-// Writes `bytes` to a temporary file beside `path` and renames it, so that
-// `path` holds the old bytes or the new ones.
+// The file that `path` names through symbolic links; `path` itself when it is no
+// link, or leads nowhere. What is renamed over it replaces the file and leaves the links.
+std::string FollowLinks(const std::string& path);
+
+// Writes `bytes` to a temporary file beside `path`, or beside what it links to,
+// and renames it, so that `path` holds the old bytes or the new ones.
 Status WriteFile(const std::string& path, std::span<const std::byte> bytes);
 // The same with a temporary file of the caller's choice, as mkstemp wants it
 // ("folder/XXXXXX"), on the same file system.

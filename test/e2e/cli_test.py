@@ -78,10 +78,87 @@ def test_run_refusals(report, programs, artifact):
     refused(report, programs, "not an artifact", ["run", other, "--tokens", "1"],
             other.name)
     for flag, value in (("--temperature", "nan"), ("--temperature", "-1"),
-                        ("--top-p", "1.5"), ("--top-k", "-3")):
+                        ("--top-p", "1.5")):
         done = invoke(programs, *run, "1", flag, value)
         report.check(f"{flag} {value}", done.returncode in (1, 2),
                      f"exit code {done.returncode}")
+
+
+def test_wrong_usage(report, programs, artifact):
+    """Flags that are read as something else nowhere: exit code 2, said so."""
+    run = ["run", artifact, "--tokens", "1"]
+    cases = {
+        "a negative seed": ([*run, "--seed", "-1"],
+                            "'-1' is not a whole number from 0 to 18446744073709551615"),
+        "a negative top-k": ([*run, "--top-k", "-2"],
+                             "'-2' is not a whole number from 0 to 4294967295"),
+        "nothing to measure": (["bench", artifact, "-p", "0", "-n", "0"],
+                               "nothing to measure"),
+    }
+    for name, (arguments, needle) in cases.items():
+        done = invoke(programs, *arguments)
+        report.check(name, done.returncode == 2 and needle in done.stderr
+                     and not done.stdout, f"{done.returncode}: {done.stderr!r}, "
+                     f"stdout {done.stdout!r}")
+    refused(report, programs, "a prompt that does not fit",
+            ["bench", artifact, "-p", "1M", "-n", "0"], "1048576")
+    text = invoke(programs, "run", "--help").stdout
+    report.check("--prompts says what is raw", "raw text unless --chat" in
+                 " ".join(text.split()), text)
+
+
+def test_bench_median(report, programs, artifact):
+    """Of two repetitions: between them, not the better one."""
+    done = invoke(programs, "bench", artifact, "-p", "8", "-n", "0", "-r", "2",
+                  "--json")
+    rate = json.loads(done.stdout)["rows"][0]["tokens_per_s"]
+    report.check("median of two", rate["median"] == (rate["min"] + rate["max"]) / 2,
+                 rate)
+
+
+def test_broken_json(report, programs, artifact):
+    file = programs.work / "broken.json"
+    file.write_text('[{"role": "user",\n  "content" "hi"}]\n')
+    refused(report, programs, "broken messages",
+            ["run", artifact, "--messages", file],
+            "is not valid JSON at line 2, column 16")
+    file.write_text('{"prompt": }\n')
+    refused(report, programs, "a broken line of prompts",
+            ["run", artifact, "--prompts", file],
+            "line 1 is not valid JSON at column 12")
+
+
+def test_links(report, programs, artifact):
+    """What a link names is written; the link stays."""
+    folder = programs.work / "links"
+    folder.mkdir()
+    for name, command in {
+            "m.stele": ["compile", harness.TINY / "llama-tied", "-o"],
+            "l.npy": ["run", artifact, "--tokens", "1", "-n", "1", "--logits"],
+    }.items():
+        (folder / name).write_bytes(b"old")
+        link = folder / ("link-" + name)
+        link.symlink_to(name)
+        done = invoke(programs, *command, link)
+        report.check(f"{name} through a link",
+                     done.returncode == 0 and link.is_symlink()
+                     and (folder / name).stat().st_size > 3
+                     and len(list(folder.glob(f"*{name}*"))) == 2,
+                     f"{done.returncode}: {done.stderr!r}, "
+                     f"{sorted(folder.iterdir())}")
+
+
+def test_gguf_names(report, programs):
+    """A GGUF's tensors are named as the file names them."""
+    data = (harness.TINY / "gguf/llama-f32/model.gguf").read_bytes()
+    file = programs.work / "renamed.gguf"
+    file.write_bytes(data.replace(b"token_embd.weight", b"token_embx.weight"))
+    refused(report, programs, "no embedding",
+            ["compile", file, "-o", programs.work / "r.stele"], "token_embd.weight")
+    file.write_bytes(data.replace(b"blk.0.ffn_up.weight", b"blk.0.ffn_ux.weight"))
+    refused(report, programs, "no ffn_up",
+            ["compile", file, "-o", programs.work / "r.stele"],
+            "tensor 'blk.0.ffn_up.weight'", "is missing")
 
 
 def test_compile_leaves_nothing(report, programs):
@@ -225,6 +302,11 @@ def test(report, programs, only):
                                 "--activations", "f32")
     test_help(report, programs)
     test_run_refusals(report, programs, artifact)
+    test_wrong_usage(report, programs, artifact)
+    test_bench_median(report, programs, artifact)
+    test_broken_json(report, programs, artifact)
+    test_links(report, programs, artifact)
+    test_gguf_names(report, programs)
     test_compile_leaves_nothing(report, programs)
     test_interrupted_compile(report, programs)
     test_results(report, programs, artifact)

@@ -20,7 +20,8 @@ double SecondsSince(Clock::time_point start) {
 
 void SamplingFlags::AddTo(CLI::App& app) {
   app.add_option("--temperature", options.temperature, "0 is greedy");
-  app.add_option("--top-k", options.top_k, "Keep the K best tokens; 0: all");
+  app.add_option("--top-k", options.top_k, "Keep the K best tokens; 0: all")
+      ->check(WholeFlag(UINT32_MAX));
   app.add_option("--top-p", options.top_p,
                  "Keep the best tokens that reach this probability");
   app.add_option("--min-p", options.min_p,
@@ -28,12 +29,20 @@ void SamplingFlags::AddTo(CLI::App& app) {
   app.add_option("--repeat-penalty", options.repetition_penalty,
                  "Divides the logits of tokens that were there; 1: off");
   app.add_option("--seed", options.seed, "Of the random draws")
+      ->check(WholeFlag(UINT64_MAX))
       ->capture_default_str();
   app.add_option("--stop", stop, "End the answer before this text (repeatable)")
       ->expected(1)
       ->take_all()
       ->allow_extra_args(false);
   app.add_flag("--ignore-eos", ignore_eos, "Go on after an end token");
+}
+
+void AddLookup(CLI::App& app, uint32_t& lookup) {
+  app.add_option("--lookup", lookup,
+                 "Guess this many tokens a step from the context; the answer "
+                 "stays the same")
+      ->check(CLI::Range(0u, 256u));
 }
 
 SamplingOptions SamplingFlags::Resolve(const CLI::App& app,

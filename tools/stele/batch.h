@@ -32,6 +32,9 @@ struct SamplingFlags {
                           const plan::ModelInfo& model) const;
 };
 
+// --lookup of run and chat.
+void AddLookup(CLI::App& app, uint32_t& lookup);
+
 // Seconds since the batch started.
 struct AnswerTimes {
   double first_token = 0;

@@ -2,6 +2,7 @@
 #include "cli.h"
 
 #include <atomic>
+#include <charconv>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
@@ -84,6 +85,19 @@ int WrongUsage(const CLI::App& app, const std::string& what) {
 
 CLI::Validator SizeFlag() { return Converter("size like 8GiB", ParseBytes); }
 CLI::Validator CountFlag() { return Converter("count like 32K", ParseCount); }
+
+CLI::Validator WholeFlag(uint64_t limit) {
+  return CLI::Validator(
+      [limit](std::string& text) -> std::string {
+        uint64_t value = 0;
+        const char* end = text.data() + text.size();
+        const auto [rest, error] = std::from_chars(text.data(), end, value);
+        if (error == std::errc() && rest == end && value <= limit) return "";
+        return "'" + text + "' is not a whole number from 0 to " +
+               std::to_string(limit);
+      },
+      "");
+}
 
 void ModelFlags::AddTo(CLI::App& app, bool artifact_only) {
   app.add_option("artifact", artifact, "The .stele artifact")->required();

@@ -46,6 +46,8 @@ int WrongUsage(const CLI::App& app, const std::string& what);
 // "32K" into a count.
 CLI::Validator SizeFlag();
 CLI::Validator CountFlag();
+// A whole number from 0 to `limit`, said so in the message.
+CLI::Validator WholeFlag(uint64_t limit);
 
 // The artifact argument and the flags that decide how it is opened.
 struct ModelFlags {

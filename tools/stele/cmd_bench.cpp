@@ -51,7 +51,9 @@ struct BenchFlags {
     app.add_option("-r,--repeat", repeats, "Timed repetitions")
         ->check(CLI::Range(1, 1000))
         ->capture_default_str();
-    app.add_option("--chunk", chunk, "Most tokens in one step")
+    app.add_option("--chunk", chunk,
+                   "Most tokens in one step; 0: as many as the artifact has a "
+                   "step for")
         ->transform(CountFlag());
     app.add_option("--host-memory", host_memory,
                    "Refuse to plan more memory than this")
@@ -204,6 +206,13 @@ class Bench {
   std::vector<std::unique_ptr<Session>> sessions_;
 };
 
+// Of sorted values; between the two middle ones when they are even in number.
+double Median(const std::vector<double>& sorted) {
+  const size_t half = sorted.size() / 2;
+  return sorted.size() % 2 ? sorted[half]
+                           : (sorted[half - 1] + sorted[half]) / 2;
+}
+
 Result<json> Measure(const std::shared_ptr<Model>& model,
                      const BenchFlags& flags, const Case& test) {
   STELE_ASSIGN_OR_RETURN(auto bench, Bench::Create(model, flags, test));
@@ -221,10 +230,16 @@ Result<json> Measure(const std::shared_ptr<Model>& model,
               {"batch", sequences},
               {"useful_work", test.UsefulWork()},
               {"tokens_per_s",
-               {{"median", rates[rates.size() / 2]},
+               {{"median", Median(rates)},
                 {"min", rates.front()},
                 {"max", rates.back()}}},
               {"peak_bytes", PeakMemory()}};
+}
+
+void PrintHeader() {
+  std::printf(
+      "test      tokens    depth  batch  useful   tokens/s        min        "
+      "max         peak\n");
 }
 
 void PrintRow(const json& row) {
@@ -244,14 +259,10 @@ void PrintRow(const json& row) {
 Status RunCases(const BenchFlags& flags) {
   STELE_ASSIGN_OR_RETURN(auto model, flags.model.Load());
   json rows = json::array();
-  if (!flags.json) {
-    std::printf(
-        "test      tokens    depth  batch  useful   tokens/s        min        "
-        "max         peak\n");
-    std::fflush(stdout);  // rows may take a while
-  }
   for (const Case& test : Cases(flags)) {
     STELE_ASSIGN_OR_RETURN(json row, Measure(model, flags, test));
+    // Behind the first measurement: a refusal leaves nothing on stdout.
+    if (!flags.json && rows.empty()) PrintHeader();
     if (!flags.json) PrintRow(row);
     rows.push_back(std::move(row));
   }
@@ -271,6 +282,9 @@ int RunBench(int argc, char** argv) {
                         "stele bench smollm2.stele -p 512 -n 128 -d 0,4096 -r "
                         "5"))
     return *code;
+  if (Cases(flags).empty())
+    return WrongUsage(app,
+                      "nothing to measure; give a -p or -n, and a -b, above 0");
   CatchInterrupts();
   const Status status = RunCases(flags);
   if (Interrupted()) return kInterrupted;

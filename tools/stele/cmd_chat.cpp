@@ -51,6 +51,7 @@ struct ChatFlags {
   std::string system;
   uint64_t max_tokens = 1024;
   uint64_t context = 0;
+  uint32_t lookup = 0;
   uint64_t host_memory = 0;
 
   void AddTo(CLI::App& app) {
@@ -65,6 +66,7 @@ struct ChatFlags {
                    "Longest conversation in tokens (default: 8K, or the "
                    "model's context if that is less)")
         ->transform(CountFlag());
+    AddLookup(app, lookup);
     app.add_option("--host-memory", host_memory,
                    "Refuse to plan more memory than this")
         ->transform(SizeFlag());
@@ -116,10 +118,12 @@ class Chat {
     options_.sampling = flags_.sampling.Resolve(app_, model_->info());
     options_.stop = flags_.sampling.stop;
     options_.ignore_eos = flags_.sampling.ignore_eos;
+    options_.lookup = flags_.lookup;
     EngineOptions engine;
     engine.session_tokens =
         flags_.context ? flags_.context
                        : std::min(kDefaultContext, model_->info().context());
+    engine.draft_tokens = flags_.lookup;
     engine.host_memory = flags_.host_memory;
     STELE_ASSIGN_OR_RETURN(engine_, Engine::Create(model_, engine));
     std::fputs(engine_->memory_plan().ToString().c_str(), stderr);

@@ -39,12 +39,11 @@ struct RunFlags {
         ->transform(CountFlag())
         ->capture_default_str();
     sampling.AddTo(app);
-    app.add_option("--chunk", chunk, "Most tokens in one step")
+    app.add_option("--chunk", chunk,
+                   "Most tokens in one step; 0: as many as the artifact has a "
+                   "step for")
         ->transform(CountFlag());
-    app.add_option("--lookup", lookup,
-                   "Guess this many tokens a step from the context; the answer "
-                   "stays the same")
-        ->check(CLI::Range(0u, 256u));
+    AddLookup(app, lookup);
     app.add_option("--host-memory", host_memory,
                    "Refuse to plan more memory than this")
         ->transform(SizeFlag());

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstring>
 
+#include "stele/runtime/base/file.h"
 #include "stele/runtime/base/format.h"
 
 namespace stele::cli {
@@ -17,12 +18,13 @@ Result<std::unique_ptr<NpyWriter>> NpyWriter::Create(const std::string& path,
   // A pipe or a device is written to; renaming over it would remove it.
   struct stat there;
   const bool rename = stat(path.c_str(), &there) != 0 || S_ISREG(there.st_mode);
+  const std::string named = FollowLinks(path);
   const std::string temporary =
-      rename ? path + ".tmp" + std::to_string(getpid()) : "";
+      rename ? named + ".tmp" + std::to_string(getpid()) : "";
   FILE* file = std::fopen(rename ? temporary.c_str() : path.c_str(), "wb");
   if (!file)
     return Unavailable("'" + path + "': cannot write: " + std::strerror(errno));
-  std::unique_ptr<NpyWriter> writer(new NpyWriter(path, temporary, file));
+  std::unique_ptr<NpyWriter> writer(new NpyWriter(named, temporary, file));
   std::string header = Format(
       "{'descr': '<f4', 'fortran_order': False, 'shape': (%llu, %llu), }",
       static_cast<unsigned long long>(rows),

@@ -234,8 +234,8 @@ void PromptFlags::AddTo(CLI::App& app) {
       ->needs(conversation);
   app.add_option("--prompts", prompts,
                  "A file of requests, one JSON object a line: {\"prompt\": "
-                 "TEXT}, {\"messages\": [...]} or {\"tokens\": [IDS]}; all run "
-                 "in one batch");
+                 "TEXT} (raw text unless --chat), {\"messages\": [...]} or "
+                 "{\"tokens\": [IDS]}; all run in one batch");
   CLI::Option* raw_flag =
       app.add_flag("--raw", raw, "Do not use the chat template");
   app.add_flag("--chat", chat,

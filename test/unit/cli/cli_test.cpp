@@ -299,6 +299,19 @@ TEST_F(Cli, ChatAnswersAsRunDoes) {
   EXPECT_THAT(done.out, StartsWith(printed + "conversation  4 messages, "));
 }
 
+TEST_F(Cli, ChatDraftsWithLookup) {
+  const std::string artifact = Artifact(), turns = "abcabc\n cd e\n";
+  const std::vector<std::string> chat = {"chat", artifact,        "-n",
+                                         "6",    "--temperature", "0"};
+  std::vector<std::string> drafting = chat;
+  drafting.insert(drafting.end(), {"--lookup", "4"});
+  const Outcome plain = Stele(chat, turns), drafted = Stele(drafting, turns);
+  EXPECT_EQ(drafted.code, 0) << drafted.err;
+  EXPECT_EQ(drafted.out, plain.out);
+  drafting.back() = "257";
+  EXPECT_EQ(Stele(drafting, turns).code, 2);
+}
+
 TEST_F(Cli, ChatKeepsWhatTheSessionHolds) {
   const Outcome done = Stele({"chat", Artifact(), "-n", "6"},
                              "abc\n/stats\nd\n/stats\n/reset\nd\n/stats\n");

@@ -95,7 +95,9 @@ TEST_F(Cli, RunNamesTheLineThatIsWrong) {
         std::pair("{\"tokens\": [99999999999]}",
                   "line 2: 99999999999 is not a token id"),
         std::pair("{\"tokens\": []}", "line 2 is empty"),
-        std::pair("nonsense", "line 2 is not valid JSON"),
+        std::pair("nonsense", "line 2 is not valid JSON at column 2: "),
+        std::pair("{\"prompt\": 1e999}",
+                  "line 2 is not valid JSON: number overflow"),
         std::pair("[1]", "line 2: expected one of"),
         std::pair("{\"song\": 1}", "line 2: \"song\" is not a request")}) {
     const std::string file =
