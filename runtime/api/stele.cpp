@@ -198,6 +198,18 @@ Status OpenModel(const char* path, const stele_model_options& options,
   return OkStatus();
 }
 
+Result<std::unique_ptr<text::Tokenizer>> LoadTokenizer(const void* bytes,
+                                                       size_t length) {
+  return text::Tokenizer::Load({static_cast<const uint8_t*>(bytes), length});
+}
+
+Status CheckTemplate(const text::NamedTemplate& named) {
+  STELE_ASSIGN_OR_RETURN(const auto parsed,
+                         text::ChatTemplate::Parse(named.text, {}));
+  return parsed.unknown().empty() ? OkStatus()
+                                  : stele::Unsupported(parsed.unknown());
+}
+
 Result<std::vector<int32_t>> RenderAndTokenize(const text::Tokenizer& tokenizer,
                                                const char* messages_json) {
   if (tokenizer.chat_templates().empty())
@@ -448,6 +460,23 @@ stele_status stele_detokenize(const stele_model* model, const int32_t* tokens,
     if (capacity > 0) STELE_RETURN_IF_ERROR(NotNull({text}));
     STELE_ASSIGN_OR_RETURN(const auto* tokenizer, TokenizerOf(model));
     CopyOut(tokenizer->Decode({tokens, count}), text, capacity, length);
+    return OkStatus();
+  });
+}
+
+stele_status stele_check_tokenizer(const void* bytes, size_t length) {
+  return Guard([&]() -> Status {
+    STELE_RETURN_IF_ERROR(NotNull({bytes}));
+    return LoadTokenizer(bytes, length).status();
+  });
+}
+
+stele_status stele_check_chat_templates(const void* bytes, size_t length) {
+  return Guard([&]() -> Status {
+    STELE_RETURN_IF_ERROR(NotNull({bytes}));
+    STELE_ASSIGN_OR_RETURN(const auto tokenizer, LoadTokenizer(bytes, length));
+    for (const text::NamedTemplate& named : tokenizer->chat_templates())
+      STELE_RETURN_IF_ERROR(CheckTemplate(named));
     return OkStatus();
   });
 }

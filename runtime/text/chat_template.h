@@ -42,6 +42,9 @@ class ChatTemplate {
       std::string_view source,
       std::map<std::string, std::string> special_tokens);
 
+  // See jinja::Template.
+  const std::string& unknown() const { return template_.unknown(); }
+
   Result<Prompt> Render(const ChatRequest& request,
                         const jinja::RenderOptions& options = {}) const;
 

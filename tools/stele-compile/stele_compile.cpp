@@ -4,7 +4,7 @@
 #include "stele/compiler/Calibrate/Gate.h"
 #include "stele/compiler/Driver/Driver.h"
 #include "stele/compiler/Targets/Targets.h"
-#include "stele/runtime/text/tokenizer.h"
+#include "stele/stele.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/InitLLVM.h"
 #include "llvm/Support/Signals.h"
@@ -44,9 +44,10 @@ static std::string checkWeights(const std::string &text) {
 
 /// The runtime itself is asked, since a regular expression that it cannot match
 /// would otherwise be found by whoever runs the artifact.
-static std::string tokenizerProblem(llvm::ArrayRef<uint8_t> bytes) {
-  auto tokenizer = text::Tokenizer::Load({bytes.data(), bytes.size()});
-  return tokenizer.ok() ? "" : tokenizer.status().message();
+template <stele_status (*check)(const void *, size_t)>
+static std::string problemOf(llvm::ArrayRef<uint8_t> bytes) {
+  return check(bytes.data(), bytes.size()) == STELE_OK ? ""
+                                                       : stele_last_error();
 }
 
 /// "1%" or "0.5%" as a share.
@@ -180,7 +181,8 @@ int main(int argc, char **argv) {
   if (options.output.empty() && options.stopAfter == compiler::Phase::Artifact)
     return refuseUsage("-o is missing: where to write the artifact");
 
-  options.tokenizerProblem = tokenizerProblem;
+  options.tokenizerProblem = problemOf<stele_check_tokenizer>;
+  options.templateProblem = problemOf<stele_check_chat_templates>;
   const bool isGated = options.quant == "auto";
   if (!isGated)
     for (const char *flag : {"--calibrate", "--max-loss", "--force"})

@@ -134,6 +134,16 @@ STELE_API stele_status stele_detokenize(const stele_model* model,
                                         char* text, size_t capacity,
                                         size_t* length);
 
+/* ---- checks of a compiler ---- */
+
+/* Whether these bytes of a tokenizer segment would load: STELE_OK, or why not.
+ * A compiler asks before it writes an artifact of them. */
+STELE_API stele_status stele_check_tokenizer(const void* bytes, size_t length);
+/* Whether the chat templates in one that loads can be read: their syntax, and
+ * that their filters and tests exist. */
+STELE_API stele_status stele_check_chat_templates(const void* bytes,
+                                                  size_t length);
+
 /* ---- engine ---- */
 
 typedef struct stele_engine stele_engine;

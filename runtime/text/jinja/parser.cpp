@@ -7,6 +7,7 @@
 #include <initializer_list>
 #include <set>
 
+#include "stele/runtime/text/jinja/builtins.h"
 #include "stele/runtime/text/jinja/lexer.h"
 
 namespace stele::text::jinja {
@@ -18,9 +19,12 @@ class Parser {
  public:
   explicit Parser(std::string_view source) : tokens_(Tokenize(source)) {}
 
-  Block Run() {
-    Block block = ParseBlock({});
-    return block;
+  ParsedTemplate Run() {
+    ParsedTemplate parsed;
+    parsed.block = ParseBlock({});
+    parsed.unknown = std::move(unknown_);
+    parsed.unknown_line = unknown_line_;
+    return parsed;
   }
 
  private:
@@ -81,6 +85,12 @@ class Parser {
   void ExpectBlockEnd() {
     if (Current().kind != TokenKind::kBlockEnd) FailExpected("%}");
     ++at_;
+  }
+
+  void NoteUnknown(std::string_view what, const Expr& expr) {
+    if (!unknown_.empty()) return;
+    unknown_ = "there is no " + std::string(what) + " '" + expr.name + "'";
+    unknown_line_ = expr.line;
   }
 
   ExprPtr Make(ExprKind kind, int line) const {
@@ -154,6 +164,8 @@ class Parser {
 
   std::vector<Token> tokens_;
   size_t at_ = 0;
+  std::string unknown_;  // see ParsedTemplate
+  int unknown_line_ = 0;
   int depth_ = 0;
   int loops_ = 0;  // for statements around this point, within one macro
   std::vector<MacroDef*> macros_;  // macros around this point
@@ -769,6 +781,7 @@ ExprPtr Parser::ParseFilters(ExprPtr expr) {
 ExprPtr Parser::ParseFilter(ExprPtr operand) {
   ExprPtr filter = Make(ExprKind::kFilter, Current().line);
   filter->name = ExpectIdentifier();
+  if (!FindFilter(filter->name)) NoteUnknown("filter", *filter);
   Add(*filter, std::move(operand));
   if (Current().IsOperator("(")) ParseArguments(*filter);
   return filter;
@@ -779,6 +792,7 @@ ExprPtr Parser::ParseTest(ExprPtr operand) {
   bool negated = SkipName("not");
   ExprPtr test = Make(ExprKind::kTest, line);
   test->name = ExpectIdentifier();
+  if (!FindTest(test->name)) NoteUnknown("test", *test);
   Add(*test, std::move(operand));
   const Token& token = Current();
   bool name_follows = token.kind == TokenKind::kName && !token.IsName("else") &&
@@ -839,6 +853,8 @@ void Parser::ParseArguments(Expr& call) {
 
 }  // namespace
 
-Block ParseTemplate(std::string_view source) { return Parser(source).Run(); }
+ParsedTemplate ParseTemplate(std::string_view source) {
+  return Parser(source).Run();
+}
 
 }  // namespace stele::text::jinja

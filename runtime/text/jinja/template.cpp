@@ -56,7 +56,10 @@ Result<Template> Template::Parse(std::string_view source) {
         " bytes long, more than " + std::to_string(kMaxSource));
   }
   try {
-    return Template(ParseTemplate(source));
+    ParsedTemplate parsed = ParseTemplate(source);
+    if (!parsed.unknown.empty())
+      parsed.unknown = AtLine(parsed.unknown_line, parsed.unknown);
+    return Template(std::move(parsed.block), std::move(parsed.unknown));
   } catch (const SyntaxError& error) {
     return InvalidArgument(AtLine(error.line, error.message));
   } catch (const std::bad_alloc&) {

@@ -45,15 +45,21 @@ class Template {
   // Errors name the line: "chat template line 3: ...".
   static Result<Template> Parse(std::string_view source);
 
+  // The first filter or test that does not exist, as an error names it;
+  // rendering fails where it is applied. Empty: all exist.
+  const std::string& unknown() const { return unknown_; }
+
   // The result's user spans are the bytes that came from the user's variables.
   Result<Text> Render(const std::vector<Variable>& variables,
                       const RenderOptions& options) const;
 
  private:
-  explicit Template(Block block)
-      : block_(std::make_shared<const Block>(std::move(block))) {}
+  Template(Block block, std::string unknown)
+      : block_(std::make_shared<const Block>(std::move(block))),
+        unknown_(std::move(unknown)) {}
 
   std::shared_ptr<const Block> block_;
+  std::string unknown_;
 };
 
 }  // namespace stele::text::jinja
