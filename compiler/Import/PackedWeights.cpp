@@ -547,6 +547,13 @@ PackedWeights::collect(const QuantConfig &config,
   }
   auto result = std::make_unique<PackedWeights>();
   for (llvm::StringRef module : modules) {
+    if (const std::string *entry = ignoredBy(config, module))
+      return makeError(
+          "{0}: '{1}' is stored quantised, but "
+          "quantization_config says with \"{2}\" that it is not; "
+          "one of the two is from another checkpoint",
+          parts.find((module + "." + names.codes).str())->second.file->path(),
+          module, *entry);
     auto weight = WeightReader(config, names, module, parts).read();
     if (!weight)
       return weight.takeError();

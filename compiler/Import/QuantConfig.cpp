@@ -28,14 +28,28 @@ static int64_t readGroupSize(Fields &fields, llvm::StringRef key) {
   return std::max<int64_t>(size, 0);
 }
 
+// A list of names, or nothing.
+static void readIgnored(Fields &fields, llvm::StringRef key,
+                        QuantConfig &config) {
+  const Json *list = fields.get(key);
+  if (!list)
+    return;
+  if (!list->is_array() ||
+      !llvm::all_of(*list, [](const Json &name) { return name.is_string(); }))
+    return fields.fail("{0} is {1}, a list of names is needed",
+                       fields.name(key), shown(*list));
+  for (const Json &name : *list)
+    config.ignored.push_back(name.get<std::string>());
+}
+
 //===----------------------------------------------------------------------===//
 // AWQ
 //===----------------------------------------------------------------------===//
 
 static void readAwq(Fields &fields, QuantConfig &config) {
   static const llvm::StringSet<> harmless = {
-      "backend",          "do_fuse",         "exllama_config",
-      "fuse_max_seq_len", "modules_to_fuse", "modules_to_not_convert"};
+      "backend", "do_fuse", "exllama_config", "fuse_max_seq_len",
+      "modules_to_fuse"};
   for (const char *key : {"version", "format"})
     if (std::string value = fields.string(key, "gemm");
         llvm::StringRef(value).lower() != "gemm")
@@ -48,6 +62,7 @@ static void readAwq(Fields &fields, QuantConfig &config) {
   scheme.groupSize = readGroupSize(fields, "group_size");
   scheme.zeroPoints = fields.boolean("zero_point", true);
   config.schemes.push_back(std::move(scheme));
+  readIgnored(fields, "modules_to_not_convert", config);
   fields.refuseUnknown("quantised", harmless);
 }
 
@@ -170,10 +185,9 @@ static void readConfigGroup(Fields group, llvm::StringRef defaultFormat,
 }
 
 static void readCompressedTensors(Fields &fields, QuantConfig &config) {
-  static const llvm::StringSet<> harmless = {
-      "global_compression_ratio",
-      "ignore", // the modules it names have no packed tensors
-      "quantization_status", "version"};
+  static const llvm::StringSet<> harmless = {"global_compression_ratio",
+                                             "quantization_status", "version"};
+  readIgnored(fields, "ignore", config);
   for (const char *other :
        {"kv_cache_scheme", "sparsity_config", "transform_config"})
     if (const Json *value = fields.get(other); value && !value->empty())
@@ -210,6 +224,25 @@ static llvm::Expected<bool> matchesPattern(llvm::StringRef pattern,
                      "expression that is supported; name the modules",
                      pattern);
   return regex.match(module);
+}
+
+const std::string *stele::checkpoint::ignoredBy(const QuantConfig &config,
+                                                llvm::StringRef module) {
+  for (const std::string &entry : config.ignored) {
+    llvm::StringRef name = entry;
+    if (config.method == QuantMethod::Awq ? module.contains(name)
+                                          : module == name)
+      return &entry;
+    if (config.method == QuantMethod::Awq || !name.consume_front("re:"))
+      continue;
+    // The tensors say what is quantised; a pattern beyond us says nothing.
+    llvm::Expected<bool> matches = matchesPattern(name, module);
+    if (!matches)
+      llvm::consumeError(matches.takeError());
+    else if (*matches)
+      return &entry;
+  }
+  return nullptr;
 }
 
 // Names go before patterns, patterns before the class of all linears, and

@@ -33,7 +33,13 @@ struct QuantConfig {
   // GPTQ: `dynamic` gives modules their own bits and groups; what each one has
   // follows from the shapes of its tensors.
   bool varies = false;
+  // Modules that are said not to be quantised: names and "re:..." patterns
+  // (compressed-tensors), parts of names (AWQ).
+  std::vector<std::string> ignored;
 };
+
+// The entry of `ignored` that names the module, or null.
+const std::string *ignoredBy(const QuantConfig &config, llvm::StringRef module);
 
 // The scheme of a module of compressed-tensors; an error names the module when
 // no target matches it.

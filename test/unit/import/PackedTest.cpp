@@ -422,6 +422,39 @@ TEST_F(Packed, SchemesByTarget) {
             "'a.weight_packed' of shape [2, 1] holds no such weight in 8 bits");
 }
 
+// What is said not to be quantised must not be stored so.
+TEST_F(Packed, IgnoredModules) {
+  auto contradicts = [](const std::string &entry) {
+    return "model.safetensors: 'a' is stored quantised, but "
+           "quantization_config says with \"" +
+           entry +
+           "\" that it is not; one of the two is from another "
+           "checkpoint";
+  };
+  auto with = [&](const std::string &field) {
+    quantisation.back() = ',';
+    quantisation += field + "}";
+    return open();
+  };
+  compressed();
+  EXPECT_EQ(with(R"("ignore": ["lm_head", "re:b.*", "aa", "re:\\w+"])"),
+            "none");
+  compressed();
+  EXPECT_EQ(with(R"("ignore": ["lm_head", "a"])"), contradicts("a"));
+  compressed();
+  EXPECT_EQ(with(R"("ignore": ["re:.*"])"), contradicts("re:.*"));
+  compressed();
+  EXPECT_EQ(with(R"("ignore": "a")"),
+            "config.json: quantization_config.ignore is \"a\", a list of names "
+            "is needed");
+  awq();
+  EXPECT_EQ(with(R"("modules_to_not_convert": ["b", "aa"])"), "none");
+  awq();
+  EXPECT_EQ(with(R"("modules_to_not_convert": ["a"])"), contradicts("a"));
+  awq();
+  EXPECT_EQ(with(R"("modules_to_not_convert": null)"), "none");
+}
+
 //===----------------------------------------------------------------------===//
 // Bad tensors
 //===----------------------------------------------------------------------===//
