@@ -15,6 +15,7 @@
 #include "stele/compiler/Driver/DumpFiles.h"
 #include "stele/compiler/Driver/Executable.h"
 #include "stele/compiler/Driver/FlatBuffer.h"
+#include "stele/compiler/Driver/Limits.h"
 #include "stele/compiler/Driver/MergePlans.h"
 #include "stele/compiler/Driver/Segments.h"
 #include "stele/compiler/Import/Errors.h"
@@ -511,6 +512,12 @@ llvm::Error Compilation::addTokenizer() {
     if (std::string problem = options.tokenizerProblem(tokenizer);
         !problem.empty())
       return makeError("{0}: tokenizer: {1}", options.input, problem);
+  if (options.templateProblem)
+    if (std::string problem = options.templateProblem(tokenizer);
+        !problem.empty())
+      progress << "warning: " << options.input << ": " << problem
+               << "; chats with the artifact fail there, correct the "
+                  "checkpoint's template or use run --raw\n";
   addSegment("tokenizer", SegmentKind::Tokenizer, tokenizer.size());
   report("tokenizer", showBytes(tokenizer.size()));
   return llvm::Error::success();
@@ -633,6 +640,8 @@ llvm::Error Compilation::writeAll() {
   if (!size)
     return size.takeError();
   report("artifact", showBytes(*size) + " in " + options.output);
+  for (const Target &target : targets)
+    progress << describeLimits(*module, target) << "\n";
   if (!options.dumpDir.empty())
     return writeFile(options.dumpDir + "/7-artifact.json",
                      planToJson(exportPlan(*module)));

@@ -53,9 +53,11 @@ struct CompileOptions {
   std::string dumpDir;     // empty: dump nothing
   unsigned jobs = 0;       // threads that compile kernels; 0: every core
   bool timePhases = false; // time of every pass
-  /// What a runtime has against this tokenizer; empty: nothing. Asked before
+  /// What a runtime has against this tokenizer, which is an error, and against
+  /// the chat templates in it, which is a warning; empty: nothing. Asked before
   /// anything is written.
   std::function<std::string(llvm::ArrayRef<uint8_t>)> tokenizerProblem;
+  std::function<std::string(llvm::ArrayRef<uint8_t>)> templateProblem;
 };
 
 /// Module attribute: the table of a calibration as JSON, which the artifact

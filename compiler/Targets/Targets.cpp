@@ -35,7 +35,7 @@ public:
   llvm::Error text(llvm::StringRef key, std::string &out) {
     const Json *value = take(key);
     if (!value || !value->is_string() || value->get<std::string>().empty())
-      return makeError("{0}: \"{1}\" must be a non-empty text", where, key);
+      return fail(key, value, "a non-empty text");
     out = value->get<std::string>();
     return llvm::Error::success();
   }
@@ -44,16 +44,23 @@ public:
     const Json *value = take(key);
     if (!value || !value->is_number_unsigned() || value->get<uint64_t>() < 1 ||
         value->get<uint64_t>() > uint64_t(limit))
-      return makeError("{0}: \"{1}\" must be a whole number in 1..{2}", where,
-                       key, limit);
+      return fail(key, value,
+                  llvm::formatv("a whole number in 1..{0}", limit).str());
     out = value->get<int64_t>();
     return llvm::Error::success();
+  }
+
+  llvm::Expected<const Json *> child(llvm::StringRef key) {
+    const Json *value = take(key);
+    if (!value || !value->is_object())
+      return fail(key, value, "an object");
+    return value;
   }
 
   llvm::Expected<const Json *> array(llvm::StringRef key) {
     const Json *value = take(key);
     if (!value || !value->is_array())
-      return makeError("{0}: \"{1}\" must be a list", where, key);
+      return fail(key, value, "a list");
     return value;
   }
 
@@ -68,6 +75,14 @@ public:
   }
 
 private:
+  llvm::Error fail(llvm::StringRef key, const Json *value,
+                   llvm::StringRef wanted) const {
+    return makeError("{0}: \"{1}\" is {2}; it must be {3} "
+                     "(docs/adding-a-target.md)",
+                     where, key, value ? checkpoint::shown(*value) : "missing",
+                     wanted);
+  }
+
   const Json *take(llvm::StringRef key) {
     taken.push_back(key.str());
     return findMember(object, key);
@@ -79,6 +94,9 @@ private:
 };
 
 constexpr int64_t maxTokens = 1 << 20;
+// Beyond any machine, and below what products with it could overflow.
+constexpr int64_t maxMemoryBytes = int64_t(1) << 50;
+constexpr int64_t maxPerSecond = int64_t(1) << 60;
 
 } // namespace
 
@@ -101,6 +119,34 @@ static llvm::Expected<TokenBucket> readBucket(const Json &json,
   if (llvm::Error error = reader.finish())
     return error;
   return bucket;
+}
+
+/// Member `key` of the description: an object of numbers and nothing else.
+static llvm::Error
+readNumbers(ObjectReader &reader, llvm::StringRef file, llvm::StringRef key,
+            llvm::ArrayRef<std::tuple<const char *, int64_t, int64_t *>> list) {
+  llvm::Expected<const Json *> object = reader.child(key);
+  if (!object)
+    return object.takeError();
+  ObjectReader numbers(**object,
+                       llvm::formatv("{0}: \"{1}\"", file, key).str());
+  for (auto [name, limit, out] : list)
+    if (llvm::Error error = numbers.positive(name, limit, *out))
+      return error;
+  return numbers.finish();
+}
+
+static llvm::Error readLimits(ObjectReader &reader, llvm::StringRef file,
+                              MachineLimits &limits) {
+  if (llvm::Error error = readNumbers(
+          reader, file, "memory",
+          {{"bytes", maxMemoryBytes, &limits.memoryBytes},
+           {"bytes_per_second", maxPerSecond, &limits.memoryBytesPerSecond}}))
+    return error;
+  return readNumbers(reader, file, "operations_per_second",
+                     {{"f32", maxPerSecond, &limits.f32PerSecond},
+                      {"bf16", maxPerSecond, &limits.bf16PerSecond},
+                      {"int8", maxPerSecond, &limits.int8PerSecond}});
 }
 
 static llvm::Expected<Target> readTarget(const Json &json,
@@ -128,6 +174,9 @@ static llvm::Expected<Target> readTarget(const Json &json,
       return makeError("{0}: \"features\" must be texts", file);
     target.features.push_back(feature.get<std::string>());
   }
+
+  if (llvm::Error error = readLimits(reader, file, target.limits))
+    return error;
 
   llvm::Expected<const Json *> buckets = reader.array("buckets");
   if (!buckets)

@@ -21,6 +21,17 @@ struct TokenBucket {
   int64_t logitRows = 0; // most of them whose logits are computed
 };
 
+/// What the machine's limits are, as far as the driver's estimate needs them:
+/// declared in the description, not measured.
+struct MachineLimits {
+  int64_t memoryBytes = 0;
+  int64_t memoryBytesPerSecond = 0;
+  // A multiplication and an addition are two operations.
+  int64_t f32PerSecond = 0;
+  int64_t bf16PerSecond = 0;
+  int64_t int8PerSecond = 0;
+};
+
 struct Target {
   std::string source; // embedded name, or the file it was read from
   std::string name;   // "x86-64-v4-bf16"
@@ -28,6 +39,7 @@ struct Target {
   std::vector<std::string> features; // beyond the level: "avx512bf16"
   std::string arithmetic;            // what `auto` means: "f32" or "bf16"
   std::vector<TokenBucket> buckets;  // ascending by tokens
+  MachineLimits limits;
 };
 
 /// The target of that name, `host` for this machine, or the description in the
