@@ -18,11 +18,10 @@ namespace {
 using stele::schema::ArtifactHeader;
 using stele::test::AlignedBytes;
 
-// The toy artifact: header, plan, and the payload that its segments lie in.
+// The toy artifact and the size of its plan.
 struct Toy {
   AlignedBytes bytes = stele::test::ArtifactBuilder::Toy().Build();
   size_t plan_size = stele::test::HeaderOf(bytes).flatbuffer_size;
-  size_t payload = (sizeof(ArtifactHeader) + plan_size + 4095) / 4096 * 4096;
 };
 
 const Toy &TheToy() {
@@ -76,17 +75,9 @@ extern "C" size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size,
 }
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-  const Toy &toy = TheToy();
-  if (size > toy.payload - sizeof(ArtifactHeader))
-    return 0;
-  AlignedBytes bytes(toy.bytes);
-  std::memset(bytes.data() + sizeof(ArtifactHeader), 0,
-              toy.payload - sizeof(ArtifactHeader));
-  std::memcpy(bytes.data() + sizeof(ArtifactHeader), data, size);
-  const uint64_t flatbuffer_size = size;
-  std::memcpy(bytes.data() + offsetof(ArtifactHeader, flatbuffer_size),
-              &flatbuffer_size, sizeof flatbuffer_size);
-  stele::test::Reseal({bytes.data(), bytes.size()});
-  stele::test::OpenAndRun(bytes);
+  const AlignedBytes bytes =
+      stele::test::WithPlan(TheToy().bytes, {data, size});
+  if (bytes.size() > 0)
+    stele::test::OpenAndRun(bytes);
   return 0;
 }

@@ -365,6 +365,24 @@ void Reseal(std::span<uint8_t> artifact) {
   std::memcpy(artifact.data(), &header, sizeof header);
 }
 
+AlignedBytes WithPlan(const AlignedBytes &artifact,
+                      std::span<const uint8_t> flatbuffer) {
+  constexpr size_t kBegin = sizeof(schema::ArtifactHeader);
+  schema::ArtifactHeader header = HeaderOf(artifact);
+  const size_t room =
+      RoundUp(kBegin + header.flatbuffer_size, schema::kSegmentAlignment) -
+      kBegin;
+  if (flatbuffer.size() > room)
+    return {};
+  AlignedBytes bytes(artifact);
+  std::memset(bytes.data() + kBegin, 0, room);
+  std::memcpy(bytes.data() + kBegin, flatbuffer.data(), flatbuffer.size());
+  header.flatbuffer_size = flatbuffer.size();
+  std::memcpy(bytes.data(), &header, sizeof header);
+  Reseal({bytes.data(), bytes.size()});
+  return bytes;
+}
+
 Result<std::unique_ptr<Device>> ToyDevice(uint32_t threads) {
   STELE_ASSIGN_OR_RETURN(auto pool, ThreadPool::Create(threads));
   return std::unique_ptr<Device>(

@@ -58,6 +58,11 @@ struct ArtifactBuilder {
 // who edits an artifact does.
 void Reseal(std::span<uint8_t> artifact);
 
+// `artifact` with another plan, behind the same segments; empty when it is
+// longer than the room in front of them.
+AlignedBytes WithPlan(const AlignedBytes &artifact,
+                      std::span<const uint8_t> flatbuffer);
+
 schema::ArtifactHeader HeaderOf(std::span<const uint8_t> artifact);
 
 // A host device whose code is this program's own copy of the toy kernels, so
