@@ -415,13 +415,15 @@ TEST_F(PatchedGguf, Case33_ZeroAndNotFiniteScales) {
   for (int i = 0; i < 32; ++i)
     EXPECT_EQ(row[i], 0);
   EXPECT_EQ(readWithScale(0x7e00),
-            folder.path("m.gguf") + ": tensor '" + name +
+            folder.path("m.gguf") +
+                ": tensor 'blk.0.ffn_down.weight"
                 "' has a NaN in row 0, column 0; the checkpoint is damaged");
   std::unique_ptr<Checkpoint> checkpoint = open(folder.path("m.gguf"));
   QuantRows rows;
   EXPECT_EQ(
       errorOf(checkpoint->readQuantised(*checkpoint->find(name), 0, 1, rows)),
-      folder.path("m.gguf") + ": tensor '" + name +
+      folder.path("m.gguf") +
+          ": tensor 'blk.0.ffn_down.weight"
           "' has the scale nan in row 0, group 0; the checkpoint is damaged");
 }
 
