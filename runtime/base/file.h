@@ -68,8 +68,9 @@ class MappedFile {
 // longer than `limit` bytes.
 Result<std::string> ReadFile(const std::string& path, uint64_t limit);
 
-// The file that `path` names through symbolic links; `path` itself when it is no
-// link, or leads nowhere. What is renamed over it replaces the file and leaves the links.
+// The file that `path` names through symbolic links; `path` itself when it is
+// no link, or leads nowhere. What is renamed over it replaces the file and
+// leaves the links.
 std::string FollowLinks(const std::string& path);
 
 // Writes `bytes` to a temporary file beside `path`, or beside what it links to,

@@ -46,7 +46,7 @@ TEST(Damage, SeedsOfTheFuzzTargetAreRight) {
     EXPECT_EQ(OpenAndRun(bytes), name != "pages") << name;
     ++seeds;
   }
-  EXPECT_GE(seeds, 5u);
+  EXPECT_GE(seeds, 6u);
 }
 
 TEST(Damage, CutAtEveryByte) {
