@@ -225,7 +225,8 @@ SymbolRefAttr Converter::getEntry(const KernelLaunch &launch, Location loc) {
         InstanceAttr::get(context(), launch.instance.templateName, constants),
         builder.getArrayAttr(parameters), builder.getArrayAttr(immediates),
         builder.getI64IntegerAttr(launch.tokenLimit),
-        builder.getI64IntegerAttr(0),
+        /*scratch=*/builder.getI64IntegerAttr(0),
+        /*shared=*/builder.getI64IntegerAttr(0),
         launch.chosenBy.empty() ? StringAttr()
                                 : builder.getStringAttr(launch.chosenBy));
     ++numEntries;
@@ -332,7 +333,7 @@ LogicalResult Converter::convertFunction(func::FuncOp forward,
       builder, forward.getLoc(), builder.getStringAttr(bucket.name), targetRef,
       tokens, builder.getI64IntegerAttr(bucket.sequences),
       builder.getI64IntegerAttr(bucket.logitRows), one, one, zero,
-      /*arena=*/nullptr, zero);
+      /*arena=*/nullptr, /*scratch=*/zero, /*shared=*/zero);
   builder.setInsertionPointToEnd(&function.getBody().emplaceBlock());
 
   SmallVector<Attribute> names;

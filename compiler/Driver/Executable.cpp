@@ -31,11 +31,15 @@ static KernelInstance makeInstance(InstanceAttr attribute) {
 /// The function's scratch becomes the most that its launches need.
 static void raiseScratch(FunctionOp function) {
   SymbolTableCollection symbols;
-  int64_t most = function.getScratch();
+  int64_t scratch = function.getScratch(), shared = function.getShared();
   for (auto launch : function.getBody().getOps<LaunchOp>())
-    if (EntryOp entry = launch.lookupEntry(symbols))
-      most = std::max<int64_t>(most, entry.getScratch());
-  function.setScratch(most);
+    if (EntryOp entry = launch.lookupEntry(symbols)) {
+      scratch = std::max<int64_t>(scratch, entry.getScratch());
+      shared =
+          std::max<int64_t>(shared, entry.getShared() * function.getTokens());
+    }
+  function.setScratch(scratch);
+  function.setShared(shared);
 }
 
 /// The instances that the entries are made from, in their order.
@@ -99,6 +103,7 @@ compiler::compileExecutable(ExecutableOp executable, unsigned jobs,
        llvm::zip_equal(executable.getBody().getOps<EntryOp>(), *instances)) {
     EntryOp each = entry;
     each.setScratch((*codegen)->scratchBytes(instance));
+    each.setShared((*codegen)->sharedBytesPerToken(instance));
   }
   for (auto function : module.getOps<FunctionOp>())
     raiseScratch(function);

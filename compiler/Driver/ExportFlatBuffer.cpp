@@ -196,6 +196,7 @@ static std::unique_ptr<plan::EntryT> makeEntry(EntryOp op) {
   entry->token_limit = op.getTokenLimit();
   entry->scratch_bytes = op.getScratch();
   entry->chosen_by = op.getChosenBy().value_or("");
+  entry->shared_bytes_per_token = op.getShared();
   return entry;
 }
 
@@ -334,6 +335,7 @@ void Exporter::exportFunction(FunctionOp op) {
   function->events = op.getEvents();
   function->arena_bytes = op.getArena().value_or(0);
   function->scratch_bytes = op.getScratch();
+  function->shared_bytes = op.getShared();
   for (auto buffer : op.getBody().getOps<BufferOp>()) {
     buffers[buffer] = function->buffers.size();
     function->buffers.push_back(makeBuffer(buffer));

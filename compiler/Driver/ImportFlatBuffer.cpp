@@ -311,6 +311,7 @@ void Importer::importEntry(OpBuilder &at, const plan::Entry &entry) {
       at, location, entries.back().back(), /*instance=*/nullptr,
       builder.getArrayAttr(parameters), builder.getArrayAttr(immediates),
       integer(entry.token_limit()), integer(entry.scratch_bytes()),
+      integer(entry.shared_bytes_per_token()),
       isSet(entry.chosen_by()) ? text(entry.chosen_by()) : StringAttr());
 }
 
@@ -439,7 +440,8 @@ void Importer::importFunction(const plan::Function &function) {
       integer(function.max_tokens()), integer(function.max_sequences()),
       integer(function.max_logit_rows()), integer(function.ranks()),
       integer(function.streams()), integer(function.events()),
-      integer(function.arena_bytes()), integer(function.scratch_bytes()));
+      integer(function.arena_bytes()), integer(function.scratch_bytes()),
+      integer(function.shared_bytes()));
   builder.setInsertionPointToEnd(&op.getBody().emplaceBlock());
   buffers.clear();
   for (const plan::Buffer *buffer : *function.buffers())

@@ -250,6 +250,10 @@ LogicalResult EntryOp::verify() {
     return emitOpError() << "token_limit and scratch must not be negative, got "
                          << getTokenLimit() << " and " << getScratch()
                          << " (C1)";
+  // Bounded, so that its product with the tokens cannot overflow.
+  if (getShared() < 0 || getShared() > 1 << 20)
+    return emitOpError() << "shared must be in 0..1048576, got " << getShared()
+                         << " (C1)";
   return success();
 }
 
@@ -326,6 +330,11 @@ public:
       return launch.emitOpError() << "needs " << entry.getScratch()
                                   << " bytes of scratch, the function has "
                                   << function.getScratch() << " (C8)";
+    if (entry.getShared() * function.getTokens() > function.getShared())
+      return launch.emitOpError()
+             << "needs " << entry.getShared()
+             << " bytes of shared memory for each of " << function.getTokens()
+             << " tokens, the function has " << function.getShared() << " (C8)";
     return success();
   }
 

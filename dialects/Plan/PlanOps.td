@@ -194,12 +194,14 @@ def Plan_EntryOp : Plan_Op<"entry", [
   let description = [{
     `instance` says what code generation makes the kernel from; a plan that was
     read back from an artifact has none, its symbol is the one inside the code.
-    `token_limit`: the kernel indexes by token ids, all must be below.
+    `token_limit`: the kernel indexes by token ids, all must be below. `scratch`
+    are the bytes that each worker needs, `shared` those that all share for each
+    token of the batch.
     `chosen_by` is the row of kernels-templates/selection.inc that named its
     template, for those who read the plan.
 
     Constraints:
-    * (C1) `token_limit` and `scratch` are not negative.
+    * (C1) `token_limit` and `scratch` are not negative, `shared` is in 0..2^20.
 
     Example:
     ```mlir
@@ -216,10 +218,11 @@ def Plan_EntryOp : Plan_Op<"entry", [
                            Plan_ImmediateKindAttr, "immediates">,
                            "{}">:$immediates,
                        Plan_IntOr<"0">:$token_limit, Plan_IntOr<"0">:$scratch,
+                       Plan_IntOr<"0">:$shared,
                        OptionalAttr<StrAttr>:$chosen_by);
   let assemblyFormat = [{
     $sym_name (`from` $instance^)? `params` $params (`immediates` $immediates^)?
-    (`token_limit` $token_limit^)? (`scratch` $scratch^)?
+    (`token_limit` $token_limit^)? (`scratch` $scratch^)? (`shared` $shared^)?
     (`chosen_by` $chosen_by^)? attr-dict
   }];
   let hasVerifier = 1;
@@ -236,12 +239,12 @@ def Plan_FunctionOp : Plan_SymbolUserOp<"function", [
     A token bucket: batches of at most `tokens` tokens of at most `sequences`
     sequences, of which at most `logit_rows` tokens ask for logits. `ranks` run it
     together. `arena` is there once its buffers are placed, `scratch` are the bytes
-    that each worker needs.
+    that each worker needs, `shared` those that all share.
 
     Constraints:
     * (C1) `tokens` is positive, `sequences` and `logit_rows` are in 1..`tokens`.
-    * (C2) `ranks` is positive, `streams` in 1..64; `events`, `arena` and `scratch`
-      are not negative.
+    * (C2) `ranks` is positive, `streams` in 1..64; `events`, `arena`, `scratch` and
+      `shared` are not negative.
     * (C3) `target` names a target.
     * (C4) buffers come before all other operations.
     * (C5) every buffer has a placement exactly when there is an `arena`, and lies
@@ -280,12 +283,14 @@ def Plan_FunctionOp : Plan_SymbolUserOp<"function", [
                        Plan_Int:$tokens, Plan_Int:$sequences,
                        Plan_Int:$logit_rows, Plan_IntOr<"1">:$ranks,
                        Plan_IntOr<"1">:$streams, Plan_IntOr<"0">:$events,
-                       OptionalAttr<Plan_Int>:$arena, Plan_IntOr<"0">:$scratch);
+                       OptionalAttr<Plan_Int>:$arena, Plan_IntOr<"0">:$scratch,
+                       Plan_IntOr<"0">:$shared);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = [{
     $sym_name `target` $target `tokens` $tokens `sequences` $sequences
     `logit_rows` $logit_rows (`ranks` $ranks^)? (`streams` $streams^)?
-    (`events` $events^)? (`arena` $arena^)? (`scratch` $scratch^)? $body attr-dict
+    (`events` $events^)? (`arena` $arena^)? (`scratch` $scratch^)?
+    (`shared` $shared^)? $body attr-dict
   }];
   let hasVerifier = 1;
   let extraClassDeclaration = [{
@@ -372,7 +377,8 @@ def Plan_LaunchOp : Plan_StepOp<"launch", (ins
     * (C6) there is one immediate of each of the entry's kinds; layers are below
       those of every cache bound.
     * (C7) a tensor's segment is for the function's target.
-    * (C8) the function's scratch is at least the entry's.
+    * (C8) the function's scratch is at least the entry's, its shared memory at
+      least the entry's for all of its tokens.
 
     Example:
     ```mlir

@@ -1,13 +1,20 @@
 // Dense causal attention over pages: online softmax, grouped query heads,
 // optional window, q-norm and rotation.
 //
-// One item is one KV head and up to 32 query tokens of one sequence; its rows
+// A chain is one KV head and up to 32 query tokens of one sequence; its rows
 // are (token, query head of the group) pairs, which share every key read. Keys
-// go by in tiles on the absolute grid of positions. A tile that a row does not
-// see leaves the row's state bit for bit as it was, so that a row's result
-// depends on its own keys and their positions only, never on the rows, chunks
-// or workers around it. Scores are in units of log2: scale * log2(e) is folded
-// into q.
+// go by in tiles, and tiles in segments, both on the absolute grid of
+// positions. Over one segment a row keeps an online softmax; the segments'
+// results are folded into the row's total in ascending order. A tile or segment
+// that a row does not see leaves its state bit for bit as it was. A row's
+// result so depends on its own keys and their positions only, never on the
+// rows, chunks or workers around it.
+//
+// A worker takes a whole chain, or, where chains are few or short, one segment
+// of it; the fold then passes from worker to worker in the segments' order. The
+// total is kept where all see it: its sum in `out`, the rest in shared memory.
+//
+// Scores are in units of log2: scale * log2(e) is folded into q.
 #include "math.h"
 #include "page.h"
 #include "rope.h"
@@ -33,6 +40,9 @@ namespace {
 constexpr int64_t kQueryTokens = 32;
 constexpr int kRowTile = 6;
 constexpr int64_t kKeyTile = 64;
+constexpr int64_t kSegment = 256;  // keys; a whole number of tiles
+// What is always worth to be split, and the chains per worker that are enough.
+constexpr int64_t kFewTokens = 4, kFewChains = 4;
 // Vectors of one product beside each other: what the registers hold.
 #ifdef __AVX512F__
 constexpr int kColumnTile = 4;
@@ -49,7 +59,7 @@ STELE_INLINE int64_t PaddedDim() { return RoundUp(stele_head_dim, kLanes); }
 STELE_INLINE float Infinity() { return __builtin_inff(); }
 STELE_INLINE PageShape Shape() { return {stele_block, stele_head_dim}; }
 
-// State of an item's rows, in the worker's scratch.
+// A chain's rows over one segment, in the worker's scratch.
 struct Rows {
   int64_t count;
   uint32_t* q;        // [rows, PaddedDim()] units
@@ -106,6 +116,21 @@ STELE_INLINE Scratch Carve(void* base) {
   return s;
 }
 
+// What a row's total needs besides the sum in `out`. Weight 0: no key yet.
+struct Total {
+  float maximum, weight;
+};
+
+// The shared memory of one token and KV head. All zero outside a chain's work.
+struct Shared {
+  uint32_t folded;  // segments of the chain, kept with its first token
+  uint32_t unused;
+  Total totals[];  // [Group()]
+};
+STELE_INLINE int64_t SharedBytes() {
+  return RoundUp(sizeof(Shared) + Group() * sizeof(Total), 64);
+}
+
 struct Operands {
   const float* q;       // [T, q_stride]
   const float* rotary;  // [T, rotary_dims]
@@ -115,12 +140,24 @@ struct Operands {
   float* lse;  // [T, heads]
   const SteleBatch* batch;
   int64_t layer;
+  char* shared;  // [T, kv_heads] x SharedBytes()
+
+  Shared* SharedOf(int64_t token, int64_t head) const {
+    return reinterpret_cast<Shared*>(shared + (token * stele_kv_heads + head) *
+                                                  SharedBytes());
+  }
 };
 
-// An item of the launch: tokens [begin, end) of sequence s, one KV head.
-struct Item {
+// Tokens [begin, end) of sequence s, one KV head, and the segments they see.
+struct Chain {
   int64_t s, head, begin, end;
+  int64_t first, last;  // segments, both included
 };
+
+// The first key that a query at `position` sees.
+STELE_INLINE int64_t FirstKey(int64_t position) {
+  return stele_window ? Max(0, position - stele_window + 1) : 0;
+}
 
 // Normalises, rotates, scales and rounds one query row.
 STELE_INLINE void PackQuery(const Operands& op, int64_t t, int64_t head,
@@ -137,17 +174,23 @@ STELE_INLINE void PackQuery(const Operands& op, int64_t t, int64_t head,
   }
 }
 
-STELE_INLINE void Begin(const Operands& op, const Item& item, Scratch& s) {
-  s.rows.count = (item.end - item.begin) * Group();
+STELE_INLINE void Begin(const Operands& op, const Chain& chain, Scratch& s) {
+  s.rows.count = (chain.end - chain.begin) * Group();
   for (int64_t row = 0; row < s.rows.count; ++row) {
-    const int64_t t = item.begin + row / Group();
-    const int64_t head = item.head * Group() + row % Group();
+    const int64_t t = chain.begin + row / Group();
+    const int64_t head = chain.head * Group() + row % Group();
     PackQuery(op, t, head, s.head, s.rows.q + row * PaddedDim());
-    for (int64_t i = 0; i < PaddedDim(); i += kLanes)
-      Store(s.rows.sum + row * PaddedDim() + i, V16{});
-    Store(s.rows.weight + row * kLanes, V16{});
-    s.rows.maximum[row] = -Infinity();
     s.rows.position[row] = op.batch->positions[t];
+  }
+}
+
+// Forgets the segment before.
+STELE_INLINE void Clear(Rows& rows) {
+  for (int64_t row = 0; row < rows.count; ++row) {
+    for (int64_t i = 0; i < PaddedDim(); i += kLanes)
+      Store(rows.sum + row * PaddedDim() + i, V16{});
+    Store(rows.weight + row * kLanes, V16{});
+    rows.maximum[row] = -Infinity();
   }
 }
 
@@ -158,10 +201,20 @@ STELE_INLINE U16 OddUnits(const Element* at) {
   return units;
 }
 
+// Asks for the line `ahead` bytes from `at`, of another page perhaps, to come
+// to L2: L1 has no room for two tiles.
+STELE_INLINE void Fetch(const uint32_t* at, int64_t ahead) {
+  __builtin_prefetch(
+      reinterpret_cast<const char*>(reinterpret_cast<uintptr_t>(at) +
+                                    static_cast<uintptr_t>(ahead)),
+      /*rw=*/0, /*locality=*/2);
+}
+
 // Scores of R rows with 16 C keys, from key granule `granule` of the page on.
-template <int R, int C>
+// What is `ahead` bytes further is fetched on the way.
+template <int R, int C, bool kFetch>
 STELE_INLINE void Scores(const uint32_t* q, const Element* page,
-                         int64_t granule, float* score) {
+                         int64_t granule, int64_t ahead, float* score) {
   const int64_t steps = Shape().KeySteps();
   const uint32_t* k =
       reinterpret_cast<const uint32_t*>(page) + granule * steps * kLanes;
@@ -169,8 +222,11 @@ STELE_INLINE void Scores(const uint32_t* q, const Element* page,
   for (int64_t step = 0; step < steps; ++step) {
     U16 keys[C];
 #pragma unroll
-    for (int c = 0; c < C; ++c)
-      keys[c] = LoadUnits(k + (c * steps + step) * kLanes);
+    for (int c = 0; c < C; ++c) {
+      const uint32_t* at = k + (c * steps + step) * kLanes;
+      keys[c] = LoadUnits(at);
+      if constexpr (kFetch) Fetch(at, ahead);
+    }
 #pragma unroll
     for (int r = 0; r < R; ++r) {
       const U16 a = SplatUnit(q[r * PaddedDim() + step]);
@@ -252,9 +308,9 @@ STELE_INLINE void Softmax(Rows& rows, int64_t row, int64_t first_key,
 }
 
 // sum = sum * rescale + p v for R rows and C vectors of columns.
-template <int R, int C>
+template <int R, int C, bool kFetch>
 STELE_INLINE void Accumulate(const Tile& tile, const uint32_t* v, int64_t steps,
-                             int64_t columns, float* sum) {
+                             int64_t columns, int64_t ahead, float* sum) {
   V16 total[R][C];
 #pragma unroll
   for (int r = 0; r < R; ++r)
@@ -269,6 +325,7 @@ STELE_INLINE void Accumulate(const Tile& tile, const uint32_t* v, int64_t steps,
       const uint32_t* at = v + step * stele_head_dim + c * kLanes;
       values[c] =
           columns >= C * kLanes ? LoadUnits(at) : LoadFirstUnits(at, columns);
+      if constexpr (kFetch) Fetch(at, ahead);
     }
 #pragma unroll
     for (int r = 0; r < R; ++r) {
@@ -284,17 +341,20 @@ STELE_INLINE void Accumulate(const Tile& tile, const uint32_t* v, int64_t steps,
       Store(sum + r * PaddedDim() + c * kLanes, total[r][c]);
 }
 
-// R rows meet the keys [first_key, first_key + KeyTile()) of one page.
-template <int R>
+// R rows meet the keys [first_key, first_key + KeyTile()) of one page; the tile
+// that comes next is `ahead` bytes further.
+template <int R, bool kFetch>
 STELE_INLINE void Attend(Rows& rows, int64_t row, const Element* page,
-                         int64_t first_key, Tile& tile) {
+                         int64_t first_key, int64_t ahead, Tile& tile) {
   const uint32_t* q = rows.q + row * PaddedDim();
   const int64_t in_page = first_key % stele_block;
   int64_t i = 0;
   for (; i + kColumnTile * kLanes <= KeyTile(); i += kColumnTile * kLanes)
-    Scores<R, kColumnTile>(q, page, (in_page + i) / kLanes, tile.score + i);
+    Scores<R, kColumnTile, kFetch>(q, page, (in_page + i) / kLanes, ahead,
+                                   tile.score + i);
   for (; i < KeyTile(); i += kLanes)
-    Scores<R, 1>(q, page, (in_page + i) / kLanes, tile.score + i);
+    Scores<R, 1, kFetch>(q, page, (in_page + i) / kLanes, ahead,
+                         tile.score + i);
   Softmax<R>(rows, row, first_key, tile);
 
   // Values beyond the last row's position may not have been written.
@@ -307,56 +367,135 @@ STELE_INLINE void Attend(Rows& rows, int64_t row, const Element* page,
   int64_t column = 0;
   for (; column + kColumnTile * kLanes <= stele_head_dim;
        column += kColumnTile * kLanes)
-    Accumulate<R, kColumnTile>(tile, v + column, steps, kColumnTile * kLanes,
-                               sum + column);
+    Accumulate<R, kColumnTile, kFetch>(
+        tile, v + column, steps, kColumnTile * kLanes, ahead, sum + column);
   for (; column < stele_head_dim; column += kLanes)
-    Accumulate<R, 1>(tile, v + column, steps,
-                     Min(kLanes, stele_head_dim - column), sum + column);
+    Accumulate<R, 1, kFetch>(tile, v + column, steps,
+                             Min(kLanes, stele_head_dim - column), ahead,
+                             sum + column);
 }
 
-template <int R>
+template <int R, bool kFetch>
 STELE_INLINE void AttendRows(int64_t count, Rows& rows, int64_t row,
                              const Element* page, int64_t first_key,
-                             Tile& tile) {
+                             int64_t ahead, Tile& tile) {
   if constexpr (R > 1)
     if (count < R)
-      return AttendRows<R - 1>(count, rows, row, page, first_key, tile);
-  Attend<R>(rows, row, page, first_key, tile);
+      return AttendRows<R - 1, kFetch>(count, rows, row, page, first_key, ahead,
+                                       tile);
+  Attend<R, kFetch>(rows, row, page, first_key, ahead, tile);
 }
 
-STELE_INLINE void End(const Operands& op, const Item& item, const Rows& rows) {
-  for (int64_t row = 0; row < rows.count; ++row) {
-    const int64_t t = item.begin + row / Group();
-    const int64_t head = item.head * Group() + row % Group();
-    const float weight = Sum(Load(rows.weight + row * kLanes));
-    float* out = op.out + (t * stele_heads + head) * stele_head_dim;
-    for (int64_t i = 0; i < stele_head_dim; i += kLanes)
-      StoreFirst(out + i,
-                 Load(rows.sum + row * PaddedDim() + i) / Splat(weight),
-                 Min(kLanes, stele_head_dim - i));
-    if (stele_lse)
-      op.lse[t * stele_heads + head] = rows.maximum[row] * kLn2 + Log(weight);
-  }
-}
-
-STELE_INLINE void RunItem(const Operands& op, const Item& item, Scratch& s) {
-  Begin(op, item, s);
+// The rows meet the keys of one segment.
+STELE_INLINE void AttendSegment(const Operands& op, const Chain& chain,
+                                int64_t segment, Scratch& s) {
   Rows& rows = s.rows;
   const int64_t tile = KeyTile();
-  const int64_t last = rows.position[rows.count - 1];
-  int64_t first = 0;
-  if (stele_window && rows.position[0] >= stele_window)
-    first = (rows.position[0] - stele_window + 1) / tile * tile;
-  for (int64_t key = first; key <= last; key += tile) {
-    const Element* page = PageOf(op.cache, Shape(), op.batch, item.s, op.layer,
-                                 stele_kv_heads, item.head, key / stele_block);
+  const int64_t begin = Max(segment * kSegment, FirstKey(rows.position[0]));
+  const int64_t end =
+      Min((segment + 1) * kSegment, rows.position[rows.count - 1] + 1);
+  Clear(rows);
+  const auto page_of = [&](int64_t key) {
+    return PageOf(op.cache, Shape(), op.batch, chain.s, op.layer,
+                  stele_kv_heads, chain.head, key / stele_block);
+  };
+  for (int64_t key = begin / tile * tile; key < end; key += tile) {
+    const Element* page = page_of(key);
+    if (rows.count <= kRowTile) {
+      const int64_t next = key + tile < end ? key + tile : key;
+      const int64_t ahead = reinterpret_cast<intptr_t>(page_of(next)) -
+                            reinterpret_cast<intptr_t>(page) +
+                            (next % stele_block - key % stele_block) *
+                                stele_head_dim * sizeof(Element);
+      AttendRows<kRowTile, true>(rows.count, rows, 0, page, key, ahead, s.tile);
+      continue;
+    }
     for (int64_t row = 0; row < rows.count; row += kRowTile) {
       const int64_t count = Min(kRowTile, rows.count - row);
       if (rows.position[row + count - 1] < key) continue;
-      AttendRows<kRowTile>(count, rows, row, page, key, s.tile);
+      AttendRows<kRowTile, false>(count, rows, row, page, key, 0, s.tile);
     }
   }
-  End(op, item, rows);
+}
+
+// total = old total 2^(old maximum - new) + this segment's 2^(its maximum -
+// new)
+STELE_INLINE void FoldRow(const float* sum, float weight, float maximum,
+                          float* out, Total& total) {
+  const bool is_first = total.weight == 0.0f;
+  const float now =
+      is_first || total.maximum < maximum ? maximum : total.maximum;
+  V16 exponents{};
+  exponents[0] = is_first ? 0.0f : total.maximum - now;
+  exponents[1] = maximum - now;
+  const V16 scales = Exp2(exponents);
+  const V16 before = Splat(scales[0]), here = Splat(scales[1]);
+  for (int64_t i = 0; i < stele_head_dim; i += kLanes) {
+    const int64_t columns = Min(kLanes, stele_head_dim - i);
+    V16 value = Load(sum + i) * here;
+    if (!is_first) value = Fma(LoadUpTo(out + i, columns), before, value);
+    StoreFirst(out + i, value, columns);
+  }
+  total.weight =
+      is_first ? weight : total.weight * scales[0] + weight * scales[1];
+  total.maximum = now;
+}
+
+STELE_INLINE void Fold(const Operands& op, const Chain& chain,
+                       const Rows& rows) {
+  for (int64_t row = 0; row < rows.count; ++row) {
+    const float weight = Sum(Load(rows.weight + row * kLanes));
+    if (weight == 0.0f) continue;  // saw no key of the segment
+    const int64_t t = chain.begin + row / Group(), member = row % Group();
+    const int64_t head = chain.head * Group() + member;
+    FoldRow(rows.sum + row * PaddedDim(), weight, rows.maximum[row],
+            op.out + (t * stele_heads + head) * stele_head_dim,
+            op.SharedOf(t, chain.head)->totals[member]);
+  }
+}
+
+// Divides the sums by the weights, and leaves the shared memory zero.
+STELE_INLINE void End(const Operands& op, const Chain& chain) {
+  for (int64_t t = chain.begin; t < chain.end; ++t)
+    for (int64_t member = 0; member < Group(); ++member) {
+      const int64_t head = chain.head * Group() + member;
+      Total& total = op.SharedOf(t, chain.head)->totals[member];
+      float* out = op.out + (t * stele_heads + head) * stele_head_dim;
+      for (int64_t i = 0; i < stele_head_dim; i += kLanes) {
+        const int64_t columns = Min(kLanes, stele_head_dim - i);
+        StoreFirst(out + i, LoadUpTo(out + i, columns) / Splat(total.weight),
+                   columns);
+      }
+      if (stele_lse)
+        op.lse[t * stele_heads + head] =
+            total.maximum * kLn2 + Log(total.weight);
+      total = {0.0f, 0.0f};
+    }
+}
+
+STELE_INLINE void RunChain(const Operands& op, const Chain& chain, Scratch& s) {
+  Begin(op, chain, s);
+  for (int64_t segment = chain.first; segment <= chain.last; ++segment) {
+    AttendSegment(op, chain, segment, s);
+    Fold(op, chain, s.rows);
+  }
+  End(op, chain);
+}
+
+// One segment of a chain whose others are other workers', or come later.
+STELE_INLINE void RunSegment(const SteleHostArgs* args, const Operands& op,
+                             const Chain& chain, int64_t segment, Scratch& s) {
+  Begin(op, chain, s);
+  AttendSegment(op, chain, segment, s);
+  uint32_t* folded = &op.SharedOf(chain.begin, chain.head)->folded;
+  const auto turn = static_cast<uint32_t>(segment - chain.first);
+  // Segments are handed out in ascending order, so that the one before this is
+  // done or under way.
+  WaitUntil(args, folded, turn);
+  Fold(op, chain, s.rows);
+  if (segment == chain.last) End(op, chain);
+  __atomic_store_n(folded, segment == chain.last ? 0 : turn + 1,
+                   __ATOMIC_RELEASE);
 }
 
 STELE_INLINE int64_t BlocksOf(const SteleBatch* batch, int64_t s) {
@@ -364,27 +503,73 @@ STELE_INLINE int64_t BlocksOf(const SteleBatch* batch, int64_t s) {
   return (tokens + kQueryTokens - 1) / kQueryTokens;
 }
 
-STELE_INLINE int64_t CountItems(const SteleBatch* batch) {
-  int64_t blocks = 0;
-  for (int64_t s = 0; s < batch->sequences; ++s) blocks += BlocksOf(batch, s);
-  return blocks * stele_kv_heads;
-}
+// The launch's items in the order in which they are handed out. Sequences and
+// their blocks go backwards: later tokens see more keys, and the longest items
+// should start first. A split sequence goes through its segments in ascending
+// order, all blocks and heads of one before the next.
+class Items {
+ public:
+  Items(const SteleBatch* batch, int64_t workers)
+      : batch_(batch), s_(batch->sequences) {
+    int64_t chains = 0;
+    for (int64_t s = 0; s < batch->sequences; ++s)
+      chains += BlocksOf(batch, s) * stele_kv_heads;
+    split_all_ = chains < kFewChains * workers;
+    Next();
+  }
 
-// Item `index`, counted from the last: later tokens see more keys, and the
-// longest items should start first.
-STELE_INLINE Item ItemAt(const SteleBatch* batch, int64_t index) {
-  int64_t block = index / stele_kv_heads;
-  int64_t s = batch->sequences - 1;
-  while (block >= BlocksOf(batch, s)) block -= BlocksOf(batch, s--);
-  const int64_t begin =
-      batch->q_offsets[s] + (BlocksOf(batch, s) - 1 - block) * kQueryTokens;
-  return {s, index % stele_kv_heads, begin,
-          Min(begin + kQueryTokens, batch->q_offsets[s + 1])};
-}
+  // Finds item `index`, which is beyond the one found before; false when there
+  // is none. `segment` is -1 for a whole chain.
+  bool Find(int64_t index, Chain* chain, int64_t* segment) {
+    while (s_ >= 0 && index >= first_ + count_) Next();
+    if (s_ < 0) return false;
+    index -= first_;
+    const int64_t chains = BlocksOf(batch_, s_) * stele_kv_heads;
+    *chain = ChainAt(index % chains);
+    *segment = split_ ? first_segment_ + index / chains : -1;
+    return true;
+  }
+
+ private:
+  void Next() {
+    first_ += count_;
+    count_ = 0;
+    if (--s_ < 0) return;
+    const int64_t begin = batch_->q_offsets[s_],
+                  end = batch_->q_offsets[s_ + 1];
+    if (begin == end) return;
+    first_segment_ = FirstKey(batch_->positions[begin]) / kSegment;
+    const int64_t segments =
+        batch_->positions[end - 1] / kSegment + 1 - first_segment_;
+    split_ = segments > 1 && (split_all_ || end - begin <= kFewTokens);
+    count_ = BlocksOf(batch_, s_) * stele_kv_heads * (split_ ? segments : 1);
+  }
+
+  Chain ChainAt(int64_t index) const {
+    const int64_t block = BlocksOf(batch_, s_) - 1 - index / stele_kv_heads;
+    Chain chain;
+    chain.s = s_;
+    chain.head = index % stele_kv_heads;
+    chain.begin = batch_->q_offsets[s_] + block * kQueryTokens;
+    chain.end = Min(chain.begin + kQueryTokens, batch_->q_offsets[s_ + 1]);
+    chain.first = FirstKey(batch_->positions[chain.begin]) / kSegment;
+    chain.last = batch_->positions[chain.end - 1] / kSegment;
+    return chain;
+  }
+
+  const SteleBatch* batch_;
+  bool split_all_;
+  // The sequence of the item found before.
+  int64_t s_;
+  int64_t first_ = 0, count_ = 0;  // its items
+  int64_t first_segment_ = 0;
+  bool split_ = false;
+};
 
 }  // namespace
 
 STELE_SCRATCH { return Carve(nullptr).bytes; }
+STELE_SHARED { return stele_kv_heads * SharedBytes(); }
 
 STELE_ENTRY {
   Bindings bindings(args);
@@ -397,8 +582,15 @@ STELE_ENTRY {
   op.lse = bindings.NextIf<float>(stele_lse);
   op.batch = args->batch;
   op.layer = args->immediates[0];
+  op.shared = static_cast<char*>(args->shared);
   Scratch scratch = Carve(args->scratch);
-  const int64_t count = CountItems(args->batch);
-  for (int64_t i = NextItem(args); i < count; i = NextItem(args))
-    RunItem(op, ItemAt(args->batch, i), scratch);
+  Items items(args->batch, args->workers);
+  Chain chain;
+  int64_t segment;
+  while (items.Find(NextItem(args), &chain, &segment)) {
+    if (segment < 0)
+      RunChain(op, chain, scratch);
+    else if (segment >= chain.first && segment <= chain.last)
+      RunSegment(args, op, chain, segment, scratch);
+  }
 }

@@ -1,8 +1,9 @@
 // What every host kernel template starts from: the ABI, the constants that
 // compiler/Codegen/Host fills in, and the division of work among workers.
 //
-// A template defines STELE_ENTRY and, when it needs scratch, STELE_SCRATCH. No
-// C library is there: nothing may be called that is not inlined.
+// A template defines STELE_ENTRY and, when it needs scratch or memory that its
+// workers share, STELE_SCRATCH and STELE_SHARED. No C library is there: nothing
+// may be called that is not inlined.
 #ifndef STELE_KERNELS_HOST_TEMPLATE_H_
 #define STELE_KERNELS_HOST_TEMPLATE_H_
 
@@ -19,6 +20,8 @@
 #define STELE_ENTRY extern "C" void stele_kernel(const SteleHostArgs* args)
 // Bytes of scratch per worker, from constants alone.
 #define STELE_SCRATCH extern "C" uint64_t stele_scratch_bytes()
+// Bytes per token of the batch that the workers share, likewise.
+#define STELE_SHARED extern "C" uint64_t stele_shared_bytes_per_token()
 
 #define STELE_INLINE static inline __attribute__((always_inline))
 #define STELE_MEMBER inline __attribute__((always_inline))
@@ -47,6 +50,19 @@ STELE_INLINE int64_t RoundUp(int64_t value, int64_t unit) {
 }
 
 STELE_INLINE int64_t Min(int64_t a, int64_t b) { return a < b ? a : b; }
+STELE_INLINE int64_t Max(int64_t a, int64_t b) { return a > b ? a : b; }
+
+// Returns once another worker has stored `value`.
+STELE_INLINE void WaitUntil(const SteleHostArgs* args, const uint32_t* at,
+                            uint32_t value) {
+  constexpr int kSpins = 1000;  // tens of microseconds
+  for (int i = 0; __atomic_load_n(at, __ATOMIC_ACQUIRE) != value; ++i) {
+    if (i < kSpins)
+      __builtin_ia32_pause();
+    else
+      args->yield();
+  }
+}
 
 // Hands out a launch's bindings in the order of the plan.
 class Bindings {

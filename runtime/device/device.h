@@ -84,6 +84,7 @@ struct ProgramSpec {
   uint16_t streams = 1;
   uint32_t events = 0;
   uint64_t scratch_bytes = 0;  // per worker
+  uint64_t shared_bytes = 0;   // for all workers together
 };
 
 class Program {

@@ -91,7 +91,8 @@ Status Engine::PlanMemory() {
   uint64_t arena = 0, scratch = 0;
   for (const plan::Function* function : model_->functions()) {
     arena = std::max(arena, function->arena_bytes());
-    scratch += model_->device().ScratchTotal(function->scratch_bytes());
+    scratch += model_->device().ScratchTotal(function->scratch_bytes()) +
+               function->shared_bytes();
   }
   uint64_t pages = 0, tables = 0;
   if (model_->cache()) {
@@ -186,6 +187,7 @@ Result<ProgramSpec> Engine::Resolve(const plan::Function& function) const {
   spec.streams = function.streams();
   spec.events = function.events();
   spec.scratch_bytes = function.scratch_bytes();
+  spec.shared_bytes = function.shared_bytes();
   const auto buffer = [&](uint32_t index) {
     return arena_.data() + function.buffers()->Get(index)->offset();
   };

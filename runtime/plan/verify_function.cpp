@@ -30,6 +30,7 @@ constexpr uint64_t kMaxSlots = 1u << 24;
 // Far more memory than a machine has, far less than would wrap in a sum.
 constexpr uint64_t kMaxArena = 1ull << 48;
 constexpr uint64_t kMaxScratch = 1ull << 32;
+constexpr uint64_t kMaxShared = 1ull << 40;
 
 bool Reads(plan::Access access) { return access != plan::Access::Write; }
 bool Writes(plan::Access access) { return access != plan::Access::Read; }
@@ -136,6 +137,9 @@ Status FunctionVerifier::CheckSizes() const {
                "is beyond any memory");
   if (function_.scratch_bytes() > kMaxScratch)
     return Bad(where_ + ".scratch_bytes", function_.scratch_bytes(),
+               "is beyond any memory");
+  if (function_.shared_bytes() > kMaxShared)
+    return Bad(where_ + ".shared_bytes", function_.shared_bytes(),
                "is beyond any memory");
   if (function_.ops()->size() == 0) return Bad(where_ + ".ops", "is empty");
   if (function_.buffers()->size() > kMaxBuffers)
@@ -289,6 +293,15 @@ Status FunctionVerifier::CheckLaunch(const std::string& op_where,
                Format("but kernel %s needs %llu",
                       Printable(entry.symbol()->string_view()).c_str(),
                       static_cast<unsigned long long>(entry.scratch_bytes())));
+  const auto shared =
+      CheckedMul(entry.shared_bytes_per_token(), function_.max_tokens());
+  if (!shared || *shared > function_.shared_bytes())
+    return Bad(
+        where_ + ".shared_bytes", function_.shared_bytes(),
+        Format("but kernel %s needs %llu for each of %u tokens",
+               Printable(entry.symbol()->string_view()).c_str(),
+               static_cast<unsigned long long>(entry.shared_bytes_per_token()),
+               function_.max_tokens()));
   MarkWritten(launch, entry);
   return OkStatus();
 }

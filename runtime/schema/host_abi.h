@@ -44,6 +44,13 @@ typedef struct SteleHostArgs {
   uint32_t workers;
   uint32_t* next_item;  // 0 before the launch; shared by its workers,
                         // for atomic fetch-add where work is uneven
+  // Since format 1.1. Memory that the workers of a launch share, 64-byte
+  // aligned, shared_bytes_per_token for each token of the function's largest
+  // batch. All zero when a launch begins; the kernel leaves it so.
+  void* shared;
+  // Lets other threads run. For a worker that waits for what another one is
+  // about to write to `shared`, once spinning has taken unusually long.
+  void (*yield)(void);
 } SteleHostArgs;
 
 typedef void (*SteleHostKernel)(const SteleHostArgs* args);

@@ -216,6 +216,9 @@ void PrintMemory(const plan::Plan& plan) {
              "the largest arena of a target is allocated");
     PrintRow(function->name()->str() + " scratch", function->scratch_bytes(),
              "for each worker");
+    if (function->shared_bytes() > 0)
+      PrintRow(function->name()->str() + " shared", function->shared_bytes(),
+               "for all workers together");
   }
   const uint64_t context = plan.model()->context();
   for (const plan::KvCache* cache : *plan.kv_caches()) {
@@ -437,13 +440,15 @@ ordered_json KernelsJson(const plan::Plan& plan) {
     const plan::Executable& code = *plan.executables()->Get(i);
     for (uint32_t j = 0; j < code.entries()->size(); ++j) {
       const plan::Entry& entry = *code.entries()->Get(j);
-      kernels.push_back({{"symbol", entry.symbol()->str()},
-                         {"executable", code.name()->str()},
-                         {"target", code.target()},
-                         {"launches", uses[{i, j}].launches},
-                         {"scratch_bytes", entry.scratch_bytes()},
-                         {"weight", uses[{i, j}].weight},
-                         {"chosen_by", ChoiceOf(entry)}});
+      kernels.push_back(
+          {{"symbol", entry.symbol()->str()},
+           {"executable", code.name()->str()},
+           {"target", code.target()},
+           {"launches", uses[{i, j}].launches},
+           {"scratch_bytes", entry.scratch_bytes()},
+           {"shared_bytes_per_token", entry.shared_bytes_per_token()},
+           {"weight", uses[{i, j}].weight},
+           {"chosen_by", ChoiceOf(entry)}});
     }
   }
   return kernels;
@@ -472,6 +477,7 @@ ordered_json FunctionJson(const plan::Plan& plan,
           {"ranks", function.ranks()},
           {"arena_bytes", function.arena_bytes()},
           {"scratch_bytes", function.scratch_bytes()},
+          {"shared_bytes", function.shared_bytes()},
           {"buffers", buffers},
           {"ops", ops}};
 }

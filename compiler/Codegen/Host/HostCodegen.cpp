@@ -33,6 +33,7 @@ constexpr StringLiteral kTriple = "x86_64-unknown-linux-gnu";
 constexpr StringLiteral kConstantPrefix = "stele_";
 constexpr StringLiteral kEntry = "stele_kernel";
 constexpr StringLiteral kScratch = "stele_scratch_bytes";
+constexpr StringLiteral kShared = "stele_shared_bytes_per_token";
 
 // What templates are compiled for, oldest to newest.
 struct Isa {
@@ -123,12 +124,12 @@ Error rejectUnknown(const KernelInstance &instance,
   return Error::success();
 }
 
-// All but the entry and the scratch function become internal, so that what the
-// constants make unreachable goes away.
+// All but the entry and the functions that tell sizes become internal, so that
+// what the constants make unreachable goes away.
 void internalise(Module &module, StringRef entry) {
   for (GlobalObject &object : module.global_objects())
     if (!object.isDeclaration() && object.getName() != entry &&
-        object.getName() != kScratch)
+        object.getName() != kScratch && object.getName() != kShared)
       object.setLinkage(GlobalValue::InternalLinkage);
 }
 
@@ -153,16 +154,16 @@ void optimise(Module &module, TargetMachine &machine) {
       .run(module, modules);
 }
 
-// A template computes its scratch from its constants; optimised, that is one
+// A template computes its sizes from its constants; optimised, each is one
 // returned number. Reads it and removes the function.
-Expected<uint64_t> takeScratchBytes(Module &module) {
-  Function *function = module.getFunction(kScratch);
+Expected<uint64_t> takeSize(Module &module, StringRef name) {
+  Function *function = module.getFunction(name);
   if (!function)
     return 0;
   auto *ret = dyn_cast<ReturnInst>(function->getEntryBlock().getTerminator());
   auto *bytes = ret ? dyn_cast<ConstantInt>(ret->getReturnValue()) : nullptr;
   if (!bytes)
-    return failure(kScratch + " does not fold to a constant");
+    return failure(name + " does not fold to a constant");
   uint64_t result = bytes->getZExtValue();
   function->eraseFromParent();
   return result;
@@ -198,6 +199,7 @@ namespace {
 struct Compiled {
   std::string object;
   uint64_t scratchBytes = 0;
+  uint64_t sharedBytesPerToken = 0;
   bool isCached = false;
 };
 
@@ -218,16 +220,20 @@ ObjectCache::Key cacheKey(const TemplateBitcode &bitcode, StringRef symbol) {
   return hash.final();
 }
 
-// An entry of the cache: the bytes of scratch, then the object.
+// An entry of the cache: the two sizes, then the object.
 std::string encode(const Compiled &compiled) {
-  char scratch[sizeof(uint64_t)];
-  support::endian::write64le(scratch, compiled.scratchBytes);
-  return std::string(scratch, sizeof scratch) + compiled.object;
+  char sizes[2 * sizeof(uint64_t)];
+  support::endian::write64le(sizes, compiled.scratchBytes);
+  support::endian::write64le(sizes + sizeof(uint64_t),
+                             compiled.sharedBytesPerToken);
+  return std::string(sizes, sizeof sizes) + compiled.object;
 }
 
 Compiled decode(StringRef bytes) {
-  return {bytes.drop_front(sizeof(uint64_t)).str(),
-          support::endian::read64le(bytes.data()), /*isCached=*/true};
+  return {bytes.drop_front(2 * sizeof(uint64_t)).str(),
+          support::endian::read64le(bytes.data()),
+          support::endian::read64le(bytes.data() + sizeof(uint64_t)),
+          /*isCached=*/true};
 }
 
 } // namespace
@@ -299,13 +305,16 @@ HostCodegen::State::compile(const KernelInstance &instance,
   module.setTargetTriple(Triple(kTriple));
   module.setDataLayout(machine->createDataLayout());
   optimise(module, *machine);
-  Expected<uint64_t> scratch = takeScratchBytes(module);
+  Expected<uint64_t> scratch = takeSize(module, kScratch);
   if (!scratch)
     return scratch.takeError();
+  Expected<uint64_t> shared = takeSize(module, kShared);
+  if (!shared)
+    return shared.takeError();
   Expected<std::string> object = emitObject(module, *machine);
   if (!object)
     return object.takeError();
-  return Compiled{std::move(*object), *scratch};
+  return Compiled{std::move(*object), *scratch, *shared};
 }
 
 // From the cache, or compiled for it.
@@ -383,6 +392,12 @@ Error HostCodegen::add(ArrayRef<KernelInstance> instances, unsigned jobs) {
 uint64_t HostCodegen::scratchBytes(const KernelInstance &instance) const {
   auto found = state->compiled.find(instance.symbol());
   return found == state->compiled.end() ? 0 : found->second.scratchBytes;
+}
+
+uint64_t
+HostCodegen::sharedBytesPerToken(const KernelInstance &instance) const {
+  auto found = state->compiled.find(instance.symbol());
+  return found == state->compiled.end() ? 0 : found->second.sharedBytesPerToken;
 }
 
 unsigned HostCodegen::numCached() const {

@@ -45,6 +45,8 @@ public:
   llvm::Error add(llvm::ArrayRef<KernelInstance> instances, unsigned jobs = 0);
   // Bytes of scratch that each worker needs to run an instance added before.
   uint64_t scratchBytes(const KernelInstance &instance) const;
+  // Bytes that its workers share, for each token of the largest batch.
+  uint64_t sharedBytesPerToken(const KernelInstance &instance) const;
   // How many of the instances the cache had.
   unsigned numCached() const;
   // Calls `take` with each instance's symbol and relocatable object.

@@ -50,12 +50,14 @@ class ElfCode : public HostCode {
 // needs no streams, signals or waits.
 class HostProgram : public Program {
  public:
+  // `shared` is all zero, as kernels expect it and leave it.
   HostProgram(ThreadPool* pool, ProgramSpec spec, DeviceMemory scratch,
-              uint64_t scratch_stride)
+              uint64_t scratch_stride, DeviceMemory shared)
       : pool_(pool),
         spec_(std::move(spec)),
         scratch_(std::move(scratch)),
         scratch_stride_(scratch_stride),
+        shared_(std::move(shared)),
         counters_(spec_.steps.size()) {
     for (const Step& step : spec_.steps) {
       const auto* launch = std::get_if<LaunchStep>(&step);
@@ -105,6 +107,8 @@ class HostProgram : public Program {
     args.worker = worker;
     args.workers = pool_->workers();
     args.next_item = &counters_[index].next_item;
+    args.shared = shared_.data();
+    args.yield = [] { sched_yield(); };
     kernels_[index](&args);
   }
 
@@ -112,6 +116,7 @@ class HostProgram : public Program {
   ProgramSpec spec_;
   DeviceMemory scratch_;
   uint64_t scratch_stride_;
+  DeviceMemory shared_;
   std::vector<Counter> counters_;         // one per step
   std::vector<SteleHostKernel> kernels_;  // null where a step is no launch
   const SteleBatch* batch_ = nullptr;
@@ -193,8 +198,13 @@ Result<std::unique_ptr<Program>> HostDevice::Prepare(ProgramSpec spec) {
       DeviceMemory scratch,
       Allocate(ScratchTotal(spec.scratch_bytes), "scratch of " + spec.name));
   const uint64_t stride = ScratchStride(spec.scratch_bytes);
+  STELE_ASSIGN_OR_RETURN(
+      DeviceMemory shared,
+      Allocate(spec.shared_bytes, "shared memory of " + spec.name));
+  std::memset(shared.data(), 0, spec.shared_bytes);
   return std::unique_ptr<Program>(std::make_unique<HostProgram>(
-      pool_.get(), std::move(spec), std::move(scratch), stride));
+      pool_.get(), std::move(spec), std::move(scratch), stride,
+      std::move(shared)));
 }
 
 Status HostDevice::Zero(std::byte* destination, uint64_t bytes) {

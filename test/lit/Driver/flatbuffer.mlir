@@ -53,11 +53,11 @@ module attributes {
     plan.entry @embed from <"embed", hidden = 8> params [
       #plan.param<tensor, bytes = 512>,
       #plan.param<buffer, access = write, per_token = 32>] token_limit 8
-    // CHECK: plan.entry @norm params [#plan.param<buffer, in_place = true, per_logit_row = 32>, {{.*}}] scratch 64 chosen_by "rms_norm, any, x86-64-v3"
+    // CHECK: plan.entry @norm params [#plan.param<buffer, in_place = true, per_logit_row = 32>, {{.*}}] scratch 64 shared 64 chosen_by "rms_norm, any, x86-64-v3"
     plan.entry @norm params [
       #plan.param<buffer, in_place = true, per_logit_row = 32>,
       #plan.param<tensor, bytes = 32>,
-      #plan.param<buffer, access = write, per_token = 32>] scratch 64 chosen_by "rms_norm, any, x86-64-v3"
+      #plan.param<buffer, access = write, per_token = 32>] scratch 64 shared 64 chosen_by "rms_norm, any, x86-64-v3"
     // CHECK: plan.entry @append params [#plan.param<kv_cache, access = read_write, cache = <heads = 1, head_dim = 8, block = 16, type = bf16>>]
     plan.entry @append params [
       #plan.param<kv_cache, access = read_write, cache = <heads = 1, head_dim = 8, block = 16, type = bf16>>]
@@ -67,8 +67,8 @@ module attributes {
       #plan.param<kv_cache, cache = <heads = 1, head_dim = 8, block = 16, type = bf16>>,
       #plan.param<buffer, access = write, per_token = 32>] immediates [#plan.immediate<layer>]
   }
-  // CHECK: plan.function @decode target @cpu tokens 4 sequences 3 logit_rows 2 ranks 2 streams 2 events 1 arena 512 scratch 64 {
-  plan.function @decode target @cpu tokens 4 sequences 3 logit_rows 2 ranks 2 streams 2 events 1 arena 512 scratch 64 {
+  // CHECK: plan.function @decode target @cpu tokens 4 sequences 3 logit_rows 2 ranks 2 streams 2 events 1 arena 512 scratch 64 shared 256 {
+  plan.function @decode target @cpu tokens 4 sequences 3 logit_rows 2 ranks 2 streams 2 events 1 arena 512 scratch 64 shared 256 {
     // CHECK: %[[H:.+]] = plan.buffer "h" temporary rows 4 of 8 at <offset = 0, first = 0, last = 2> : f32
     %h = plan.buffer "h" temporary rows 4 of 8 at <offset = 0, first = 0, last = 2> : f32
     // CHECK: %[[S:.+]] = plan.buffer "s" temporary rows 4 of 8 at <offset = 128, first = 1, last = 8> : f32

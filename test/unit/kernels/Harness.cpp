@@ -1,6 +1,8 @@
 // The kernel tests' harness (Harness.h).
 #include "Harness.h"
 
+#include <sched.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -44,6 +46,7 @@ Kernel::Kernel(const KernelInstance &instance, const std::string &name) {
       Require(compiler::HostCodegen::create(target.isa, target.features));
   Require(codegen->add(instance));
   scratch_bytes_ = codegen->scratchBytes(instance);
+  shared_bytes_per_token_ = codegen->sharedBytesPerToken(instance);
   image_ = load(Require(codegen->link()));
   entry_ = reinterpret_cast<SteleHostKernel>(image_->Find(instance.symbol()));
   if (!entry_)
@@ -56,13 +59,20 @@ void Kernel::Run(const std::vector<void *> &bindings,
                  const std::vector<int64_t> &immediates,
                  const SteleBatch &batch, int workers) const {
   uint32_t next_item = 0;
+  const size_t shared_bytes = shared_bytes_per_token_ * batch.tokens;
+  std::unique_ptr<uint8_t, decltype(&std::free)> shared(
+      static_cast<uint8_t *>(std::aligned_alloc(64, shared_bytes + 64)),
+      std::free);
+  std::memset(shared.get(), 0, shared_bytes + 64);
   auto work = [&](int worker) {
     // Never clean, and with a guard behind what was asked for.
     size_t bytes = (scratch_bytes_ + 63) / 64 * 64 + 4096;
     auto *scratch = static_cast<uint8_t *>(std::aligned_alloc(64, bytes));
     std::memset(scratch, 0xff, bytes);
-    SteleHostArgs args{bindings.data(),  immediates.data(), &batch,    scratch,
-                       uint32_t(worker), uint32_t(workers), &next_item};
+    SteleHostArgs args{
+        bindings.data(), immediates.data(), &batch,
+        scratch,         uint32_t(worker),  uint32_t(workers),
+        &next_item,      shared.get(),      [] { sched_yield(); }};
     entry_(&args);
     EXPECT_TRUE(std::all_of(scratch + scratch_bytes_, scratch + bytes,
                             [](uint8_t byte) { return byte == 0xff; }))
@@ -75,6 +85,9 @@ void Kernel::Run(const std::vector<void *> &bindings,
   work(0);
   for (std::thread &thread : threads)
     thread.join();
+  EXPECT_TRUE(std::all_of(shared.get(), shared.get() + shared_bytes + 64,
+                          [](uint8_t byte) { return byte == 0; }))
+      << "the kernel did not leave its shared memory zero";
 }
 
 Batch::Batch(const std::vector<int> &counts, const std::vector<int> &pasts,

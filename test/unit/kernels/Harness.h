@@ -36,6 +36,7 @@ private:
   std::unique_ptr<ElfImage> image_;
   SteleHostKernel entry_ = nullptr;
   uint64_t scratch_bytes_ = 0;
+  uint64_t shared_bytes_per_token_ = 0;
 };
 
 // A batch and the memory behind it. Sequence s has `counts[s]` tokens in this

@@ -449,6 +449,20 @@ const Rule kRules[] = {
      "is the buffer that bindings[2] writes, which this kernel does not allow"},
     {"Scratch", [](B &b) { b.plan.functions[0]->scratch_bytes = 8; },
      "scratch_bytes: 8 but kernel test_attend needs 32"},
+    {"Shared",
+     [](B &b) {
+       b.plan.executables[0]->entries[2]->shared_bytes_per_token = 64;
+       b.plan.functions[0]->shared_bytes = 64;
+     },
+     "shared_bytes: 64 but kernel test_attend needs 64 for each of"},
+    {"SharedOverflows",
+     [](B &b) {
+       b.plan.executables[0]->entries[2]->shared_bytes_per_token = ~0ull;
+     },
+     "shared_bytes: 0 but kernel test_attend needs 18446744073709551615"},
+    {"SharedIsAbsurd",
+     [](B &b) { b.plan.functions[0]->shared_bytes = 1ull << 50; },
+     "shared_bytes: 1125899906842624 is beyond any memory"},
     {"ImmediateCount", [](B &b) { LaunchOf(b, 1).immediates.clear(); },
      "immediates: 0 immediates, kernel test_append takes 1"},
     {"LayerRange", [](B &b) { LaunchOf(b, 1).immediates = {2}; },

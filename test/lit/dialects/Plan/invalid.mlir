@@ -306,6 +306,18 @@ plan.executable @x elf in @code target @t {
 
 // -----
 
+// plan.entry C1
+plan.target @t isa "x86-64-v3"
+plan.segment @code executable inline for [@t]
+plan.segment @weights weights inline for [@t] length 128
+plan.tensor @w in @weights offset 0 length 64 layout "rows" : tensor<16xf32>
+plan.executable @x elf in @code target @t {
+  // expected-error @below {{shared must be in 0..1048576, got -1 (C1)}}
+  plan.entry @e params [] shared -1
+}
+
+// -----
+
 // plan.function C1
 plan.target @t isa "x86-64-v3"
 plan.target @u isa "x86-64-v4"
@@ -1380,6 +1392,31 @@ plan.function @f target @t tokens 4 sequences 4 logit_rows 4 {
   %a = plan.buffer "a" temporary rows 4 of 16 : f32
   %b = plan.buffer "b" temporary rows 4 of 16 : f32
   // expected-error @below {{needs 64 bytes of scratch, the function has 0 (C8)}}
+  plan.launch "x" @k::@norm(@w, %a)
+  plan.return [] ()
+}
+
+// -----
+
+// C8
+plan.target @t isa "x86-64-v3"
+plan.target @u isa "x86-64-v4"
+plan.segment @code executable inline for [@t]
+plan.segment @weights weights inline for [@t] length 128
+plan.segment @other weights inline for [@u] length 128
+plan.tensor @w in @weights offset 0 length 64 layout "rows" : tensor<16xf32>
+plan.tensor @o in @other offset 0 length 64 layout "rows" : tensor<16xf32>
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32>
+plan.executable @k elf in @code target @t {
+  plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
+  plan.entry @step params [#plan.param<buffer, per_token = 64>, #plan.param<buffer, access = write, per_token = 64>]
+  plan.entry @norm params [#plan.param<tensor, bytes = 64>, #plan.param<buffer, access = write, per_token = 64>] shared 64
+  plan.entry @attend params [#plan.param<kv_cache, cache = <heads = 1, head_dim = 16, block = 16, type = f32>>, #plan.param<buffer, access = write, per_token = 64>] immediates [#plan.immediate<layer>]
+}
+plan.function @f target @t tokens 4 sequences 4 logit_rows 4 shared 128 {
+  %a = plan.buffer "a" temporary rows 4 of 16 : f32
+  %b = plan.buffer "b" temporary rows 4 of 16 : f32
+  // expected-error @below {{needs 64 bytes of shared memory for each of 4 tokens, the function has 128 (C8)}}
   plan.launch "x" @k::@norm(@w, %a)
   plan.return [] ()
 }

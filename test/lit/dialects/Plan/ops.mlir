@@ -33,11 +33,11 @@ plan.executable @kernels elf in @code target @cpu {
   plan.entry @embed from <"embed_f32", hidden = 8> params [
     #plan.param<tensor, bytes = 512>,
     #plan.param<buffer, access = write, per_token = 32>] token_limit 8
-  // CHECK: plan.entry @norm from <"rms_norm", eps = 1.000000e-05, groups = 1, width = 8> params [#plan.param<buffer, in_place = true, per_token = 32>, #plan.param<tensor, bytes = 32>, #plan.param<buffer, access = write, per_token = 32>] scratch 64
+  // CHECK: plan.entry @norm from <"rms_norm", eps = 1.000000e-05, groups = 1, width = 8> params [#plan.param<buffer, in_place = true, per_token = 32>, #plan.param<tensor, bytes = 32>, #plan.param<buffer, access = write, per_token = 32>] scratch 64 shared 64
   plan.entry @norm from <"rms_norm", eps = 1.0e-05, groups = 1, width = 8> params [
     #plan.param<buffer, in_place = true, per_token = 32>,
     #plan.param<tensor, bytes = 32>,
-    #plan.param<buffer, access = write, per_token = 32>] scratch 64
+    #plan.param<buffer, access = write, per_token = 32>] scratch 64 shared 64
   // CHECK: plan.entry @attention params [#plan.param<buffer, per_token = 32>, #plan.param<kv_cache, cache = <heads = 1, head_dim = 8, block = 16, type = f32>>, #plan.param<buffer, access = write, per_token = 32>] immediates [#plan.immediate<layer>]
   plan.entry @attention params [
     #plan.param<buffer, per_token = 32>,
@@ -45,8 +45,8 @@ plan.executable @kernels elf in @code target @cpu {
     #plan.param<buffer, access = write, per_token = 32>] immediates [#plan.immediate<layer>]
 }
 
-// CHECK: plan.function @decode target @cpu tokens 4 sequences 4 logit_rows 2 streams 2 events 1 arena 512 scratch 64 {
-plan.function @decode target @cpu tokens 4 sequences 4 logit_rows 2 streams 2 events 1 arena 512 scratch 64 {
+// CHECK: plan.function @decode target @cpu tokens 4 sequences 4 logit_rows 2 streams 2 events 1 arena 512 scratch 64 shared 256 {
+plan.function @decode target @cpu tokens 4 sequences 4 logit_rows 2 streams 2 events 1 arena 512 scratch 64 shared 256 {
   // CHECK: %[[H:.+]] = plan.buffer "h" temporary rows 4 of 8 at <offset = 0, first = 0, last = 2> : f32
   %h = plan.buffer "h" temporary rows 4 of 8 at <offset = 0, first = 0, last = 2> : f32
   // CHECK: %[[S:.+]] = plan.buffer "selection" temporary rows 4 of 8 at <offset = 128, first = 1, last = 8> : f32
