@@ -32,11 +32,6 @@ uint64_t compiler::elementBytes(Type type) {
   return llvm::divideCeil(type.getIntOrFloatBitWidth(), 8);
 }
 
-uint64_t compiler::pageBytes(lm::KvCacheType cache) {
-  return 2 * cache.getBlock() * cache.getHeadDim() *
-         elementBytes(cache.getElementType());
-}
-
 FailureOr<uint64_t> compiler::storedBytes(lm::WeightOp weight) {
   RankedTensorType type = weight.getTensorType();
   StringRef name = weight.getLayout().value_or("rows");
@@ -57,6 +52,15 @@ FailureOr<uint64_t> compiler::storedBytes(lm::WeightOp weight) {
 }
 
 namespace {
+
+/// How pages store an element: enum Stored of the templates' page.h.
+int64_t storedAs(Type elementType) {
+  if (elementType.isF32())
+    return 0;
+  if (elementType.isF16())
+    return 1;
+  return elementType.isBF16() ? 2 : 5;
+}
 
 /// Collects a launch; the first thing that goes wrong stays.
 class LaunchBuilder {
@@ -129,10 +133,14 @@ public:
     return symbols.lookup<lm::WeightOp>(name.getValue());
   }
 
-  /// Constants that kv_append and attention have alike: the optional norm of
-  /// every head, and the rotation.
-  void headConstants(bool hasNorm, const APFloat *eps, lm::RopeAttr rope,
-                     Value rotary) {
+  /// Constants that kv_append and attention have alike: the cache's shape, the
+  /// optional norm of every head, and the rotation.
+  void headConstants(lm::KvCacheType cache, bool hasNorm, const APFloat *eps,
+                     lm::RopeAttr rope, Value rotary) {
+    integer("kv_heads", cache.getHeads());
+    integer("head_dim", cache.getHeadDim());
+    integer("block", cache.getBlock());
+    integer("kv", storedAs(cache.getElementType()));
     integer("norm", hasNorm);
     real("eps", hasNorm ? eps->convertToDouble() : 0);
     integer("rotary", rope != nullptr);
@@ -288,16 +296,13 @@ static void describe(lm::RopeOp op, LaunchBuilder &launch) {
 
 static void describe(lm::KvAppendOp op, LaunchBuilder &launch) {
   lm::KvCacheType cache = op.getCache().getType();
-  launch.integer("kv_heads", cache.getHeads());
-  launch.integer("head_dim", cache.getHeadDim());
-  launch.integer("block", cache.getBlock());
   launch.integer("key_offset", op.getKeyOffset());
   launch.integer("key_stride", columnsOf(op.getKey()));
   launch.integer("value_offset", op.getValueOffset());
   launch.integer("value_stride", columnsOf(op.getValue()));
   std::optional<APFloat> eps = op.getNormEps();
-  launch.headConstants(op.getNormWeight().has_value(), eps ? &*eps : nullptr,
-                       op.getRopeAttr(), op.getRotary());
+  launch.headConstants(cache, op.getNormWeight().has_value(),
+                       eps ? &*eps : nullptr, op.getRopeAttr(), op.getRotary());
   launch.read(op.getKey());
   launch.read(op.getValue());
   launch.readIf(op.getRotary());
@@ -308,17 +313,14 @@ static void describe(lm::KvAppendOp op, LaunchBuilder &launch) {
 static void describe(lm::AttentionOp op, LaunchBuilder &launch) {
   lm::KvCacheType cache = op.getCache().getType();
   launch.integer("heads", op.getHeads());
-  launch.integer("kv_heads", cache.getHeads());
-  launch.integer("head_dim", cache.getHeadDim());
-  launch.integer("block", cache.getBlock());
   launch.integer("window", op.getWindow().value_or(0));
   launch.integer("q_offset", op.getQueryOffset());
   launch.integer("q_stride", columnsOf(op.getQuery()));
   launch.integer("lse", op.getLse() != nullptr);
   launch.real("scale", op.getScale().convertToDouble());
   std::optional<APFloat> eps = op.getNormEps();
-  launch.headConstants(op.getNormWeight().has_value(), eps ? &*eps : nullptr,
-                       op.getRopeAttr(), op.getRotary());
+  launch.headConstants(cache, op.getNormWeight().has_value(),
+                       eps ? &*eps : nullptr, op.getRopeAttr(), op.getRotary());
   launch.read(op.getQuery());
   launch.readIf(op.getRotary());
   launch.weightIf(op.getNormWeightAttr());

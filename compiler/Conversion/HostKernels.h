@@ -54,9 +54,6 @@ mlir::FailureOr<uint64_t> storedBytes(lm::WeightOp weight);
 /// Bytes of one element of a stored weight, buffer or page.
 uint64_t elementBytes(mlir::Type type);
 
-/// Bytes of one page of the cache, K and V.
-uint64_t pageBytes(lm::KvCacheType cache);
-
 } // namespace stele::compiler
 
 #endif // STELE_COMPILER_CONVERSION_HOSTKERNELS_H

@@ -340,6 +340,7 @@ void Compilation::buildPasses(PassManager &manager, Phase phase,
   if (options.quant != "auto")
     lm.quant = options.quant;
   lm.group = options.group;
+  lm.kv = options.kv;
   lm.fuse = options.fuse;
   lm.isa = target.isa;
   for (const std::string &feature : target.features)

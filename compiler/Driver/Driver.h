@@ -43,6 +43,7 @@ struct CompileOptions {
   /// Empty: what an .mlir input says, or host.
   std::string target;
   std::string activations = "auto"; // auto, f32, bf16, int8
+  std::string kv = "auto";          // auto, f32, f16, bf16, int8
   /// int4, int8, none; empty: as the checkpoint stores the weights. auto is as
   /// empty here: the gate (Calibrate/Gate.h) decides on the fused module.
   std::string quant;

@@ -1,10 +1,12 @@
-// stele-choose-arithmetic: from here on the types of matrices and cache say how
-// products are computed; the choice itself is kept on the module. int8 is about
-// the quantised linears only: everything else is as in bf16.
+// stele-choose-arithmetic: from here on the types of matrices say how products
+// are computed, and that of the cache how keys and values are stored; the
+// choice itself is kept on the module. int8 is about the quantised linears
+// only: everything else is as in bf16.
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "stele/compiler/Transforms/Passes.h"
 #include "stele/dialects/Lm/LmOps.h"
+#include "llvm/ADT/StringSwitch.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 namespace stele::compiler {
@@ -22,6 +24,18 @@ static FlatSymbolRefAttr getMatrix(Operation *op) {
           [](auto product) { return product.getWeightAttr(); })
       .Case([](lm::EmbedOp embed) { return embed.getTableAttr(); })
       .Default(FlatSymbolRefAttr());
+}
+
+/// The type that pages of the cache store: `auto` is the arithmetic's.
+static Type getCacheElement(StringRef name, Type arithmetic) {
+  MLIRContext *context = arithmetic.getContext();
+  return llvm::StringSwitch<Type>(name)
+      .Case("auto", arithmetic)
+      .Case("f32", Float32Type::get(context))
+      .Case("f16", Float16Type::get(context))
+      .Case("bf16", BFloat16Type::get(context))
+      .Case("int8", IntegerType::get(context, 8))
+      .Default(nullptr);
 }
 
 /// Gives every cache of a function the element type.
@@ -61,9 +75,15 @@ struct ChooseArithmetic
                            : Type(BFloat16Type::get(context));
     module->setAttr(lm::LmDialect::arithmeticAttrName,
                     lm::ArithmeticAttr::get(context, *kind));
+    Type cacheElement = getCacheElement(kv, elementType);
+    if (!cacheElement) {
+      module.emitError("unknown type of the KV cache '")
+          << kv << "', expected auto, f32, f16, bf16 or int8";
+      return signalPassFailure();
+    }
     SymbolTable symbols(module);
     for (auto function : module.getOps<func::FuncOp>()) {
-      setCacheType(function, elementType);
+      setCacheType(function, cacheElement);
       function.walk([&](Operation *op) {
         if (FlatSymbolRefAttr matrix = getMatrix(op))
           setWeightType(symbols.lookup<lm::WeightOp>(matrix.getAttr()),

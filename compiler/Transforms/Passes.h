@@ -21,6 +21,10 @@ struct LmPipelineOptions : mlir::PassPipelineOptions<LmPipelineOptions> {
   Option<std::string> arithmetic{*this, "arithmetic",
                                  llvm::cl::desc("f32, bf16 or int8"),
                                  llvm::cl::init("f32")};
+  Option<std::string> kv{
+      *this, "kv",
+      llvm::cl::desc("what the cache stores: auto, f32, f16, bf16 or int8"),
+      llvm::cl::init("auto")};
   Option<std::string> attention{*this, "attention",
                                 llvm::cl::desc("dense, sparse or kernelized"),
                                 llvm::cl::init("dense")};

@@ -14,9 +14,10 @@ def ChooseArithmetic : Lm_ModulePass<"stele-choose-arithmetic"> {
   let summary = "Set the element types of matrices and of the cache";
   let description = [{
     Gives every matrix that `lm.linear`, `lm.logits` or `lm.embed` reads, and the
-    KV cache, the element type of the arithmetic, and records the choice as
-    `lm.arithmetic`; int8, in which quantised linears multiply codes of both
-    sides, stores the rest as bf16. Norm weights, biases and activations stay f32.
+    KV cache, the element type of the arithmetic (the cache that of `kv`, if it is
+    given), and records the choice as `lm.arithmetic`; int8, in which quantised
+    linears multiply codes of both sides, stores the rest as bf16. Norm weights,
+    biases and activations stay f32.
 
     Before:
     ```mlir
@@ -29,7 +30,10 @@ def ChooseArithmetic : Lm_ModulePass<"stele-choose-arithmetic"> {
   }];
   let options = [
     Option<"arithmetic", "arithmetic", "std::string", /*default=*/"\"f32\"",
-           "f32 (parity with the reference), bf16 or int8">
+           "f32 (parity with the reference), bf16 or int8">,
+    Option<"kv", "kv", "std::string", /*default=*/"\"auto\"",
+           "how the cache stores keys and values: auto (as the arithmetic), f32, "
+           "f16, bf16 or int8">
   ];
   let statistics = [
     Statistic<"numWeights", "weights", "weights whose type changed">

@@ -17,7 +17,7 @@ void compiler::buildInputPipeline(OpPassManager &manager,
   manager.addPass(createVerifyInput());
   if (!options.quant.empty())
     manager.addPass(createDequantise());
-  manager.addPass(createChooseArithmetic({options.arithmetic}));
+  manager.addPass(createChooseArithmetic({options.arithmetic, options.kv}));
   manager.addPass(createChooseAttention(
       {options.attention, options.block, options.local, options.adjacent,
        options.sink, options.topK, options.topP, options.estimate,

@@ -107,7 +107,7 @@ struct SelectKernels : compiler::impl::SelectKernelsBase<SelectKernels> {
       return success();
     lm::WeightOp matrix = getMatrix(op, symbols);
     std::string key = getTableKey(op, matrix);
-    StringRef computed = lm::stringifyArithmetic(getArithmetic(matrix));
+    StringRef computed = lm::stringifyArithmetic(getArithmetic(op, matrix));
     const KernelRow *row = findRow(key, computed);
     if (!row)
       return op->emitOpError("has no kernel for ")
@@ -118,8 +118,14 @@ struct SelectKernels : compiler::impl::SelectKernelsBase<SelectKernels> {
     return row->layout.empty() ? success() : setLayout(op, matrix, row->layout);
   }
 
-  /// int8 is for products with codes; all else goes with it as bf16.
-  lm::Arithmetic getArithmetic(lm::WeightOp matrix) {
+  /// int8 is for products with codes; all else goes with it as bf16. f32 and
+  /// f16 keys and values have more digits than products of bf16 would keep.
+  lm::Arithmetic getArithmetic(Operation *op, lm::WeightOp matrix) {
+    for (Type type : op->getOperandTypes())
+      if (auto cache = dyn_cast<lm::KvCacheType>(type);
+          cache &&
+          (cache.getElementType().isF32() || cache.getElementType().isF16()))
+        return lm::Arithmetic::F32;
     return arithmetic == lm::Arithmetic::Int8 && !getQuant(matrix)
                ? lm::Arithmetic::BF16
                : arithmetic;

@@ -28,6 +28,11 @@ bool stele::lm::isRows(Type type) {
          rows.getElementType().isF32();
 }
 
+bool stele::lm::isCacheElement(Type type) {
+  return isa<Float32Type, Float16Type, BFloat16Type>(type) ||
+         type.isSignlessInteger(8);
+}
+
 /// C1 of every type: counts are positive, and small enough that their products
 /// cannot overflow.
 static LogicalResult
@@ -57,8 +62,8 @@ LogicalResult KvCacheType::verify(function_ref<InFlightDiagnostic()> emitError,
           {{"layers", layers}, {"heads", heads}, {"head_dim", headDim}})) ||
       failed(verifyBlock(emitError, block)))
     return failure();
-  if (!isa<Float32Type, Float16Type, BFloat16Type>(elementType))
-    return emitError() << "element type must be f32, f16 or bf16, got "
+  if (!isCacheElement(elementType))
+    return emitError() << "element type must be f32, f16, bf16 or i8, got "
                        << elementType << " (C3)";
   return success();
 }

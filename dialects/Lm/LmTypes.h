@@ -19,6 +19,9 @@ inline bool isBlockSize(int64_t block) {
 /// Whether a type is tensor<?xNxf32>, N small enough to multiply without care.
 bool isRows(mlir::Type type);
 
+/// Whether pages of a cache can hold elements of this type.
+bool isCacheElement(mlir::Type type);
+
 } // namespace stele::lm
 
 #endif // STELE_DIALECTS_LM_LMTYPES_H

@@ -26,12 +26,13 @@ def Lm_KvCacheType : Lm_Type<"KvCache", "kv_cache"> {
   let summary = "keys and values of every layer, in pages";
   let description = [{
     `layers` x `heads` KV heads; a page holds `block` tokens of one layer and
-    head, keys [block, head_dim] and then values [block, head_dim].
+    head, keys [block, head_dim] and then values [block, head_dim]. In pages of
+    i8 every key and every value has a scale of its own.
 
     Constraints:
     * (C1) `layers`, `heads` and `head_dim` are in 1..65536.
     * (C2) `block` is a power of two in 16..1024.
-    * (C3) the element type is f32, f16 or bf16.
+    * (C3) the element type is f32, f16, bf16 or i8.
 
     Example: `!lm.kv_cache<layers = 30, heads = 3, head_dim = 64, block = 128,
     f32>`

@@ -120,15 +120,16 @@ PageShapeAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                           "of two in 16..1024, got "
                        << heads << ", " << headDim << " and " << block
                        << " (C1)";
-  if (!isa<Float32Type, Float16Type, BFloat16Type>(type))
-    return emitError() << "element type must be f32, f16 or bf16, got " << type
-                       << " (C2)";
+  if (!lm::isCacheElement(type))
+    return emitError() << "element type must be f32, f16, bf16 or i8, got "
+                       << type << " (C2)";
   return success();
 }
 
 int64_t PageShapeAttr::getPageBytes() const {
-  return llvm::alignTo(*storedBytes(getType(), 2 * getBlock() * getHeadDim()),
-                       64);
+  int64_t scales = getType().isInteger(8) ? 2 * getBlock() * sizeof(float) : 0;
+  return llvm::alignTo(
+      *storedBytes(getType(), 2 * getBlock() * getHeadDim()) + scales, 64);
 }
 
 LogicalResult

@@ -76,12 +76,13 @@ def Plan_PageShapeAttr : Plan_Attr<"PageShape", "page"> {
   let summary = "the shape of a KV cache's pages";
   let description = [{
     One page holds one layer and KV head of `block` tokens: keys [block,
-    head_dim], then values [block, head_dim].
+    head_dim], then values [block, head_dim]; for i8 then an f32 scale for each
+    key, and one for each value.
 
     Constraints:
     * (C1) `heads` and `head_dim` are positive, `block` is a power of two in
       16..1024.
-    * (C2) the element type is f32, f16 or bf16.
+    * (C2) the element type is f32, f16, bf16 or i8.
 
     Example: `#plan.page<heads = 3, head_dim = 64, block = 128, type = f32>`
   }];

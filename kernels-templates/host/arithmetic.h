@@ -13,7 +13,6 @@ namespace stele {
 #if STELE_BF16
 
 constexpr int64_t kDepth = 2;  // elements of a unit
-typedef uint16_t Element;
 
 // acc + a * b, unit by unit.
 STELE_INLINE V16 Madd(V16 acc, U16 a, U16 b) {
@@ -30,39 +29,57 @@ STELE_INLINE V16 Madd(V16 acc, U16 a, U16 b) {
 #endif
 }
 
-STELE_INLINE Element ToElement(float x) { return ToBf16(x); }
-STELE_INLINE float FromElement(Element x) { return FromBf16(x); }
+// The unit of x and 0.
+STELE_INLINE uint32_t UnitOf(float x) { return ToBf16(x); }
 
-// Writes lanes 2i and 2i+1 as unit i: 8 units.
-STELE_INLINE void StoreAsUnits(uint32_t* units, V16 v) {
+typedef uint32_t U8 __attribute__((vector_size(32)));
+typedef uint32_t U8Unaligned __attribute__((vector_size(32), aligned(4)));
+
+// Lanes 2i and 2i+1 become unit i.
+STELE_INLINE U8 PackUnits(V16 v) {
 #ifdef __AVX512BF16__
-  const __m256bh packed = _mm512_cvtneps_pbh(reinterpret_cast<__m512>(v));
-  _mm256_storeu_si256(reinterpret_cast<__m256i*>(units),
-                      reinterpret_cast<__m256i>(packed));
+  return reinterpret_cast<U8>(_mm512_cvtneps_pbh(reinterpret_cast<__m512>(v)));
 #else
-  typedef uint32_t U8 __attribute__((vector_size(32), aligned(4)));
   const U16 bits = ToBf16Bits(v);
   const U8 even =
       __builtin_shufflevector(bits, bits, 0, 2, 4, 6, 8, 10, 12, 14);
   const U8 odd = __builtin_shufflevector(bits, bits, 1, 3, 5, 7, 9, 11, 13, 15);
-  *reinterpret_cast<U8*>(units) = even | (odd << 16);
+  return even | (odd << 16);
 #endif
+}
+
+STELE_INLINE void StoreAsUnits(uint32_t* units, V16 v) {
+  *reinterpret_cast<U8Unaligned*>(units) = PackUnits(v);
+}
+
+// 16 units of 32 elements, of which `load` gives the vectors 0 and 1.
+template <typename Loader>
+STELE_INLINE U16 ToUnits(Loader load) {
+  return __builtin_shufflevector(PackUnits(load(0)), PackUnits(load(1)), 0, 1,
+                                 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14,
+                                 15);
 }
 
 #else
 
 constexpr int64_t kDepth = 1;
-typedef float Element;
 
 STELE_INLINE V16 Madd(V16 acc, U16 a, U16 b) {
   return Fma(reinterpret_cast<V16>(a), reinterpret_cast<V16>(b), acc);
 }
 
-STELE_INLINE Element ToElement(float x) { return x; }
-STELE_INLINE float FromElement(Element x) { return x; }
+STELE_INLINE uint32_t UnitOf(float x) {
+  return __builtin_bit_cast(uint32_t, x);
+}
 
 STELE_INLINE void StoreAsUnits(uint32_t* units, V16 v) {
   StoreUnits(units, reinterpret_cast<U16>(v));
+}
+
+// 16 units of 16 elements, which `load` gives as vector 0.
+template <typename Loader>
+STELE_INLINE U16 ToUnits(Loader load) {
+  return reinterpret_cast<U16>(load(0));
 }
 
 #endif

@@ -14,6 +14,10 @@
 // of it; the fold then passes from worker to worker in the segments' order. The
 // total is kept where all see it: its sum in `out`, the rest in shared memory.
 //
+// Products read what a page stores in registers, converted on the way; where
+// many rows share a tile, it is converted once, into scratch. An int8 key's
+// scale goes to its scores, a value's to its probabilities.
+//
 // Scores are in units of log2: scale * log2(e) is folded into q.
 #include "math.h"
 #include "page.h"
@@ -70,9 +74,11 @@ struct Rows {
 };
 
 struct Tile {
-  float* score;    // [kRowTile, kKeyTile]
-  uint32_t* p;     // [kRowTile, kKeyTile] units
-  float* rescale;  // [16]: exp2(old maximum - new), by row of the tile
+  float* score;      // [kRowTile, kKeyTile]
+  uint32_t* p;       // [kRowTile, kKeyTile] units
+  float* rescale;    // [16]: exp2(old maximum - new), by row of the tile
+  uint32_t* keys;    // [kKeyTile * PaddedDim()] units, for pages that store
+  uint32_t* values;  // others; likewise
 };
 
 // Carves the scratch; with a null base this also measures it.
@@ -111,6 +117,10 @@ STELE_INLINE Scratch Carve(void* base) {
   s.tile.score = arena.Take<float>(kRowTile * kKeyTile);
   s.tile.p = arena.Take<uint32_t>(kRowTile * kKeyTile);
   s.tile.rescale = arena.Take<float>(kLanes);
+  const int64_t expanded =
+      IsStoredAsUnits() ? 0 : kKeyTile * PaddedDim() / kDepth;
+  s.tile.keys = arena.Take<uint32_t>(expanded);
+  s.tile.values = arena.Take<uint32_t>(expanded);
   s.head = arena.Take<float>(PaddedDim());
   s.bytes = arena.used();
   return s;
@@ -135,7 +145,7 @@ struct Operands {
   const float* q;       // [T, q_stride]
   const float* rotary;  // [T, rotary_dims]
   const float* norm;    // [head_dim]
-  Element* cache;
+  char* cache;
   float* out;  // [T, heads, head_dim]
   float* lse;  // [T, heads]
   const SteleBatch* batch;
@@ -194,38 +204,68 @@ STELE_INLINE void Clear(Rows& rows) {
   }
 }
 
-// The unit of the odd column (page.h) of 16 keys: that element and 0.
-STELE_INLINE U16 OddUnits(const Element* at) {
-  U16 units{};
-  for (int64_t i = 0; i < kLanes; ++i) units[i] = static_cast<uint32_t>(at[i]);
-  return units;
-}
+// A tile of keys and values: where the page has them, or their units in
+// scratch.
+template <bool kInPage>
+struct Source {
+  const char *keys, *values;  // of the tile
+  const char* page;
+  int64_t first;  // the tile's first key in the page
+  int64_t ahead;  // bytes from here to the tile that comes next
 
-// Asks for the line `ahead` bytes from `at`, of another page perhaps, to come
-// to L2: L1 has no room for two tiles.
-STELE_INLINE void Fetch(const uint32_t* at, int64_t ahead) {
+  U16 Keys(int64_t unit) const { return At(keys, unit); }
+  U16 Values(int64_t unit) const { return At(values, unit); }
+  U16 FirstValues(int64_t unit, int64_t n) const {
+    if (kInPage) return LoadFirstStored(values, unit, n);
+    return LoadFirstUnits(reinterpret_cast<const uint32_t*>(values) + unit, n);
+  }
+  // The unit of the odd column (page.h) of 16 keys: that element and 0.
+  U16 OddColumn(int64_t key) const {
+    U16 units{};
+    for (int64_t i = 0; i < kLanes; ++i)
+      units[i] = UnitOf(LoadElement(page, Shape().OddColumn(first + key + i)));
+    return units;
+  }
+  const float* KeyScales(int64_t key) const {
+    return reinterpret_cast<const float*>(page + Shape().KeyScales()) + first +
+           key;
+  }
+  const float* ValueScales(int64_t key) const {
+    return reinterpret_cast<const float*>(page + Shape().ValueScales()) +
+           first + key;
+  }
+
+ private:
+  static U16 At(const char* base, int64_t unit) {
+    return kInPage ? LoadStored(base, unit)
+                   : LoadUnits(reinterpret_cast<const uint32_t*>(base) + unit);
+  }
+};
+
+// Asks for the line `ahead` bytes from unit `unit` at `from`, of another page
+// perhaps, to come to L2: L1 has no room for two tiles.
+STELE_INLINE void Fetch(const char* from, int64_t unit, int64_t ahead) {
   __builtin_prefetch(
-      reinterpret_cast<const char*>(reinterpret_cast<uintptr_t>(at) +
-                                    static_cast<uintptr_t>(ahead)),
+      reinterpret_cast<const void*>(
+          reinterpret_cast<uintptr_t>(from) +
+          static_cast<uintptr_t>(unit * kDepth * ElementBytes() + ahead)),
       /*rw=*/0, /*locality=*/2);
 }
 
-// Scores of R rows with 16 C keys, from key granule `granule` of the page on.
-// What is `ahead` bytes further is fetched on the way.
-template <int R, int C, bool kFetch>
-STELE_INLINE void Scores(const uint32_t* q, const Element* page,
-                         int64_t granule, int64_t ahead, float* score) {
+// Scores of R rows with 16 C keys, from key `key` of the tile on. A tile in its
+// page is read once: the next one is fetched on the way.
+template <int R, int C, bool kInPage>
+STELE_INLINE void Scores(const uint32_t* q, const Source<kInPage>& source,
+                         int64_t key, float* score) {
   const int64_t steps = Shape().KeySteps();
-  const uint32_t* k =
-      reinterpret_cast<const uint32_t*>(page) + granule * steps * kLanes;
   V16 sum[R][C] = {};
   for (int64_t step = 0; step < steps; ++step) {
     U16 keys[C];
 #pragma unroll
     for (int c = 0; c < C; ++c) {
-      const uint32_t* at = k + (c * steps + step) * kLanes;
-      keys[c] = LoadUnits(at);
-      if constexpr (kFetch) Fetch(at, ahead);
+      const int64_t unit = key * steps + (c * steps + step) * kLanes;
+      keys[c] = source.Keys(unit);
+      if constexpr (kInPage) Fetch(source.keys, unit, source.ahead);
     }
 #pragma unroll
     for (int r = 0; r < R; ++r) {
@@ -236,8 +276,7 @@ STELE_INLINE void Scores(const uint32_t* q, const Element* page,
   }
   if (Shape().HasOddColumn())
     for (int c = 0; c < C; ++c) {
-      const U16 keys =
-          OddUnits(page + Shape().OddColumn((granule + c) * kLanes));
+      const U16 keys = source.OddColumn(key + c * kLanes);
       for (int r = 0; r < R; ++r)
         sum[r][c] =
             Madd(sum[r][c], SplatUnit(q[r * PaddedDim() + steps]), keys);
@@ -245,8 +284,11 @@ STELE_INLINE void Scores(const uint32_t* q, const Element* page,
 #pragma unroll
   for (int r = 0; r < R; ++r)
 #pragma unroll
-    for (int c = 0; c < C; ++c)
+    for (int c = 0; c < C; ++c) {
+      if (stele_kv == kInt8)
+        sum[r][c] *= Load(source.KeyScales(key + c * kLanes));
       Store(score + r * kKeyTile + c * kLanes, sum[r][c]);
+    }
 }
 
 // Keys of the tile that the row at `position` may not see become -infinity.
@@ -271,16 +313,20 @@ STELE_INLINE float RowMaximum(const float* score) {
   return MaxLane(maximum);
 }
 
-// Turns one row's scores into probabilities relative to `maximum`.
+// Turns one row's scores into probabilities relative to `maximum`; for int8
+// each times the scale of its value, whose codes it is to multiply.
 STELE_INLINE void Probabilities(float maximum, float rescale,
-                                const float* score, uint32_t* p,
-                                float* weight) {
+                                const float* value_scales, const float* score,
+                                uint32_t* p, float* weight) {
   // No key seen yet: every score is -infinity, and so must the exponent be.
   const V16 shift = Splat(maximum == -Infinity() ? 0.0f : maximum);
   V16 total = Load(weight) * Splat(rescale);
   for (int64_t i = 0; i < KeyTile(); i += kLanes) {
-    const V16 value = Exp2(Load(score + i) - shift);
+    V16 value = Exp2(Load(score + i) - shift);
     total = total + value;
+    // The scale of a key that is not there yet may be a NaN.
+    if (stele_kv == kInt8)
+      value = value == V16{} ? V16{} : value * Load(value_scales + i);
     StoreAsUnits(p + i / kDepth, value);
   }
   Store(weight, total);
@@ -289,7 +335,7 @@ STELE_INLINE void Probabilities(float maximum, float rescale,
 // The softmax of R rows over one tile.
 template <int R>
 STELE_INLINE void Softmax(Rows& rows, int64_t row, int64_t first_key,
-                          Tile& tile) {
+                          const float* value_scales, Tile& tile) {
   V16 before{}, after{};
   for (int r = 0; r < R; ++r) {
     float* score = tile.score + r * kKeyTile;
@@ -302,15 +348,17 @@ STELE_INLINE void Softmax(Rows& rows, int64_t row, int64_t first_key,
   }
   Store(tile.rescale, Exp2(before - after));
   for (int r = 0; r < R; ++r)
-    Probabilities(rows.maximum[row + r], tile.rescale[r],
+    Probabilities(rows.maximum[row + r], tile.rescale[r], value_scales,
                   tile.score + r * kKeyTile, tile.p + r * kKeyTile,
                   rows.weight + (row + r) * kLanes);
 }
 
-// sum = sum * rescale + p v for R rows and C vectors of columns.
-template <int R, int C, bool kFetch>
-STELE_INLINE void Accumulate(const Tile& tile, const uint32_t* v, int64_t steps,
-                             int64_t columns, int64_t ahead, float* sum) {
+// sum = sum * rescale + p v for R rows and C vectors of columns from `column`
+// on.
+template <int R, int C, bool kInPage>
+STELE_INLINE void Accumulate(const Tile& tile, const Source<kInPage>& source,
+                             int64_t steps, int64_t column, float* sum) {
+  const int64_t columns = stele_head_dim - column;
   V16 total[R][C];
 #pragma unroll
   for (int r = 0; r < R; ++r)
@@ -322,10 +370,10 @@ STELE_INLINE void Accumulate(const Tile& tile, const uint32_t* v, int64_t steps,
     U16 values[C];
 #pragma unroll
     for (int c = 0; c < C; ++c) {
-      const uint32_t* at = v + step * stele_head_dim + c * kLanes;
-      values[c] =
-          columns >= C * kLanes ? LoadUnits(at) : LoadFirstUnits(at, columns);
-      if constexpr (kFetch) Fetch(at, ahead);
+      const int64_t unit = step * stele_head_dim + column + c * kLanes;
+      values[c] = columns >= C * kLanes ? source.Values(unit)
+                                        : source.FirstValues(unit, columns);
+      if constexpr (kInPage) Fetch(source.values, unit, source.ahead);
     }
 #pragma unroll
     for (int r = 0; r < R; ++r) {
@@ -341,49 +389,72 @@ STELE_INLINE void Accumulate(const Tile& tile, const uint32_t* v, int64_t steps,
       Store(sum + r * PaddedDim() + c * kLanes, total[r][c]);
 }
 
-// R rows meet the keys [first_key, first_key + KeyTile()) of one page; the tile
-// that comes next is `ahead` bytes further.
-template <int R, bool kFetch>
-STELE_INLINE void Attend(Rows& rows, int64_t row, const Element* page,
-                         int64_t first_key, int64_t ahead, Tile& tile) {
+// R rows meet a tile, whose first key is at position `first_key`.
+template <int R, bool kInPage>
+STELE_INLINE void Attend(Rows& rows, int64_t row, int64_t first_key,
+                         const Source<kInPage>& source, Tile& tile) {
   const uint32_t* q = rows.q + row * PaddedDim();
-  const int64_t in_page = first_key % stele_block;
   int64_t i = 0;
   for (; i + kColumnTile * kLanes <= KeyTile(); i += kColumnTile * kLanes)
-    Scores<R, kColumnTile, kFetch>(q, page, (in_page + i) / kLanes, ahead,
-                                   tile.score + i);
-  for (; i < KeyTile(); i += kLanes)
-    Scores<R, 1, kFetch>(q, page, (in_page + i) / kLanes, ahead,
-                         tile.score + i);
-  Softmax<R>(rows, row, first_key, tile);
+    Scores<R, kColumnTile>(q, source, i, tile.score + i);
+  for (; i < KeyTile(); i += kLanes) Scores<R, 1>(q, source, i, tile.score + i);
+  Softmax<R>(rows, row, first_key, source.ValueScales(0), tile);
 
   // Values beyond the last row's position may not have been written.
-  const int64_t keys =
-      Min(KeyTile(), rows.position[row + R - 1] + 1 - first_key);
-  const int64_t steps = Units(keys);
-  const uint32_t* v = reinterpret_cast<const uint32_t*>(
-      page + Shape().ValueElement(in_page, 0));
+  const int64_t steps =
+      Units(Min(KeyTile(), rows.position[row + R - 1] + 1 - first_key));
   float* sum = rows.sum + row * PaddedDim();
   int64_t column = 0;
   for (; column + kColumnTile * kLanes <= stele_head_dim;
        column += kColumnTile * kLanes)
-    Accumulate<R, kColumnTile, kFetch>(
-        tile, v + column, steps, kColumnTile * kLanes, ahead, sum + column);
+    Accumulate<R, kColumnTile>(tile, source, steps, column, sum + column);
   for (; column < stele_head_dim; column += kLanes)
-    Accumulate<R, 1, kFetch>(tile, v + column, steps,
-                             Min(kLanes, stele_head_dim - column), ahead,
-                             sum + column);
+    Accumulate<R, 1>(tile, source, steps, column, sum + column);
 }
 
-template <int R, bool kFetch>
+template <int R, bool kInPage>
 STELE_INLINE void AttendRows(int64_t count, Rows& rows, int64_t row,
-                             const Element* page, int64_t first_key,
-                             int64_t ahead, Tile& tile) {
+                             int64_t first_key, const Source<kInPage>& source,
+                             Tile& tile) {
   if constexpr (R > 1)
     if (count < R)
-      return AttendRows<R - 1, kFetch>(count, rows, row, page, first_key, ahead,
-                                       tile);
-  Attend<R, kFetch>(rows, row, page, first_key, ahead, tile);
+      return AttendRows<R - 1>(count, rows, row, first_key, source, tile);
+  Attend<R>(rows, row, first_key, source, tile);
+}
+
+template <bool kInPage>
+STELE_INLINE void AttendTile(Rows& rows, int64_t first_key,
+                             const Source<kInPage>& source, Tile& tile) {
+  for (int64_t row = 0; row < rows.count; row += kRowTile) {
+    const int64_t count = Min(kRowTile, rows.count - row);
+    if (rows.position[row + count - 1] < first_key) continue;
+    AttendRows<kRowTile>(count, rows, row, first_key, source, tile);
+  }
+}
+
+// `count` units that are stored at `from`; may write 15 more.
+STELE_INLINE void Expand(const char* from, int64_t count, uint32_t* to) {
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes)
+    StoreUnits(to + i, LoadStored(from, i));
+  if (i < count) StoreUnits(to + i, LoadFirstStored(from, i, count - i));
+}
+
+STELE_INLINE Source<true> SourceAt(const char* page, int64_t first_key) {
+  const int64_t first = first_key % stele_block;
+  return {page + Shape().KeyElement(first, 0) * ElementBytes(),
+          page + Shape().ValueElement(first, 0) * ElementBytes(), page, first,
+          /*ahead=*/0};
+}
+
+STELE_INLINE Source<false> Expanded(const Source<true>& source, Tile& tile) {
+  if (IsStoredAsUnits())
+    return {source.keys, source.values, source.page, source.first, 0};
+  Expand(source.keys, KeyTile() * Shape().KeySteps(), tile.keys);
+  Expand(source.values, KeyTile() / kDepth * stele_head_dim, tile.values);
+  return {reinterpret_cast<const char*>(tile.keys),
+          reinterpret_cast<const char*>(tile.values), source.page, source.first,
+          /*ahead=*/0};
 }
 
 // The rows meet the keys of one segment.
@@ -395,25 +466,20 @@ STELE_INLINE void AttendSegment(const Operands& op, const Chain& chain,
   const int64_t end =
       Min((segment + 1) * kSegment, rows.position[rows.count - 1] + 1);
   Clear(rows);
-  const auto page_of = [&](int64_t key) {
-    return PageOf(op.cache, Shape(), op.batch, chain.s, op.layer,
-                  stele_kv_heads, chain.head, key / stele_block);
+  const auto source_at = [&](int64_t key) {
+    return SourceAt(PageOf(op.cache, Shape(), op.batch, chain.s, op.layer,
+                           stele_kv_heads, chain.head, key / stele_block),
+                    key);
   };
   for (int64_t key = begin / tile * tile; key < end; key += tile) {
-    const Element* page = page_of(key);
+    Source<true> source = source_at(key);
     if (rows.count <= kRowTile) {
-      const int64_t next = key + tile < end ? key + tile : key;
-      const int64_t ahead = reinterpret_cast<intptr_t>(page_of(next)) -
-                            reinterpret_cast<intptr_t>(page) +
-                            (next % stele_block - key % stele_block) *
-                                stele_head_dim * sizeof(Element);
-      AttendRows<kRowTile, true>(rows.count, rows, 0, page, key, ahead, s.tile);
-      continue;
-    }
-    for (int64_t row = 0; row < rows.count; row += kRowTile) {
-      const int64_t count = Min(kRowTile, rows.count - row);
-      if (rows.position[row + count - 1] < key) continue;
-      AttendRows<kRowTile, false>(count, rows, row, page, key, 0, s.tile);
+      if (key + tile < end)
+        source.ahead = reinterpret_cast<intptr_t>(source_at(key + tile).keys) -
+                       reinterpret_cast<intptr_t>(source.keys);
+      AttendTile(rows, key, source, s.tile);
+    } else {
+      AttendTile(rows, key, Expanded(source, s.tile), s.tile);
     }
   }
 }
@@ -577,7 +643,7 @@ STELE_ENTRY {
   op.q = bindings.Next<const float>();
   op.rotary = bindings.NextIf<const float>(stele_rotary);
   op.norm = bindings.NextIf<const float>(stele_norm);
-  op.cache = bindings.Next<Element>();
+  op.cache = bindings.Next<char>();
   op.out = bindings.Next<float>();
   op.lse = bindings.NextIf<float>(stele_lse);
   op.batch = args->batch;

@@ -17,6 +17,35 @@ STELE_FLOAT(eps)
 
 using namespace stele;
 
+namespace {
+
+// Below this a row is taken for zeros: 127 / largest would overflow.
+constexpr float kLeast = 1e-35f;
+
+// For int8: writes the scale of a key's or value's codes, and returns what an
+// element is multiplied by. A scale of a row with NaN or infinity is NaN, so
+// that they show in whatever reads the row.
+STELE_INLINE float Quantise(const float* x, char* scales, int64_t row) {
+  if (stele_kv != kInt8) return 1.0f;
+  float largest = 0.0f, poison = 0.0f;
+  for (int64_t i = 0; i < stele_head_dim; ++i) {
+    const float size = __builtin_elementwise_abs(x[i]);
+    largest = size > largest ? size : largest;
+    poison += x[i] * 0.0f;
+  }
+  reinterpret_cast<float*>(scales)[row] = largest / 127.0f + poison;
+  const bool has_codes = poison == 0.0f && largest >= kLeast;
+  return has_codes ? 127.0f / largest : 0.0f;
+}
+
+// What is stored for x: itself, or its code.
+STELE_INLINE float ToStored(float x, float inverse) {
+  if (stele_kv != kInt8) return x;
+  return inverse == 0.0f ? 0.0f : __builtin_elementwise_roundeven(x * inverse);
+}
+
+}  // namespace
+
 STELE_SCRATCH { return RoundUp(stele_head_dim * sizeof(float), 64); }
 
 STELE_ENTRY {
@@ -27,7 +56,7 @@ STELE_ENTRY {
       bindings.NextIf<const float>(stele_rotary);  // [T, rotary_dims]
   const float* norm_weight =
       bindings.NextIf<const float>(stele_norm);  // [head_dim]
-  Element* cache = bindings.Next<Element>();
+  char* cache = bindings.Next<char>();
   const SteleBatch* batch = args->batch;
   const int64_t layer = args->immediates[0];
   const PageShape shape(stele_block, stele_head_dim);
@@ -36,24 +65,29 @@ STELE_ENTRY {
   for (int64_t item = range.begin; item < range.end; ++item) {
     const int64_t t = item / stele_kv_heads, head = item % stele_kv_heads;
     const int64_t s = batch->sequence[t], position = batch->positions[t];
-    Element* page = PageOf(cache, shape, batch, s, layer, stele_kv_heads, head,
-                           position / stele_block);
+    char* page = PageOf(cache, shape, batch, s, layer, stele_kv_heads, head,
+                        position / stele_block);
     const int64_t row = position % stele_block;
     PrepareHead(
         keys + t * stele_key_stride + stele_key_offset + head * stele_head_dim,
         norm_weight, stele_eps,
         stele_rotary ? rotary + t * stele_rotary_dims : nullptr,
         stele_rotary_dims, stele_head_dim, key);
+    const float key_inverse = Quantise(key, page + shape.KeyScales(), row);
     for (int64_t i = 0; i < stele_head_dim; ++i)
-      page[shape.KeyElement(row, i)] = ToElement(key[i]);
+      StoreElement(page, shape.KeyElement(row, i),
+                   ToStored(key[i], key_inverse));
     const float* value = values + t * stele_value_stride + stele_value_offset +
                          head * stele_head_dim;
+    const float value_inverse =
+        Quantise(value, page + shape.ValueScales(), row);
     for (int64_t i = 0; i < stele_head_dim; ++i)
-      page[shape.ValueElement(row, i)] = ToElement(value[i]);
+      StoreElement(page, shape.ValueElement(row, i),
+                   ToStored(value[i], value_inverse));
     // The other half of the last unit; page.h says why.
     const bool last = t + 1 == batch->q_offsets[s + 1];
     if (kDepth == 2 && last && row % 2 == 0)
       for (int64_t i = 0; i < stele_head_dim; ++i)
-        page[shape.ValueElement(row + 1, i)] = 0;
+        StoreElement(page, shape.ValueElement(row + 1, i), 0.0f);
   }
 }

@@ -1,6 +1,6 @@
 // One page of the KV cache, as the host kernels lay it out: `block` tokens of
-// one layer and KV head, K [block, head_dim] and then V [block, head_dim],
-// both in units of 4 bytes (an f32 or a pair of bf16).
+// one layer and KV head, K [block, head_dim] and then V [block, head_dim], both
+// in units of kDepth elements, as the arithmetic multiplies them:
 //
 //   K  [block / 16][head_dim / kDepth][16]  one unit: kDepth elements of one
 //   key
@@ -8,6 +8,10 @@
 //   V  [block / kDepth][head_dim]           one unit: one column of kDepth keys
 //
 // so that scores of 16 keys, and 16 columns of the output, are a vector each.
+// An element is stored as `kv` says, and converted without loss on its way to a
+// product. For int8 the scales of K [block] and of V [block] follow, in f32: an
+// element is its code times the scale of its key.
+//
 // The odd half of V's last unit is 0 while its key is not there: attention
 // multiplies it by a probability of 0, and must not meet a NaN.
 #ifndef STELE_KERNELS_HOST_PAGE_H_
@@ -15,7 +19,20 @@
 
 #include "arithmetic.h"
 
+STELE_INT(kv)  // how pages store an element: enum Stored
+
 namespace stele {
+
+// Numbered as DType of plan.fbs.
+enum Stored { kF32 = 0, kF16 = 1, kBf16 = 2, kInt8 = 5 };
+
+// Whether a unit of a page is what products read, as it is.
+STELE_INLINE bool IsStoredAsUnits() {
+  return stele_kv == (kDepth == 2 ? kBf16 : kF32);
+}
+STELE_INLINE int64_t ElementBytes() {
+  return stele_kv == kF32 ? 4 : stele_kv == kInt8 ? 1 : 2;
+}
 
 class PageShape {
  public:
@@ -24,7 +41,12 @@ class PageShape {
 
   int64_t KeySteps() const { return head_dim_ / kDepth; }
   bool HasOddColumn() const { return head_dim_ % kDepth != 0; }
-  int64_t Elements() const { return 2 * block_ * head_dim_; }
+  int64_t Bytes() const {
+    const int64_t scales =
+        stele_kv == kInt8 ? 2 * block_ * static_cast<int64_t>(sizeof(float))
+                          : 0;
+    return RoundUp(2 * block_ * head_dim_ * ElementBytes() + scales, 64);
+  }
 
   // Element of K: row `key` of the page, column `i`.
   int64_t KeyElement(int64_t key, int64_t i) const {
@@ -40,20 +62,79 @@ class PageShape {
     return block_ * head_dim_ + (key / kDepth * head_dim_ + i) * kDepth +
            key % kDepth;
   }
+  // Bytes from the page's start to the scales of its keys; of values.
+  int64_t KeyScales() const { return 2 * block_ * head_dim_; }
+  int64_t ValueScales() const {
+    return KeyScales() + block_ * static_cast<int64_t>(sizeof(float));
+  }
 
  private:
   int64_t block_, head_dim_;
 };
 
 // Page of the cache that holds token `position` of sequence `s`.
-STELE_INLINE Element* PageOf(Element* cache, const PageShape& shape,
-                             const SteleBatch* batch, int64_t s, int64_t layer,
-                             int64_t kv_heads, int64_t head,
-                             int64_t block_index) {
+STELE_INLINE char* PageOf(char* cache, const PageShape& shape,
+                          const SteleBatch* batch, int64_t s, int64_t layer,
+                          int64_t kv_heads, int64_t head, int64_t block_index) {
   const int64_t row = layer * kv_heads + head;
   const int64_t page =
       batch->page_tables[s][row * batch->page_table_blocks + block_index];
-  return cache + page * shape.Elements();
+  return cache + page * shape.Bytes();
+}
+
+// Stores an element; for int8, its code.
+STELE_INLINE void StoreElement(char* page, int64_t element, float value) {
+  char* at = page + element * ElementBytes();
+  if (stele_kv == kF32)
+    *reinterpret_cast<float*>(at) = value;
+  else if (stele_kv == kBf16)
+    *reinterpret_cast<uint16_t*>(at) = ToBf16(value);
+  else if (stele_kv == kInt8)
+    *reinterpret_cast<int8_t*>(at) = static_cast<int8_t>(value);
+  else
+    *reinterpret_cast<uint16_t*>(at) = ToF16(value);
+}
+
+STELE_INLINE float LoadElement(const char* page, int64_t element) {
+  const char* at = page + element * ElementBytes();
+  if (stele_kv == kF32) return *reinterpret_cast<const float*>(at);
+  if (stele_kv == kBf16)
+    return FromBf16(*reinterpret_cast<const uint16_t*>(at));
+  if (stele_kv == kInt8) return *reinterpret_cast<const int8_t*>(at);
+  return FromF16(*reinterpret_cast<const uint16_t*>(at));
+}
+
+// 16 neighbouring elements as floats.
+STELE_INLINE V16 LoadElements(const char* at) {
+  typedef uint16_t Halves __attribute__((vector_size(32), aligned(1)));
+  typedef int8_t Codes __attribute__((vector_size(16), aligned(1)));
+  if (stele_kv == kF32) return Load(reinterpret_cast<const float*>(at));
+  if (stele_kv == kInt8)
+    return __builtin_convertvector(*reinterpret_cast<const Codes*>(at), V16);
+  if (stele_kv == kF16) return LoadHalves(at);
+  const Halves halves = *reinterpret_cast<const Halves*>(at);
+  return reinterpret_cast<V16>(__builtin_convertvector(halves, U16) << 16);
+}
+
+// 16 units that are stored from `unit` of `from` on.
+STELE_INLINE U16 LoadStored(const char* from, int64_t unit) {
+  const char* at = from + unit * kDepth * ElementBytes();
+  if (IsStoredAsUnits())
+    return LoadUnits(reinterpret_cast<const uint32_t*>(at));
+  return ToUnits([&](int64_t i) {
+    return LoadElements(at + i * kLanes * ElementBytes());
+  });
+}
+
+// The first n (1..15) of them, zero elsewhere; reads nothing beyond.
+STELE_INLINE U16 LoadFirstStored(const char* from, int64_t unit, int64_t n) {
+  const char* at = from + unit * kDepth * ElementBytes();
+  if (IsStoredAsUnits())
+    return LoadFirstUnits(reinterpret_cast<const uint32_t*>(at), n);
+  char copy[kLanes * sizeof(uint32_t)] = {};
+#pragma clang loop unroll(disable) vectorize(disable)
+  for (int64_t i = 0; i < n * kDepth * ElementBytes(); ++i) copy[i] = at[i];
+  return LoadStored(copy, 0);
 }
 
 }  // namespace stele

@@ -184,6 +184,15 @@ STELE_INLINE float FromBf16(uint16_t x) {
   return __builtin_bit_cast(float, static_cast<uint32_t>(x) << 16);
 }
 
+STELE_INLINE float FromF16(uint16_t x) {
+  return static_cast<float>(__builtin_bit_cast(_Float16, x));
+}
+
+// To f16, nearest even; infinite beyond its range.
+STELE_INLINE uint16_t ToF16(float x) {
+  return __builtin_bit_cast(uint16_t, static_cast<_Float16>(x));
+}
+
 STELE_INLINE U16 ToBf16Bits(V16 x) {
   const U16 bits = reinterpret_cast<U16>(x);
   const U16 rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;

@@ -31,7 +31,8 @@ typedef struct SteleBatch {
   const int32_t* logit_rows;  // [L] token indices, ascending
   // [S], each [layers, kv_heads, page_table_blocks]: page that holds the
   // tokens [b * block, (b + 1) * block) of one layer and KV head. Page p
-  // starts at cache + p * page_bytes: K [block, head_dim], V [block, head_dim].
+  // starts at cache + p * page_bytes: K [block, head_dim], V [block, head_dim],
+  // and for int8 the scales of K [block] and of V [block].
   const int32_t* const* page_tables;
 } SteleBatch;
 

@@ -350,14 +350,32 @@ void Linear(benchmark::State& state, const Machine& machine,
            ops_per_byte);
 }
 
-void Attention(benchmark::State& state, const Machine& machine, bool bf16,
-               int tokens, int past) {
+// What pages store (as DType of plan.fbs), and how products are computed.
+struct KvFormat {
+  const char* name;
+  bool bf16;
+  int stored;
+
+  size_t page_bytes() const {
+    const size_t elements = 2 * size_t(kBlock) * kHeadDim;
+    if (stored == 5) return elements + 2 * kBlock * sizeof(float);
+    return elements * (stored == 0 ? 4 : 2);
+  }
+};
+
+constexpr KvFormat kKvFormats[] = {
+    {"bf16", true, 2}, {"f32", false, 0}, {"f16", false, 1}, {"int8", true, 5}};
+
+void Attention(benchmark::State& state, const Machine& machine,
+               const KvFormat& kv, int tokens, int past) {
+  const bool bf16 = kv.bf16;
   KernelInstance instance;
   instance.templateName = bf16 ? "attention_bf16" : "attention_f32";
   instance.ints = {{"heads", kHeads},
                    {"kv_heads", kKvHeads},
                    {"head_dim", kHeadDim},
                    {"block", kBlock},
+                   {"kv", kv.stored},
                    {"window", 0},
                    {"q_offset", 0},
                    {"q_stride", kQkv},
@@ -368,8 +386,7 @@ void Attention(benchmark::State& state, const Machine& machine, bool bf16,
   instance.floats = {{"scale", 0.125}, {"eps", 0}};
   Kernel kernel(instance, machine.target, machine.pool.get());
   Sequence batch(tokens, past);
-  const size_t page = 2 * size_t(kBlock) * kHeadDim * (bf16 ? 2 : 4);
-  const size_t bytes = batch.table.size() * page;
+  const size_t bytes = batch.table.size() * kv.page_bytes();
   // One token waits for keys and values: none may still be in a cache, as those
   // of a model's other layers push them out.
   const size_t copies = tokens == 1 ? kColdBytes / bytes + 1 : 1;
@@ -399,13 +416,14 @@ void Attention(benchmark::State& state, const Machine& machine, bool bf16,
            "GFLOP/s", ops_per_byte);
 }
 
-void KvAppend(benchmark::State& state, const Machine& machine, bool bf16,
-              int tokens) {
+void KvAppend(benchmark::State& state, const Machine& machine,
+              const KvFormat& kv, int tokens) {
   KernelInstance instance;
-  instance.templateName = bf16 ? "kv_append_bf16" : "kv_append_f32";
+  instance.templateName = kv.bf16 ? "kv_append_bf16" : "kv_append_f32";
   instance.ints = {{"kv_heads", kKvHeads},
                    {"head_dim", kHeadDim},
                    {"block", kBlock},
+                   {"kv", kv.stored},
                    {"key_offset", kHeads * kHeadDim},
                    {"key_stride", kQkv},
                    {"value_offset", (kHeads + kKvHeads) * kHeadDim},
@@ -416,8 +434,7 @@ void KvAppend(benchmark::State& state, const Machine& machine, bool bf16,
   instance.floats = {{"eps", 0}};
   Kernel kernel(instance, machine.target, machine.pool.get());
   Sequence batch(tokens, 0);
-  const size_t page = 2 * size_t(kBlock) * kHeadDim * (bf16 ? 2 : 4);
-  Numbers cache(batch.table.size() * page);
+  Numbers cache(batch.table.size() * kv.page_bytes());
   std::vector<float> qkv(size_t(tokens) * kQkv, 0.1f);
   std::vector<float> rotary(size_t(tokens) * kHeadDim, 0.5f);
   double best = 1e9;
@@ -457,19 +474,21 @@ void RegisterAll(const Machine& machine) {
       RegisterLinear(machine, variant, shape);
   }
   for (bool bf16 : {true, false}) {
-    const std::string type = bf16 ? "bf16/" : "f32/";
     for (const LinearShape& shape : kShapes)
       RegisterLinear(machine,
                      {bf16 ? "bf16" : "f32", bf16 ? "bf16" : "f32", {}}, shape);
-    Register("kv_append/" + type + "512",
-             [&machine, bf16](benchmark::State& state) {
-               KvAppend(state, machine, bf16, 512);
+  }
+  for (const KvFormat& kv : kKvFormats) {
+    const std::string name = kv.name;
+    Register("kv_append/" + name + "/512",
+             [&machine, &kv](benchmark::State& state) {
+               KvAppend(state, machine, kv, 512);
              });
     for (auto [tokens, past] : {std::pair{512, 0}, {512, 7680}, {1, 8191}})
-      Register("attention/" + type + std::to_string(tokens) + "_after_" +
+      Register("attention/" + name + "/" + std::to_string(tokens) + "_after_" +
                    std::to_string(past),
-               [&machine, bf16, tokens, past](benchmark::State& state) {
-                 Attention(state, machine, bf16, tokens, past);
+               [&machine, &kv, tokens, past](benchmark::State& state) {
+                 Attention(state, machine, kv, tokens, past);
                });
   }
 }

@@ -112,6 +112,11 @@ static void addFlags(CLI::App &app, compiler::CompileOptions &options,
       ->check(CLI::IsMember({32, 64, 128}))
       ->needs(quant)
       ->type_name("N");
+  app.add_option("--kv", options.kv,
+                 "how the KV cache stores keys and values: auto, f32, f16, "
+                 "bf16 or int8 (default: auto, as the arithmetic)")
+      ->check(CLI::IsMember({"auto", "f32", "f16", "bf16", "int8"}))
+      ->type_name("TYPE");
   app.add_option("--attention", "auto or dense")
       ->check(CLI::IsMember({"auto", "dense"}))
       ->type_name("KIND");

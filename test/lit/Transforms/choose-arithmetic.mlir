@@ -2,6 +2,15 @@
 // RUN: stele-opt --stele-choose-arithmetic='arithmetic=bf16' %s | stele-opt --stele-choose-arithmetic='arithmetic=f32' | FileCheck %s --check-prefix=F32
 // RUN: not stele-opt --stele-choose-arithmetic='arithmetic=fp8' %s 2>&1 | FileCheck %s --check-prefix=ERROR
 
+// RUN: stele-opt --stele-choose-arithmetic='arithmetic=bf16 kv=int8' %s | FileCheck %s --check-prefix=INT8
+// RUN: stele-opt --stele-choose-arithmetic='arithmetic=f32 kv=f16' %s | FileCheck %s --check-prefix=F16
+// RUN: not stele-opt --stele-choose-arithmetic='kv=int4' %s 2>&1 | FileCheck %s --check-prefix=KV
+
+// INT8: !lm.kv_cache<layers = 1, heads = 2, head_dim = 16, block = 128, i8>
+// INT8: lm.weight @table : tensor<9x32xbf16>
+// F16: !lm.kv_cache<layers = 1, heads = 2, head_dim = 16, block = 128, f16>
+// F16: lm.weight @table : tensor<9x32xf32>
+// KV: error: unknown type of the KV cache 'int4', expected auto, f32, f16, bf16 or int8
 // ERROR: error: unknown arithmetic 'fp8', expected f32, bf16 or int8
 
 // CHECK: !lm.kv_cache<layers = 1, heads = 2, head_dim = 16, block = 128, bf16>

@@ -1,7 +1,9 @@
 // kv_append and attention over shuffled pages against the plain reference, and
-// bit for bit against themselves under other workers, chunks and company.
+// bit for bit against themselves under other workers, chunks and company: for
+// shapes of models, and for seeded random ones.
 #include <cmath>
 #include <cstring>
+#include <random>
 
 #include "Harness.h"
 #include "stele/dialects/Lm/reference/Reference.h"
@@ -17,6 +19,33 @@ struct Case {
   int window = 0;
   int rotaryDims = 0; // 0: none
   bool norm = false;
+};
+
+// How products are computed and what pages store, with the errors of outputs
+// and of log-sum-exps that they may have, relative to the largest value. Codes
+// of 8 bits are off by up to 1/254 of a key's largest element.
+struct Format {
+  const char *name;
+  bool bf16;
+  int kv; // as DType of plan.fbs
+  double tolerance, lseTolerance;
+
+  size_t pageBytes(const Case &c) const {
+    size_t elements = 2 * size_t(c.block) * c.headDim;
+    size_t bytes = kv == 5   ? elements + 8 * size_t(c.block)
+                   : kv == 0 ? 4 * elements
+                             : 2 * elements;
+    return (bytes + 63) / 64 * 64;
+  }
+};
+
+constexpr Format kFormats[] = {
+    {"f32", false, 0, 2e-6, 1e-6},
+    {"bf16", true, 2, 1.5e-2, 1e-2},
+    {"f32 over f16", false, 1, 1e-3, 1e-3},
+    {"f32 over bf16", false, 2, 1e-2, 5e-3},
+    {"f32 over int8", false, 5, 2e-2, 1e-2},
+    {"bf16 over int8", true, 5, 3e-2, 2e-2},
 };
 
 constexpr int kLayers = 2, kLayer = 1;
@@ -37,8 +66,8 @@ ref::Matrix toMatrix(const std::vector<float> &values, int64_t columns) {
 // A model's attention: kernels, weights and a cache.
 class Attention {
 public:
-  Attention(const Case &c, bool bf16, const std::string &target)
-      : c(c), bf16(bf16), qNorm(Random(c.headDim, 11)),
+  Attention(const Case &c, const Format &format, const std::string &target)
+      : c(c), format(format), qNorm(Random(c.headDim, 11)),
         kNorm(Random(c.headDim, 12)),
         frequencies(ref::ropeFrequencies(1e4, std::max(c.rotaryDims, 2))),
         rotary({"rotary_table",
@@ -52,8 +81,7 @@ public:
 
   // An empty cache for the batch's pages: full of NaNs, as memory may be.
   void reset(const Batch &batch) {
-    size_t elements = 2 * size_t(c.block) * c.headDim * (bf16 ? 2 : 4);
-    cache.assign(batch.pages() * elements, char(0xff));
+    cache.assign(batch.pages() * format.pageBytes(c), char(0xff));
   }
 
   // One step over rows of q, k and v side by side.
@@ -75,7 +103,7 @@ public:
   }
 
   const Case c;
-  const bool bf16;
+  const Format format;
   std::vector<float> qNorm, kNorm, frequencies;
 
 private:
@@ -92,10 +120,12 @@ private:
 
   KernelInstance shared(const char *templateName) {
     KernelInstance instance;
-    instance.templateName = templateName + std::string(bf16 ? "_bf16" : "_f32");
+    instance.templateName =
+        templateName + std::string(format.bf16 ? "_bf16" : "_f32");
     instance.ints = {{"kv_heads", c.kvHeads}, {"head_dim", c.headDim},
                      {"block", c.block},      {"rotary", c.rotaryDims > 0},
-                     {"norm", c.norm},        {"rotary_dims", c.rotaryDims}};
+                     {"norm", c.norm},        {"rotary_dims", c.rotaryDims},
+                     {"kv", format.kv}};
     instance.floats = {{"eps", kEps}};
     return instance;
   }
@@ -188,24 +218,29 @@ void append(std::vector<float> &to, const std::vector<float> &more) {
   to.insert(to.end(), more.begin(), more.end());
 }
 
+// Tokens of each sequence in each step.
+using Steps = std::vector<std::vector<int>>;
+
 // Chunked prefill of two sequences beside one that decodes, then a decode step
 // of all three.
-void checkAgainstReference(Attention &model) {
-  Batch batch({101, 47, 3}, {0, 0, 0}, kLayers, model.c.kvHeads, model.c.block,
-              7);
+const Steps kSteps = {{70, 45, 1}, {30, 1, 1}, {1, 1, 1}};
+
+void checkAgainstReference(Attention &model, const Steps &counts) {
+  std::vector<int> pasts(counts[0].size()), totals(counts[0].size());
+  for (const std::vector<int> &step : counts)
+    for (size_t s = 0; s < step.size(); ++s)
+      totals[s] += step[s];
+  Batch batch(totals, pasts, kLayers, model.c.kvHeads, model.c.block, 7);
   model.reset(batch);
   Reference reference(model);
-  const std::vector<std::vector<int>> counts = {
-      {70, 45, 1}, {30, 1, 1}, {1, 1, 1}};
-  std::vector<int> pasts = {0, 0, 0};
   for (size_t i = 0; i < counts.size(); ++i) {
     batch.SetTokens(counts[i], pasts);
     std::vector<float> qkv =
         Random(size_t(batch.tokens()) * model.columns(), 20 + i);
     std::vector<float> lse, out = model.step(qkv, batch, 2, &lse);
     ref::Attended want = reference.step(qkv, batch);
-    expectNear(out, want.output, model.bf16 ? 1.5e-2 : 2e-6);
-    expectNear(lse, want.lse, model.bf16 ? 1e-2 : 1e-6);
+    expectNear(out, want.output, model.format.tolerance);
+    expectNear(lse, want.lse, model.format.lseTolerance);
     for (size_t s = 0; s < pasts.size(); ++s)
       pasts[s] += counts[i][s];
   }
@@ -213,8 +248,16 @@ void checkAgainstReference(Attention &model) {
 
 // The same sequence alone in one step, by 1 and 3 workers, and in chunks beside
 // another one.
-void checkExact(Attention &model) {
-  const int length = 100, columns = model.columns();
+using Chunks = std::vector<std::pair<int, int>>; // of the sequence, the other
+const Chunks kChunks = {{1, 9}, {37, 0}, {33, 50}, {1, 1}, {28, 3}};
+
+void checkExact(Attention &model, const Chunks &chunks) {
+  const int columns = model.columns();
+  int length = 0, otherLength = 0;
+  for (auto [count, otherCount] : chunks) {
+    length += count;
+    otherLength += otherCount;
+  }
   std::vector<float> qkv = Random(size_t(length) * columns, 31);
   Batch alone({length}, {0}, kLayers, model.c.kvHeads, model.c.block, 3);
   model.reset(alone);
@@ -222,14 +265,13 @@ void checkExact(Attention &model) {
   model.reset(alone);
   EXPECT_EQ(whole, model.step(qkv, alone, 3)) << "workers";
 
-  std::vector<float> other = Random(size_t(length) * columns, 32);
-  Batch both({length, length}, {0, 0}, kLayers, model.c.kvHeads, model.c.block,
-             5);
+  std::vector<float> other = Random(size_t(otherLength) * columns, 32);
+  Batch both({otherLength, length}, {0, 0}, kLayers, model.c.kvHeads,
+             model.c.block, 5);
   model.reset(both);
   std::vector<float> chunked;
   int past = 0, otherPast = 0;
-  for (auto [count, otherCount] :
-       {std::pair{1, 9}, {37, 0}, {33, 50}, {1, 1}, {28, 3}}) {
+  for (auto [count, otherCount] : chunks) {
     both.SetTokens({otherCount, count}, {otherPast, past});
     std::vector<float> input = rows(other, otherPast, otherCount, columns);
     append(input, rows(qkv, past, count, columns));
@@ -264,12 +306,104 @@ const Case kCases[] = {
 TEST(Attention, AgreesWithTheReferenceOnRaggedBatches) {
   for (const std::string &target : RunnableTargets())
     for (const Case &c : kCases)
-      for (bool bf16 : {false, true}) {
-        SCOPED_TRACE(target + (bf16 ? " bf16 " : " f32 ") + name(c));
-        Attention model(c, bf16, target);
-        checkAgainstReference(model);
-        checkExact(model);
+      for (const Format &format : {kFormats[0], kFormats[1]}) {
+        SCOPED_TRACE(target + " " + format.name + " " + name(c));
+        Attention model(c, format, target);
+        checkAgainstReference(model, kSteps);
+        checkExact(model, kChunks);
       }
+}
+
+// One draw of a shape, and of lengths around the edges of tiles, pages and
+// segments (256 keys).
+class Draw {
+public:
+  explicit Draw(uint32_t seed) : random(seed) {}
+
+  int upTo(int most) { return int(random() % uint32_t(most)) + 1; }
+  bool coin() { return random() % 2 == 0; }
+  template <typename T> T of(std::initializer_list<T> choices) {
+    return choices.begin()[random() % choices.size()];
+  }
+
+  Case shape() {
+    Case c;
+    c.kvHeads = upTo(3);
+    c.heads = c.kvHeads * upTo(8);
+    c.headDim = coin() ? of({64, 80, 96, 128}) : upTo(100);
+    c.block = 16 << random() % 6;
+    c.window = coin() ? 0 : upTo(400);
+    c.rotaryDims = coin() ? 0 : c.headDim / 2 / upTo(3) * 2;
+    c.norm = coin();
+    return c;
+  }
+  int length() {
+    return std::max(1, of({1, 16, 64, 128, 256, 320}) + upTo(9) - 5);
+  }
+  Steps steps() {
+    Steps steps(size_t(upTo(2)) + 1, std::vector<int>(size_t(upTo(3))));
+    for (std::vector<int> &step : steps)
+      for (int &count : step)
+        count = coin() ? 1 : length();
+    return steps;
+  }
+  Chunks chunks() {
+    Chunks chunks;
+    for (int i = 0; i < 4; ++i)
+      chunks.push_back({coin() ? upTo(3) : length(), coin() ? 0 : length()});
+    return chunks;
+  }
+
+private:
+  std::mt19937 random;
+};
+
+TEST(Attention, AgreesWithTheReferenceOnRandomShapes) {
+  const std::vector<std::string> targets = RunnableTargets();
+  uint32_t seed = 1;
+  for (int round = 0; round < 2; ++round)
+    for (const Format &format : kFormats) {
+      const std::string &target = targets[seed % targets.size()];
+      Draw draw(seed);
+      const Case c = draw.shape();
+      SCOPED_TRACE("seed " + std::to_string(seed) + ": " + target + " " +
+                   format.name + " " + name(c));
+      Attention model(c, format, target);
+      checkAgainstReference(model, draw.steps());
+      checkExact(model, draw.chunks());
+      ++seed;
+    }
+}
+
+// Several workers fold a deep sequence's segments in turn; a token that is
+// decoded has the bits that it had in one step over all.
+TEST(Attention, FoldsSegmentsInOrder) {
+  const Case c{.heads = 3, .kvHeads = 1, .headDim = 16, .block = 32};
+  for (const Format &format : kFormats) {
+    SCOPED_TRACE(format.name);
+    Attention model(c, format, RunnableTargets().back());
+    Chunks chunks(30, {1, 0});
+    chunks.insert(chunks.begin(), {1500, 0});
+    checkExact(model, chunks);
+  }
+}
+
+// A NaN or an infinity in a value shows in what sees it.
+TEST(Attention, ShowsWhatIsNotFinite) {
+  const Case c{.heads = 2, .kvHeads = 1, .headDim = 16, .block = 16};
+  for (const Format &format : kFormats)
+    for (float bad : {float(NAN), float(INFINITY)}) {
+      SCOPED_TRACE(std::string(format.name) + " " + std::to_string(bad));
+      Attention model(c, format, RunnableTargets().back());
+      Batch batch({40}, {0}, kLayers, c.kvHeads, c.block, 3);
+      model.reset(batch);
+      std::vector<float> qkv = Random(40u * model.columns(), 5);
+      qkv[20u * model.columns() + (c.heads + c.kvHeads) * c.headDim] = bad;
+      std::vector<float> out = model.step(qkv, batch, 1);
+      for (int t = 20; t < 40; ++t)
+        EXPECT_FALSE(std::isfinite(out[size_t(t) * model.outColumns()]))
+            << "token " << t;
+    }
 }
 
 } // namespace

@@ -370,6 +370,13 @@ const Rule kRules[] = {
      "layers: 0 is not in 1.."},
     {"CacheType", [](B &b) { b.plan.kv_caches[0]->dtype = plan::DType::I4; },
      "I4 pages are not known to this runtime"},
+    // 2 x 4 tokens x (4 codes and a scale), in whole lines.
+    {"CacheScales",
+     [](B &b) {
+       b.plan.kv_caches[0]->dtype = plan::DType::I8;
+       b.plan.kv_caches[0]->page_bytes = 32;
+     },
+     "page_bytes: 32 but a page of K and V needs 64"},
     {"CacheHeads", [](B &b) { b.plan.kv_caches[0]->kv_heads = 4; },
      "the cache's kv_heads is 4, the kernel was compiled for 2"},
     {"CacheBlock",

@@ -13,7 +13,7 @@ func.func private @f(!lm.kv_cache<layers = 1, heads = 2, head_dim = 16, block = 
 
 // -----
 
-// expected-error@+1 {{element type must be f32, f16 or bf16, got 'f64' (C3)}}
+// expected-error@+1 {{element type must be f32, f16, bf16 or i8, got 'f64' (C3)}}
 func.func private @f(!lm.kv_cache<layers = 1, heads = 2, head_dim = 16, block = 128, f64>)
 
 // -----

@@ -50,8 +50,8 @@
 // -----
 
 // C2
-// expected-error @below {{element type must be f32, f16 or bf16, got 'i8' (C2)}}
-#a = #plan.page<heads = 1, head_dim = 16, block = 16, type = i8>
+// expected-error @below {{element type must be f32, f16, bf16 or i8, got 'i4' (C2)}}
+#a = #plan.page<heads = 1, head_dim = 16, block = 16, type = i4>
 
 // -----
 
