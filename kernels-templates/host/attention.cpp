@@ -457,25 +457,36 @@ STELE_INLINE Source<false> Expanded(const Source<true>& source, Tile& tile) {
           /*ahead=*/0};
 }
 
-// The rows meet the keys of one segment.
+// The first key of a segment that any row of the chain sees.
+STELE_INLINE int64_t FirstKeyIn(const Operands& op, const Chain& chain,
+                                int64_t segment) {
+  return Max(segment * kSegment, FirstKey(op.batch->positions[chain.begin]));
+}
+
+STELE_INLINE Source<true> SourceOf(const Operands& op, const Chain& chain,
+                                   int64_t key) {
+  return SourceAt(PageOf(op.cache, Shape(), op.batch, chain.s, op.layer,
+                         stele_kv_heads, chain.head, key / stele_block),
+                  key);
+}
+
+// The rows meet the keys of one segment. `next` are the keys that the worker
+// reads after them, or null.
 STELE_INLINE void AttendSegment(const Operands& op, const Chain& chain,
-                                int64_t segment, Scratch& s) {
+                                int64_t segment, const char* next, Scratch& s) {
   Rows& rows = s.rows;
   const int64_t tile = KeyTile();
-  const int64_t begin = Max(segment * kSegment, FirstKey(rows.position[0]));
+  const int64_t begin = FirstKeyIn(op, chain, segment) / tile * tile;
   const int64_t end =
       Min((segment + 1) * kSegment, rows.position[rows.count - 1] + 1);
   Clear(rows);
-  const auto source_at = [&](int64_t key) {
-    return SourceAt(PageOf(op.cache, Shape(), op.batch, chain.s, op.layer,
-                           stele_kv_heads, chain.head, key / stele_block),
-                    key);
-  };
-  for (int64_t key = begin / tile * tile; key < end; key += tile) {
-    Source<true> source = source_at(key);
+  for (int64_t key = begin; key < end; key += tile) {
+    Source<true> source = SourceOf(op, chain, key);
     if (rows.count <= kRowTile) {
-      if (key + tile < end)
-        source.ahead = reinterpret_cast<intptr_t>(source_at(key + tile).keys) -
+      const char* ahead =
+          key + tile < end ? SourceOf(op, chain, key + tile).keys : next;
+      if (ahead)
+        source.ahead = reinterpret_cast<intptr_t>(ahead) -
                        reinterpret_cast<intptr_t>(source.keys);
       AttendTile(rows, key, source, s.tile);
     } else {
@@ -542,26 +553,33 @@ STELE_INLINE void End(const Operands& op, const Chain& chain) {
 STELE_INLINE void RunChain(const Operands& op, const Chain& chain, Scratch& s) {
   Begin(op, chain, s);
   for (int64_t segment = chain.first; segment <= chain.last; ++segment) {
-    AttendSegment(op, chain, segment, s);
+    AttendSegment(op, chain, segment, /*next=*/nullptr, s);
     Fold(op, chain, s.rows);
   }
   End(op, chain);
 }
 
-// One segment of a chain whose others are other workers', or come later.
+// What a worker takes at a time: one segment of a chain whose others are other
+// workers', or come later; or, with segment -1, a whole chain.
+struct Item {
+  Chain chain;
+  int64_t segment;
+};
+
 STELE_INLINE void RunSegment(const SteleHostArgs* args, const Operands& op,
-                             const Chain& chain, int64_t segment, Scratch& s) {
+                             const Item& item, const char* next, Scratch& s) {
+  const Chain& chain = item.chain;
   Begin(op, chain, s);
-  AttendSegment(op, chain, segment, s);
+  AttendSegment(op, chain, item.segment, next, s);
   uint32_t* folded = &op.SharedOf(chain.begin, chain.head)->folded;
-  const auto turn = static_cast<uint32_t>(segment - chain.first);
-  // Segments are handed out in ascending order, so that the one before this is
-  // done or under way.
+  const auto turn = static_cast<uint32_t>(item.segment - chain.first);
+  // Segments are handed out in ascending order, and every worker does its own
+  // in that order, so that the one before this is done or will be.
   WaitUntil(args, folded, turn);
   Fold(op, chain, s.rows);
-  if (segment == chain.last) End(op, chain);
-  __atomic_store_n(folded, segment == chain.last ? 0 : turn + 1,
-                   __ATOMIC_RELEASE);
+  const bool is_last = item.segment == chain.last;
+  if (is_last) End(op, chain);
+  __atomic_store_n(folded, is_last ? 0 : turn + 1, __ATOMIC_RELEASE);
 }
 
 STELE_INLINE int64_t BlocksOf(const SteleBatch* batch, int64_t s) {
@@ -584,16 +602,20 @@ class Items {
     Next();
   }
 
-  // Finds item `index`, which is beyond the one found before; false when there
-  // is none. `segment` is -1 for a whole chain.
-  bool Find(int64_t index, Chain* chain, int64_t* segment) {
-    while (s_ >= 0 && index >= first_ + count_) Next();
-    if (s_ < 0) return false;
-    index -= first_;
-    const int64_t chains = BlocksOf(batch_, s_) * stele_kv_heads;
-    *chain = ChainAt(index % chains);
-    *segment = split_ ? first_segment_ + index / chains : -1;
-    return true;
+  // Takes the next item; false when there is none.
+  bool Take(const SteleHostArgs* args, Item* item) {
+    for (;;) {
+      int64_t index = NextItem(args);
+      while (s_ >= 0 && index >= first_ + count_) Next();
+      if (s_ < 0) return false;
+      index -= first_;
+      const int64_t chains = BlocksOf(batch_, s_) * stele_kv_heads;
+      item->chain = ChainAt(index % chains);
+      item->segment = split_ ? first_segment_ + index / chains : -1;
+      if (!split_ || (item->segment >= item->chain.first &&
+                      item->segment <= item->chain.last))
+        return true;
+    }
   }
 
  private:
@@ -651,12 +673,22 @@ STELE_ENTRY {
   op.shared = static_cast<char*>(args->shared);
   Scratch scratch = Carve(args->scratch);
   Items items(args->batch, args->workers);
-  Chain chain;
-  int64_t segment;
-  while (items.Find(NextItem(args), &chain, &segment)) {
-    if (segment < 0)
-      RunChain(op, chain, scratch);
-    else if (segment >= chain.first && segment <= chain.last)
-      RunSegment(args, op, chain, segment, scratch);
+  Item item, next;
+  bool has_item = items.Take(args, &item);
+  while (has_item) {
+    // Taken early, so that its first keys are on their way.
+    const bool has_next = items.Take(args, &next);
+    const char* next_keys = nullptr;
+    if (has_next && next.segment >= 0)
+      next_keys = SourceOf(op, next.chain,
+                           FirstKeyIn(op, next.chain, next.segment) /
+                               KeyTile() * KeyTile())
+                      .keys;
+    if (item.segment < 0)
+      RunChain(op, item.chain, scratch);
+    else
+      RunSegment(args, op, item, next_keys, scratch);
+    item = next;
+    has_item = has_next;
   }
 }
