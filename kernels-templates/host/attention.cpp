@@ -11,8 +11,9 @@
 // rows, chunks or workers around it.
 //
 // A worker takes a whole chain, or, where chains are few or short, one segment
-// of it; the fold then passes from worker to worker in the segments' order. The
-// total is kept where all see it: its sum in `out`, the rest in shared memory.
+// of one; the fold then passes from worker to worker in the segments' order.
+// The total is kept where all see it: its sum in `out`, the rest in shared
+// memory.
 //
 // Products read what a page stores in registers, converted on the way; where
 // many rows share a tile, it is converted once, into scratch. An int8 key's
@@ -275,8 +276,10 @@ STELE_INLINE void Scores(const uint32_t* q, const Source<kInPage>& source,
     }
   }
   if (Shape().HasOddColumn())
+#pragma unroll
     for (int c = 0; c < C; ++c) {
       const U16 keys = source.OddColumn(key + c * kLanes);
+#pragma unroll
       for (int r = 0; r < R; ++r)
         sum[r][c] =
             Madd(sum[r][c], SplatUnit(q[r * PaddedDim() + steps]), keys);
@@ -422,9 +425,10 @@ STELE_INLINE void AttendRows(int64_t count, Rows& rows, int64_t row,
   Attend<R>(rows, row, first_key, source, tile);
 }
 
+// Not inlined: all that it holds would be compiled once for each call.
 template <bool kInPage>
-STELE_INLINE void AttendTile(Rows& rows, int64_t first_key,
-                             const Source<kInPage>& source, Tile& tile) {
+STELE_NOINLINE void AttendTile(Rows& rows, int64_t first_key,
+                               const Source<kInPage>& source, Tile& tile) {
   for (int64_t row = 0; row < rows.count; row += kRowTile) {
     const int64_t count = Min(kRowTile, rows.count - row);
     if (rows.position[row + count - 1] < first_key) continue;
@@ -550,36 +554,36 @@ STELE_INLINE void End(const Operands& op, const Chain& chain) {
     }
 }
 
-STELE_INLINE void RunChain(const Operands& op, const Chain& chain, Scratch& s) {
-  Begin(op, chain, s);
-  for (int64_t segment = chain.first; segment <= chain.last; ++segment) {
-    AttendSegment(op, chain, segment, /*next=*/nullptr, s);
-    Fold(op, chain, s.rows);
-  }
-  End(op, chain);
-}
-
-// What a worker takes at a time: one segment of a chain whose others are other
-// workers', or come later; or, with segment -1, a whole chain.
+// What a worker takes at a time: segments [first, last] of a chain, all of them
+// or one, whose neighbours are other workers' or come later.
 struct Item {
   Chain chain;
-  int64_t segment;
+  int64_t first, last;
 };
 
-STELE_INLINE void RunSegment(const SteleHostArgs* args, const Operands& op,
-                             const Item& item, const char* next, Scratch& s) {
+STELE_INLINE const char* FirstKeysOf(const Operands& op, const Item& item) {
+  const int64_t key = FirstKeyIn(op, item.chain, item.first);
+  return SourceOf(op, item.chain, key / KeyTile() * KeyTile()).keys;
+}
+
+STELE_INLINE void Run(const SteleHostArgs* args, const Operands& op,
+                      const Item& item, const char* next, Scratch& s) {
   const Chain& chain = item.chain;
   Begin(op, chain, s);
-  AttendSegment(op, chain, item.segment, next, s);
   uint32_t* folded = &op.SharedOf(chain.begin, chain.head)->folded;
-  const auto turn = static_cast<uint32_t>(item.segment - chain.first);
-  // Segments are handed out in ascending order, and every worker does its own
-  // in that order, so that the one before this is done or will be.
-  WaitUntil(args, folded, turn);
-  Fold(op, chain, s.rows);
-  const bool is_last = item.segment == chain.last;
-  if (is_last) End(op, chain);
-  __atomic_store_n(folded, is_last ? 0 : turn + 1, __ATOMIC_RELEASE);
+  for (int64_t segment = item.first; segment <= item.last; ++segment) {
+    AttendSegment(op, chain, segment, segment == item.last ? next : nullptr, s);
+    // Segments are handed out in ascending order, and every worker does its own
+    // in that order, so that the one before these is done or will be.
+    if (segment == item.first)
+      WaitUntil(args, folded, static_cast<uint32_t>(segment - chain.first));
+    Fold(op, chain, s.rows);
+  }
+  const bool is_end = item.last == chain.last;
+  if (is_end) End(op, chain);
+  __atomic_store_n(
+      folded, is_end ? 0 : static_cast<uint32_t>(item.last + 1 - chain.first),
+      __ATOMIC_RELEASE);
 }
 
 STELE_INLINE int64_t BlocksOf(const SteleBatch* batch, int64_t s) {
@@ -611,10 +615,13 @@ class Items {
       index -= first_;
       const int64_t chains = BlocksOf(batch_, s_) * stele_kv_heads;
       item->chain = ChainAt(index % chains);
-      item->segment = split_ ? first_segment_ + index / chains : -1;
-      if (!split_ || (item->segment >= item->chain.first &&
-                      item->segment <= item->chain.last))
-        return true;
+      item->first = item->chain.first;
+      item->last = item->chain.last;
+      if (!split_) return true;
+      const int64_t segment = first_segment_ + index / chains;
+      if (segment < item->first || segment > item->last) continue;
+      item->first = item->last = segment;
+      return true;
     }
   }
 
@@ -673,22 +680,15 @@ STELE_ENTRY {
   op.shared = static_cast<char*>(args->shared);
   Scratch scratch = Carve(args->scratch);
   Items items(args->batch, args->workers);
+  // The next item is taken early, so that its first keys are on their way.
   Item item, next;
-  bool has_item = items.Take(args, &item);
-  while (has_item) {
-    // Taken early, so that its first keys are on their way.
+  bool has_item = false;
+  for (;;) {
     const bool has_next = items.Take(args, &next);
-    const char* next_keys = nullptr;
-    if (has_next && next.segment >= 0)
-      next_keys = SourceOf(op, next.chain,
-                           FirstKeyIn(op, next.chain, next.segment) /
-                               KeyTile() * KeyTile())
-                      .keys;
-    if (item.segment < 0)
-      RunChain(op, item.chain, scratch);
-    else
-      RunSegment(args, op, item, next_keys, scratch);
+    if (has_item)
+      Run(args, op, item, has_next ? FirstKeysOf(op, next) : nullptr, scratch);
+    if (!has_next) break;
     item = next;
-    has_item = has_next;
+    has_item = true;
   }
 }

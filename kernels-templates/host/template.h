@@ -24,6 +24,7 @@
 #define STELE_SHARED extern "C" uint64_t stele_shared_bytes_per_token()
 
 #define STELE_INLINE static inline __attribute__((always_inline))
+#define STELE_NOINLINE static __attribute__((noinline))
 #define STELE_MEMBER inline __attribute__((always_inline))
 
 namespace stele {
