@@ -12,16 +12,16 @@ using checkpoint::RopeScaling;
 
 ModelBuilder::ModelBuilder(MLIRContext &context,
                            const checkpoint::Checkpoint &checkpoint,
-                           const BuildOptions &options)
-    : checkpoint(checkpoint), options(options), builder(&context),
+                           const Positions &positions, int64_t block)
+    : checkpoint(checkpoint), positions(positions), builder(&context),
       location(NameLoc::get(builder.getStringAttr(config().name))) {
   module = ModuleOp::create(location);
   builder.setInsertionPointToStart(module->getBody());
   Type tokensType =
       RankedTensorType::get({ShapedType::kDynamic}, builder.getI32Type());
-  Type cacheType = lm::KvCacheType::get(&context, config().layers,
-                                        config().kvHeads, config().headDim,
-                                        options.block, builder.getF32Type());
+  Type cacheType =
+      lm::KvCacheType::get(&context, config().layers, config().kvHeads,
+                           config().headDim, block, builder.getF32Type());
   function = func::FuncOp::create(
       builder, location, "forward",
       builder.getFunctionType(
@@ -225,9 +225,12 @@ static Attribute scalingAttr(MLIRContext *context, const RopeScaling &rope) {
 
 lm::RopeAttr ModelBuilder::ropeAttr() {
   MLIRContext *context = builder.getContext();
+  lm::DualChunkAttr dual;
+  if (const auto &chunk = positions.dualChunk)
+    dual = lm::DualChunkAttr::get(context, chunk->chunk, chunk->local,
+                                  chunk->original);
   return lm::RopeAttr::get(context, config().ropeTheta, config().headDim,
-                           scalingAttr(context, config().rope),
-                           lm::DualChunkAttr());
+                           scalingAttr(context, positions.scaling), dual);
 }
 
 lm::ModelAttr ModelBuilder::modelAttr() {
@@ -239,11 +242,11 @@ lm::ModelAttr ModelBuilder::modelAttr() {
       defaults.topP, defaults.minP, defaults.repetitionPenalty);
   SmallVector<int64_t> eos(model.eosIds.begin(), model.eosIds.end());
   int64_t bos = model.bosId ? int64_t(*model.bosId) : -1;
-  return lm::ModelAttr::get(
-      context, model.architecture, model.name, model.vocab, model.hidden,
-      model.layers, model.heads, model.kvHeads, model.headDim,
-      options.context ? options.context : model.context, model.context,
-      parameters, eos, bos, model.slidingWindow.value_or(0), sampling);
+  return lm::ModelAttr::get(context, model.architecture, model.name,
+                            model.vocab, model.hidden, model.layers,
+                            model.heads, model.kvHeads, model.headDim,
+                            positions.context, model.context, parameters, eos,
+                            bos, model.slidingWindow.value_or(0), sampling);
 }
 
 llvm::Expected<OwningOpRef<ModuleOp>> ModelBuilder::finish(Value logits) {

@@ -6,6 +6,7 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "stele/dialects/Lm/LmOps.h"
 #include "stele/models/Families.h"
+#include "stele/models/Positions.h"
 #include "llvm/ADT/StringSet.h"
 
 namespace stele::models {
@@ -16,7 +17,7 @@ class ModelBuilder {
 public:
   ModelBuilder(mlir::MLIRContext &context,
                const checkpoint::Checkpoint &checkpoint,
-               const BuildOptions &options);
+               const Positions &positions, int64_t block);
 
   const checkpoint::ModelConfig &config() const { return checkpoint.config(); }
 
@@ -56,7 +57,7 @@ private:
   static int64_t columnsOf(mlir::Value value);
 
   const checkpoint::Checkpoint &checkpoint;
-  const BuildOptions options;
+  const Positions positions;
   mlir::OwningOpRef<mlir::ModuleOp> module;
   mlir::func::FuncOp function;
   mlir::OpBuilder builder;

@@ -4,6 +4,7 @@
 #include "stele/models/Families.h"
 #include "stele/compiler/Import/Errors.h"
 #include "stele/models/Builder.h"
+#include "stele/models/Positions.h"
 
 using namespace stele;
 using namespace stele::models;
@@ -22,30 +23,18 @@ static constexpr Family families[] = {
     {"qwen3", buildQwen3},
 };
 
-/// The positions of a model say how far it reaches. YaRN is meant to be
-/// stretched, at the user's risk; the others are noise beyond their end.
-static llvm::Error checkContext(const checkpoint::Checkpoint &checkpoint,
-                                int64_t context) {
-  const checkpoint::ModelConfig &config = checkpoint.config();
-  if (context <= config.context ||
-      config.rope.kind == checkpoint::RopeScaling::Kind::Yarn)
-    return llvm::Error::success();
-  return checkpoint::makeError("{0}: context {1} is longer than the {2} tokens "
-                               "that the model's positions "
-                               "are made for; ask for {2} or less",
-                               checkpoint.path(), context, config.context);
-}
-
 llvm::Expected<mlir::OwningOpRef<mlir::ModuleOp>>
 models::buildModule(mlir::MLIRContext &context,
                     const checkpoint::Checkpoint &checkpoint,
                     const BuildOptions &options) {
-  if (llvm::Error error = checkContext(checkpoint, options.context))
-    return std::move(error);
+  llvm::Expected<Positions> positions =
+      choosePositions(checkpoint.config(), checkpoint.path(), options);
+  if (!positions)
+    return positions.takeError();
   llvm::StringRef architecture = checkpoint.config().architecture;
   for (const Family &family : families)
     if (family.architecture == architecture) {
-      ModelBuilder builder(context, checkpoint, options);
+      ModelBuilder builder(context, checkpoint, *positions, options.block);
       return builder.finish(family.build(builder));
     }
   return checkpoint::makeError("{0}: no family builds the architecture '{1}'",

@@ -11,9 +11,21 @@ namespace stele::models {
 
 class ModelBuilder;
 
+/// Which positions queries and keys are rotated at.
+enum class PositionKind {
+  Checkpoint, // what the checkpoint says
+  Rope,       // its frequencies, at plain positions
+  Yarn,       // plain positions, frequencies stretched to the context
+  DualChunk,  // its frequencies, at the positions of dual chunk attention
+};
+
 struct BuildOptions {
   /// Longest context planned for; 0: what the checkpoint says.
   int64_t context = 0;
+  PositionKind positions = PositionKind::Checkpoint;
+  /// DualChunk: sizes; 0: the checkpoint's, or what follows from the length
+  /// that it was trained with.
+  int64_t dualChunk = 0, dualChunkLocal = 0;
   /// Tokens of one KV page.
   int64_t block = 128;
 };

@@ -28,6 +28,7 @@
 #include "stele/dialects/Plan/PlanOps.h"
 #include "stele/models/Families.h"
 #include "llvm/ADT/StringExtras.h"
+#include "llvm/ADT/StringSwitch.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 #include "llvm/Support/Process.h"
@@ -186,6 +187,14 @@ static std::string textAttr(ModuleOp module, StringRef name) {
   return attr ? attr.str() : "";
 }
 
+static models::PositionKind positionKind(StringRef name) {
+  return llvm::StringSwitch<models::PositionKind>(name)
+      .Case("rope", models::PositionKind::Rope)
+      .Case("yarn", models::PositionKind::Yarn)
+      .Case("dca", models::PositionKind::DualChunk)
+      .Default(models::PositionKind::Checkpoint);
+}
+
 llvm::Error Compilation::importCheckpoint() {
   llvm::Expected<std::unique_ptr<Checkpoint>> opened =
       Checkpoint::open(options.input);
@@ -196,6 +205,9 @@ llvm::Error Compilation::importCheckpoint() {
     progress << "note: " << note << "\n";
   models::BuildOptions build;
   build.context = options.context;
+  build.positions = positionKind(options.positions);
+  build.dualChunk = options.dcaChunk;
+  build.dualChunkLocal = options.dcaLocal;
   llvm::Expected<OwningOpRef<ModuleOp>> built =
       models::buildModule(context, *source, build);
   if (!built)
@@ -204,7 +216,7 @@ llvm::Error Compilation::importCheckpoint() {
   if (options.context > source->config().context)
     progress << "note: a context of " << options.context
              << " is beyond the model's " << source->config().context
-             << " tokens; YaRN stretches to it, at some loss of quality\n";
+             << " tokens; its positions reach there at some loss of quality\n";
   return llvm::Error::success();
 }
 
@@ -212,6 +224,10 @@ llvm::Error Compilation::parseModule() {
   if (options.context)
     return makeError("{0}: --context is for checkpoints; an .mlir has its own "
                      "in lm.model",
+                     options.input);
+  if (options.positions != "auto")
+    return makeError("{0}: --positions is for checkpoints; an .mlir has its "
+                     "own in every lm.rope and lm.attention",
                      options.input);
   FirstError errors(context);
   module = parseSourceFile<ModuleOp>(options.input, &context);

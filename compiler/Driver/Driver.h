@@ -47,9 +47,12 @@ struct CompileOptions {
   /// int4, int8, none; empty: as the checkpoint stores the weights. auto is as
   /// empty here: the gate (Calibrate/Gate.h) decides on the fused module.
   std::string quant;
-  int64_t group = 32;      // int4, int8: elements that share a scale
-  std::string weights;     // inline (also when empty), external, synthetic:SEED
-  int64_t context = 0;     // 0: what the checkpoint says
+  int64_t group = 32;  // int4, int8: elements that share a scale
+  std::string weights; // inline (also when empty), external, synthetic:SEED
+  int64_t context = 0; // 0: what the checkpoint says
+  std::string positions = "auto"; // auto, rope, yarn, dca
+  int64_t dcaChunk = 0;    // dca: longest distance; 0: the trained length
+  int64_t dcaLocal = 0;    // dca: 0: an eighth of that
   bool fuse = true;        // off: one kernel for every imported operation
   std::string dumpDir;     // empty: dump nothing
   unsigned jobs = 0;       // threads that compile kernels; 0: every core

@@ -90,7 +90,13 @@ llvm::Error Checkpoint::openConfig(llvm::StringRef path) {
     return model.takeError();
   modelConfig = std::move(*model);
   modelConfig.name = path::filename(folderPath).str();
-  return llvm::Error::success();
+  std::string sparsePath = join(folderPath, "sparse_attention_config.json");
+  if (!fs::exists(sparsePath))
+    return llvm::Error::success();
+  auto sparse = readJsonFile(sparsePath);
+  if (!sparse)
+    return sparse.takeError();
+  return readSparseConfig(*sparse, sparsePath, modelConfig);
 }
 
 // Names the files of a folder that hold weights in a form not read here.

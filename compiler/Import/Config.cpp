@@ -338,28 +338,81 @@ static void readRope(Fields &fields, ModelConfig &config) {
                    config);
 }
 
-// Inside its first chunk, dual chunk attention is plain attention: until it is
-// built, such a model is the plain one with a context that ends there.
+// The fields about sparse attention say when another runtime approximates, not
+// what the model computes.
 static void readDualChunk(Fields &fields, ModelConfig &config) {
-  if (!fields.get("dual_chunk_attention_config"))
+  const Json *object = fields.get("dual_chunk_attention_config");
+  if (!object)
     return;
+  if (!object->is_object())
+    return fields.fail(
+        "dual_chunk_attention_config is {0}, an object is needed",
+        shown(*object));
   Fields chunk = fields.child("dual_chunk_attention_config");
-  int64_t size = chunk.integer("chunk_size", 2, maxContext);
-  int64_t local = chunk.integer("local_size", 1, maxContext);
-  chunk.get("original_max_position_embeddings");
+  DualChunk dual;
+  dual.chunk = chunk.integer("chunk_size", 2, maxContext);
+  dual.local = chunk.integer("local_size", 1, maxContext);
+  dual.original =
+      chunk.integer("original_max_position_embeddings", 1, maxContext);
   chunk.get("sparse_attention_config");
-  chunk.get("sparse_attention_enabled");
-  chunk.get("sparse_attention_threshold");
-  if (local >= size)
+  chunk.boolean("sparse_attention_enabled", false);
+  chunk.integer("sparse_attention_threshold", 0, maxContext, 0);
+  chunk.integer("sparse_attention_last_q", 1, maxContext, 1);
+  if (dual.local >= dual.chunk)
     return chunk.fail("{0} {1} is not less than chunk_size {2}",
-                      chunk.name("local_size"), local, size);
+                      chunk.name("local_size"), dual.local, dual.chunk);
   chunk.refuseUnknown(config.architecture, {});
-  config.context = std::min(config.context, size - local);
-  config.notes.push_back(llvm::formatv(
-      "dual_chunk_attention_config: dual chunk attention is not "
-      "built yet, the context is limited to its first chunk of {0} "
-      "tokens",
-      size - local));
+  config.dualChunk = dual;
+}
+
+// ["vertical_and_slash", keys, distances, score of the search that found them]
+static llvm::Expected<VerticalSlash> readHeadPattern(const Json &json,
+                                                     const std::string &where) {
+  bool isPattern = json.is_array() && json.size() == 4 && json[0].is_string() &&
+                   json[3].is_number();
+  if (isPattern && json[0] != "vertical_and_slash")
+    return makeError("{0} is {1}; only vertical_and_slash is supported", where,
+                     shown(json[0]));
+  auto isCount = [](const Json &count) {
+    return count.is_number_unsigned() && count.get<uint64_t>() >= 1 &&
+           count.get<uint64_t>() <= uint64_t(maxContext);
+  };
+  if (!isPattern || !isCount(json[1]) || !isCount(json[2]))
+    return makeError("{0} is {1}, [\"vertical_and_slash\", keys, distances, "
+                     "score] is needed, with counts from 1 to {2}",
+                     where, shown(json), maxContext);
+  return VerticalSlash{json[1].get<int64_t>(), json[2].get<int64_t>()};
+}
+
+llvm::Error stele::checkpoint::readSparseConfig(const Json &json,
+                                                llvm::StringRef file,
+                                                ModelConfig &config) {
+  if (!json.is_array() || int64_t(json.size()) != config.layers)
+    return makeError("{0}: is not a list with one entry for each of the {1} "
+                     "layers",
+                     file, config.layers);
+  for (auto [layer, heads] : llvm::enumerate(json)) {
+    if (!heads.is_object() || int64_t(heads.size()) != config.heads)
+      return makeError("{0}: layer {1} is not an object with one entry for "
+                       "each of the {2} heads",
+                       file, layer, config.heads);
+    for (int64_t head = 0; head < config.heads; ++head) {
+      const Json *pattern = findMember(heads, std::to_string(head));
+      if (!pattern)
+        return makeError("{0}: layer {1} has no head {2}", file, layer, head);
+      auto kept =
+          readHeadPattern(*pattern, llvm::formatv("{0}: layer {1}, head {2}",
+                                                  file, layer, head));
+      if (!kept)
+        return kept.takeError();
+      config.sparseHeads.push_back(*kept);
+    }
+  }
+  config.notes.push_back(
+      llvm::formatv("{0}: its patterns are read, not applied: attention stays "
+                    "dense, which they approximate",
+                    file));
+  return llvm::Error::success();
 }
 
 // A token id, a list of ids, or nothing.

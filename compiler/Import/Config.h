@@ -38,6 +38,19 @@ struct RopeScaling {
   llvm::SmallVector<float, 0> factors; // headDim / 2 of them
 };
 
+// Positions of dual chunk attention; #lm.dual_chunk says what they mean.
+struct DualChunk {
+  int64_t chunk = 0;    // longest distance of a query and a key
+  int64_t local = 0;    // chunk - local keys have positions of their own
+  int64_t original = 0; // beyond it queries are scaled
+};
+
+// What sparse_attention_config.json keeps of one head's attention: so many keys
+// that all queries see, and so many distances.
+struct VerticalSlash {
+  int64_t vertical = 0, slash = 0;
+};
+
 // What generation_config.json (or nothing) says about sampling.
 struct GenerationDefaults {
   bool doSample = false;
@@ -62,6 +75,8 @@ struct ModelConfig {
   double rmsEps = 0;
   double ropeTheta = 0;
   RopeScaling rope;
+  std::optional<DualChunk> dualChunk;
+  llvm::SmallVector<VerticalSlash, 0> sparseHeads; // [layers, heads] or empty
   bool tiedEmbeddings = false;
   bool attentionBias = false; // on q, k, v
   bool outputBias = false;    // on o
@@ -82,6 +97,11 @@ llvm::Expected<ModelConfig> readHfConfig(const Json &config,
                                          llvm::StringRef file,
                                          const Json *generation,
                                          llvm::StringRef generationFile);
+
+// Reads sparse_attention_config.json, as it lies beside the config.json of
+// Qwen2.5-1M, into `config`; `file` names it in errors.
+llvm::Error readSparseConfig(const Json &json, llvm::StringRef file,
+                             ModelConfig &config);
 
 // Reads the same from a GGUF's metadata and the shapes of its tensors (which
 // have llama.cpp's names). rope_freqs.weight is left to the caller.

@@ -430,6 +430,18 @@ template <typename OpT> static LogicalResult verifyQueries(OpT op) {
                       "C7", "C7");
 }
 
+/// A block never straddles a chunk.
+static LogicalResult verifyChunkGrid(Operation *op, RopeAttr rope,
+                                     int64_t block, StringRef rule) {
+  if (!rope || !rope.getDualChunk())
+    return success();
+  int64_t keys = rope.getDualChunk().getChunkKeys();
+  if (keys % block == 0)
+    return success();
+  return op->emitOpError() << "block must divide chunk - local, got " << block
+                           << " and " << keys << " (" << rule << ")";
+}
+
 /// C4 and C8 of lm.attention.
 template <typename OpT> static LogicalResult verifyAttended(OpT op) {
   int64_t width = op.getHeads() * op.getCache().getType().getHeadDim();
@@ -461,25 +473,14 @@ static LogicalResult verifySelection(Operation *op, SelectionType selection,
   return success();
 }
 
-/// A block never straddles a chunk.
-static LogicalResult verifyChunkGrid(Operation *op, RopeAttr rope,
-                                     int64_t block, StringRef rule) {
-  if (!rope || !rope.getDualChunk())
-    return success();
-  int64_t keys = rope.getDualChunk().getChunkKeys();
-  if (keys % block == 0)
-    return success();
-  return op->emitOpError() << "block must divide chunk - local, got " << block
-                           << " and " << keys << " (" << rule << ")";
-}
-
 LogicalResult AttentionOp::verify() {
   if (failed(verifyQueries(*this)) || failed(verifyAttended(*this)))
     return failure();
   if (getWindow() && *getWindow() <= 0)
     return emitOpError() << "window must be positive, got " << *getWindow()
                          << " (C9)";
-  return success();
+  return verifyChunkGrid(*this, getRopeAttr(), getCache().getType().getBlock(),
+                         "C10");
 }
 
 LogicalResult AttentionOp::verifySymbolUses(SymbolTableCollection &symbols) {

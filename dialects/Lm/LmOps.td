@@ -476,6 +476,7 @@ def Lm_AttentionOp : Lm_AttentionLikeOp<"attention", (ins), (ins
       dims x parts columns.
     * (C8) `lse` has `heads` columns.
     * (C9) `window` is positive.
+    * (C10) with dual chunk attention, the cache's block divides chunk - local.
 
     Example:
     ```mlir

@@ -124,6 +124,22 @@ static void addFlags(CLI::App &app, compiler::CompileOptions &options,
                  "longest context planned for (default: the checkpoint's)")
       ->transform(CLI::Validator(parseTokens, ""))
       ->type_name("TOKENS");
+  app.add_option("--positions", options.positions,
+                 "rope (plain), yarn (stretched to the context), dca (dual "
+                 "chunk attention) or auto, what the checkpoint says "
+                 "(default: auto)")
+      ->check(CLI::IsMember({"auto", "rope", "yarn", "dca"}))
+      ->type_name("KIND");
+  app.add_option("--dca-chunk", options.dcaChunk,
+                 "with --positions dca: the longest distance of a query and a "
+                 "key (default: the trained length)")
+      ->transform(CLI::Validator(parseTokens, ""))
+      ->type_name("TOKENS");
+  app.add_option("--dca-local", options.dcaLocal,
+                 "with --positions dca: what of a chunk is kept for the chunk "
+                 "before it (default: an eighth)")
+      ->transform(CLI::Validator(parseTokens, ""))
+      ->type_name("TOKENS");
   app.add_option("--weights", options.weights,
                  "inline, external (a file beside the artifact) or "
                  "synthetic:SEED (default: inline)")
@@ -181,6 +197,8 @@ int main(int argc, char **argv) {
   } catch (const CLI::ParseError &error) {
     return refuseUsage(error.what());
   }
+  if ((options.dcaChunk || options.dcaLocal) && options.positions != "dca")
+    return refuseUsage("--dca-chunk and --dca-local need --positions dca");
   if (!stopAfter.empty())
     options.stopAfter = *compiler::parsePhase(stopAfter);
   if (options.output.empty() && options.stopAfter == compiler::Phase::Artifact)

@@ -323,21 +323,86 @@ TEST(Config, Case35_AutoMap) {
             "remove auto_map from the file");
 }
 
-TEST(Config, DualChunkLimitsTheContextToItsFirstChunk) {
+TEST(Config, DualChunk) {
+  const char *field = "dual_chunk_attention_config";
   Json config = with(qwen2(), R"({"max_position_embeddings": 1010000,
       "dual_chunk_attention_config": {"chunk_size": 262144, "local_size": 8192,
-      "original_max_position_embeddings": 262144}})");
-  ModelConfig limited = read(config);
-  EXPECT_EQ(limited.context, 253952);
-  ASSERT_EQ(limited.notes.size(), 1u);
-  EXPECT_EQ(limited.notes[0],
-            "dual_chunk_attention_config: dual chunk attention is not built "
-            "yet, the context is limited to its first chunk of 253952 tokens");
-  EXPECT_EQ(error(R"({"dual_chunk_attention_config": {"chunk_size": 8,
-                      "local_size": 8}})",
-                  qwen2()),
-            "config.json: dual_chunk_attention_config.local_size 8 is not less "
-            "than chunk_size 8");
+      "original_max_position_embeddings": 262144,
+      "sparse_attention_enabled": true, "sparse_attention_threshold": 32768,
+      "sparse_attention_last_q": 64}})");
+  ModelConfig million = read(config);
+  EXPECT_EQ(million.context, 1010000);
+  ASSERT_TRUE(million.dualChunk);
+  EXPECT_EQ(million.dualChunk->chunk, 262144);
+  EXPECT_EQ(million.dualChunk->local, 8192);
+  EXPECT_EQ(million.dualChunk->original, 262144);
+  EXPECT_FALSE(read(qwen2()).dualChunk);
+
+  auto broken = [&](const char *key, const char *value) {
+    Json copy = config;
+    copy[field][key] = Json::parse(value);
+    return errorOf(readHfConfig(copy, "config.json", nullptr, ""));
+  };
+  EXPECT_EQ(broken("local_size", "262144"),
+            "config.json: dual_chunk_attention_config.local_size 262144 is not "
+            "less than chunk_size 262144");
+  EXPECT_EQ(
+      broken("chunk_size", "-1"),
+      "config.json: dual_chunk_attention_config.chunk_size is -1, a whole "
+      "number from 2 to 1073741824 is needed");
+  EXPECT_EQ(broken("original_max_position_embeddings", "null"),
+            "config.json: "
+            "dual_chunk_attention_config.original_max_position_embeddings is "
+            "missing");
+  EXPECT_EQ(broken("sparse_attention_enabled", "1"),
+            "config.json: dual_chunk_attention_config.sparse_attention_enabled "
+            "is 1, true or false is needed");
+  EXPECT_EQ(broken("twist", "1"),
+            unknownField("dual_chunk_attention_config.twist", "qwen2"));
+  EXPECT_EQ(error(R"({"dual_chunk_attention_config": [8, 4]})", qwen2()),
+            "config.json: dual_chunk_attention_config is [8,4], an object is "
+            "needed");
+}
+
+TEST(Config, SparseHeads) {
+  ModelConfig config = read(qwen2()); // 3 layers of 4 heads
+  auto layer = [](const char *lastHead) {
+    return Json::parse(R"({"0": ["vertical_and_slash", 30, 800, 1.5],
+        "1": ["vertical_and_slash", 1000, 6096, 336.0],
+        "3": ["vertical_and_slash", 500, 700, 1],)" +
+                       std::string(lastHead) + "}");
+  };
+  const char *good = R"("2": ["vertical_and_slash", 7, 8, 0])";
+  auto refusal = [&](const Json &json) {
+    ModelConfig copy = config;
+    return llvm::toString(readSparseConfig(json, "sparse.json", copy));
+  };
+  Json file = {layer(good), layer(good), layer(good)};
+  ASSERT_EQ(llvm::toString(readSparseConfig(file, "sparse.json", config)), "");
+  ASSERT_EQ(config.sparseHeads.size(), 12u);
+  EXPECT_EQ(config.sparseHeads[5].vertical, 1000);
+  EXPECT_EQ(config.sparseHeads[5].slash, 6096);
+  EXPECT_EQ(config.sparseHeads[6].vertical, 7);
+  EXPECT_EQ(config.notes.back(),
+            "sparse.json: its patterns are read, not applied: attention stays "
+            "dense, which they approximate");
+
+  EXPECT_EQ(refusal(Json::array({layer(good)})),
+            "sparse.json: is not a list with one entry for each of the 3 "
+            "layers");
+  file[1] = layer(R"("4": ["vertical_and_slash", 7, 8, 0])");
+  EXPECT_EQ(refusal(file), "sparse.json: layer 1 has no head 2");
+  file[1] = Json::object();
+  EXPECT_EQ(refusal(file), "sparse.json: layer 1 is not an object with one "
+                           "entry for each of the 4 heads");
+  file[1] = layer(R"("2": ["block_sparse", 100, 800, 1])");
+  EXPECT_EQ(refusal(file), "sparse.json: layer 1, head 2 is \"block_sparse\"; "
+                           "only vertical_and_slash is supported");
+  file[1] = layer(R"("2": ["vertical_and_slash", 0, 800, 1])");
+  EXPECT_EQ(refusal(file),
+            "sparse.json: layer 1, head 2 is [\"vertical_and_slash\",0,800,1], "
+            "[\"vertical_and_slash\", keys, distances, score] is needed, with "
+            "counts from 1 to 1073741824");
 }
 
 TEST(Config, TokensAndGeneration) {

@@ -10,6 +10,7 @@
 
 using namespace stele;
 using checkpoint::Checkpoint;
+using models::PositionKind;
 
 static const std::string tiny = STELE_SOURCE_DIR "/models/tiny/";
 
@@ -54,6 +55,27 @@ protected:
     std::ofstream(folder / "config.json")
         << config.replace(at, from.size(), to);
     return folder;
+  }
+
+  static lm::ModelAttr modelOf(mlir::ModuleOp module) {
+    return module->getAttrOfType<lm::ModelAttr>(lm::LmDialect::modelAttrName);
+  }
+
+  // What queries are rotated by; null where there is no module.
+  lm::RopeAttr rope(const std::string &path,
+                    const models::BuildOptions &options) {
+    auto module = build(path, options);
+    lm::RopeAttr found;
+    if (module)
+      module->walk([&](lm::AttentionOp op) { found = op.getRopeAttr(); });
+    return found;
+  }
+  // Rotations of llama-tied.
+  lm::RopeAttr rotation(lm::DualChunkAttr dual = {}) {
+    return lm::RopeAttr::get(&context, 1e4, 64, {}, dual);
+  }
+  lm::RopeAttr dualChunk(int64_t chunk, int64_t local, int64_t original) {
+    return rotation(lm::DualChunkAttr::get(&context, chunk, local, original));
   }
 
   template <typename Op> static int64_t count(mlir::ModuleOp module) {
@@ -137,13 +159,76 @@ TEST_F(Families, UnusedTensor) {
 
 TEST_F(Families, ContextBeyondPlainPositions) {
   EXPECT_FALSE(build(tiny + "llama-tied", {.context = 100000}));
-  EXPECT_EQ(error, tiny + "llama-tied: context 100000 is longer than the 512 "
-                          "tokens that the model's positions are made for; ask "
-                          "for 512 or less");
+  EXPECT_EQ(error,
+            tiny + "llama-tied: context 100000 is longer than the 512 "
+                   "tokens that the model's positions are made for; ask for "
+                   "512 or less, or for positions that reach further: "
+                   "--positions dca or yarn");
   auto yarn = build(tiny + "qwen2-yarn", {.context = 100000});
   ASSERT_TRUE(yarn) << error;
-  auto model =
-      (*yarn)->getAttrOfType<lm::ModelAttr>(lm::LmDialect::modelAttrName);
-  EXPECT_EQ(model.getContextLength(), 100000);
-  EXPECT_EQ(model.getTrainedContext(), 512);
+  EXPECT_EQ(modelOf(*yarn).getContextLength(), 100000);
+  EXPECT_EQ(modelOf(*yarn).getTrainedContext(), 512);
+}
+
+TEST_F(Families, PositionsOfTheCheckpoint) {
+  std::string path =
+      edited("\"rms_norm_eps\"",
+             R"("dual_chunk_attention_config": {"chunk_size": 384,
+               "local_size": 128, "original_max_position_embeddings": 384},
+               "rms_norm_eps")");
+  EXPECT_EQ(rope(path, {}), dualChunk(384, 128, 384));
+  EXPECT_EQ(rope(path, {.context = 100000}), dualChunk(384, 128, 384));
+  // Plain positions end where dual chunk attention was added.
+  auto plain = build(path, {.positions = PositionKind::Rope});
+  ASSERT_TRUE(plain) << error;
+  EXPECT_EQ(modelOf(*plain).getContextLength(), 384);
+  EXPECT_EQ(rope(path, {.positions = PositionKind::Rope}), rotation());
+  EXPECT_FALSE(build(path, {.context = 385, .positions = PositionKind::Rope}));
+  EXPECT_THAT(error, testing::HasSubstr("context 385 is longer than the 384 "));
+}
+
+TEST_F(Families, PositionsAskedFor) {
+  const std::string tied = tiny + "llama-tied", yarn = tiny + "qwen2-yarn";
+  const PositionKind dca = PositionKind::DualChunk;
+  EXPECT_EQ(rope(tied, {.context = 100000, .positions = dca}),
+            dualChunk(512, 128, 512));
+  EXPECT_EQ(rope(tied, {.positions = dca, .dualChunk = 384}),
+            dualChunk(384, 128, 512));
+  EXPECT_EQ(rope(tied, {.positions = dca, .dualChunkLocal = 256}),
+            dualChunk(512, 256, 512));
+  // Frequencies stay the checkpoint's.
+  lm::RopeAttr both = rope(yarn, {.positions = dca});
+  ASSERT_TRUE(both);
+  EXPECT_EQ(both.getDualChunk(), dualChunk(512, 128, 512).getDualChunk());
+  EXPECT_EQ(both.getScaling(), rope(yarn, {}).getScaling());
+
+  auto stretched = mlir::cast<lm::YarnScalingAttr>(
+      rope(tied, {.context = 2048, .positions = PositionKind::Yarn})
+          .getScaling());
+  EXPECT_EQ(double(stretched.getFactor()), 4);
+  EXPECT_EQ(stretched.getOriginal(), 512);
+  EXPECT_NEAR(double(stretched.getAttentionFactor()), 1.1386294361, 1e-9);
+}
+
+TEST_F(Families, PositionsRefused) {
+  const std::string tied = tiny + "llama-tied", yarn = tiny + "qwen2-yarn";
+  const PositionKind dca = PositionKind::DualChunk;
+  EXPECT_FALSE(build(tied, {.positions = dca, .dualChunk = 640}));
+  EXPECT_EQ(error, tied + ": a chunk of 640 is longer than the 512 tokens that "
+                          "the model's positions are made for");
+  EXPECT_FALSE(build(tied, {.positions = dca, .dualChunkLocal = 100}));
+  EXPECT_EQ(error,
+            tied + ": dual chunk attention: chunk - local is 512 - 100 = 412, "
+                   "which is not a positive multiple of the 128 tokens of a "
+                   "page; choose sizes with --positions dca, --dca-chunk and "
+                   "--dca-local");
+  EXPECT_FALSE(build(tied, {.positions = dca, .dualChunkLocal = 512}));
+  EXPECT_THAT(error, testing::HasSubstr("512 - 512 = 0"));
+  EXPECT_FALSE(build(tied, {.context = 512, .positions = PositionKind::Yarn}));
+  EXPECT_EQ(error, tied + ": positions yarn: stretches beyond the 512 tokens "
+                          "that the model was trained with; give a context "
+                          "longer than that, not 512");
+  EXPECT_FALSE(build(yarn, {.context = 2048, .positions = PositionKind::Yarn}));
+  EXPECT_EQ(error, yarn + ": positions yarn: the checkpoint scales its "
+                          "frequencies already; ask for dca instead");
 }

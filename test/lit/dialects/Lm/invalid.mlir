@@ -742,6 +742,14 @@ func.func @f(%q: tensor<?x64xf32>, %b: !lm.batch, %c: !lm.kv_cache<layers = 2, h
 
 // -----
 
+func.func @f(%q: tensor<?x64xf32>, %b: !lm.batch, %c: !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32>) {
+  // expected-error@+1 {{block must divide chunk - local, got 128 and 156 (C10)}}
+  %0 = lm.attention %q, %c, %b layer 0 heads 4 scale 0.25 rope(<theta = 1.0e+04, dims = 16, dual_chunk = <chunk = 256, local = 100, original = 256>>) : tensor<?x64xf32>, !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32> -> tensor<?x64xf32>
+  return
+}
+
+// -----
+
 //===--- lm.select_blocks
 
 func.func @f(%q: tensor<?x64xf32>, %b: !lm.batch, %c: !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32>) {
