@@ -145,10 +145,9 @@ public:
     real("eps", hasNorm ? eps->convertToDouble() : 0);
     integer("rotary", rope != nullptr);
     integer("rotary_dims", rope ? rope.getDims() : 0);
+    integer("parts", rope ? rope.getParts() : 1);
     if (rope && !rotary)
       fail("rotates without a rotary table; run stele-prepare-positions first");
-    if (rope && rope.getDualChunk())
-      fail("has dual chunk positions, for which there is no host kernel yet");
   }
 
   void fail(StringRef why) {
@@ -269,11 +268,11 @@ static void describe(lm::AddOp op, LaunchBuilder &launch) {
 }
 
 static void describe(lm::RotaryTableOp op, LaunchBuilder &launch) {
-  if (op.getRope().getDualChunk())
-    launch.fail("has dual chunk positions, for which there is no host kernel "
-                "yet");
   auto yarn = dyn_cast_or_null<lm::YarnScalingAttr>(op.getRope().getScaling());
   launch.integer("rotary_dims", op.getRope().getDims());
+  lm::DualChunkAttr dual = op.getRope().getDualChunk();
+  launch.integer("chunk", dual ? dual.getChunk() : 0);
+  launch.integer("chunk_keys", dual ? dual.getChunkKeys() : 0);
   launch.real("factor", yarn ? double(yarn.getAttentionFactor()) : 1);
   launch.weight(op.getFrequenciesAttr());
   launch.write(op.getOutput());
@@ -283,12 +282,10 @@ static void describe(lm::RopeOp op, LaunchBuilder &launch) {
   if (!op.getRotary())
     return launch.fail(
         "rotates without a rotary table; run stele-prepare-positions first");
-  if (op.getRope().getDualChunk())
-    launch.fail("has dual chunk positions, for which there is no host kernel "
-                "yet");
   launch.integer("heads", op.getHeads());
   launch.integer("head_dim", columnsOf(op.getInput()) / op.getHeads());
   launch.integer("rotary_dims", op.getRope().getDims());
+  launch.integer("parts", op.getRope().getParts());
   launch.read(op.getInput());
   launch.read(op.getRotary());
   launch.write(op.getOutput());
@@ -318,6 +315,10 @@ static void describe(lm::AttentionOp op, LaunchBuilder &launch) {
   launch.integer("q_stride", columnsOf(op.getQuery()));
   launch.integer("lse", op.getLse() != nullptr);
   launch.real("scale", op.getScale().convertToDouble());
+  lm::RopeAttr rope = op.getRopeAttr();
+  lm::DualChunkAttr dual = rope ? rope.getDualChunk() : lm::DualChunkAttr();
+  launch.integer("chunk_keys", dual ? dual.getChunkKeys() : 0);
+  launch.real("original", dual ? dual.getOriginal() : 0);
   std::optional<APFloat> eps = op.getNormEps();
   launch.headConstants(cache, op.getNormWeight().has_value(),
                        eps ? &*eps : nullptr, op.getRopeAttr(), op.getRotary());

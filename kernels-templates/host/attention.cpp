@@ -19,6 +19,11 @@
 // many rows share a tile, it is converted once, into scratch. An int8 key's
 // scale goes to its scores, a value's to its probabilities.
 //
+// With dual chunk attention a row has a query for each part of its keys: those
+// of its own chunk, of the chunk before, and of all others. Pages never
+// straddle a chunk, so that a tile lies in one part. One softmax goes over all
+// parts.
+//
 // Scores are in units of log2: scale * log2(e) is folded into q.
 #include "math.h"
 #include "page.h"
@@ -33,10 +38,13 @@ STELE_INT(q_offset)
 STELE_INT(q_stride)
 STELE_INT(rotary)  // 0: q comes rotated
 STELE_INT(rotary_dims)
+STELE_INT(parts)       // queries of a row: 1, or 3 with dual chunk attention
+STELE_INT(chunk_keys)  // keys of a chunk, if 3
 STELE_INT(norm)
 STELE_INT(lse)
 STELE_FLOAT(scale)
 STELE_FLOAT(eps)
+STELE_FLOAT(original)  // with chunks: beyond it, queries are scaled
 
 using namespace stele;
 
@@ -67,11 +75,15 @@ STELE_INLINE PageShape Shape() { return {stele_block, stele_head_dim}; }
 // A chain's rows over one segment, in the worker's scratch.
 struct Rows {
   int64_t count;
-  uint32_t* q;        // [rows, PaddedDim()] units
+  uint32_t* q;        // [parts, MaxRows(), PaddedDim()] units
   float* sum;         // [rows, PaddedDim()]: sum of p v
   float* weight;      // [rows, 16]: sum of p, lane = key % 16
   float* maximum;     // [rows]
   int32_t* position;  // [rows]
+
+  uint32_t* Query(int64_t part, int64_t row) const {
+    return q + (part * MaxRows() + row) * PaddedDim();
+  }
 };
 
 struct Tile {
@@ -110,7 +122,7 @@ STELE_INLINE Scratch Carve(void* base) {
   Arena arena(base);
   Scratch s;
   s.rows.count = 0;
-  s.rows.q = arena.Take<uint32_t>(MaxRows() * PaddedDim());
+  s.rows.q = arena.Take<uint32_t>(stele_parts * MaxRows() * PaddedDim());
   s.rows.sum = arena.Take<float>(MaxRows() * PaddedDim());
   s.rows.weight = arena.Take<float>(MaxRows() * kLanes);
   s.rows.maximum = arena.Take<float>(MaxRows() + kLanes);
@@ -144,7 +156,7 @@ STELE_INLINE int64_t SharedBytes() {
 
 struct Operands {
   const float* q;       // [T, q_stride]
-  const float* rotary;  // [T, rotary_dims]
+  const float* rotary;  // [T, parts, rotary_dims]
   const float* norm;    // [head_dim]
   char* cache;
   float* out;  // [T, heads, head_dim]
@@ -170,28 +182,53 @@ STELE_INLINE int64_t FirstKey(int64_t position) {
   return stele_window ? Max(0, position - stele_window + 1) : 0;
 }
 
-// Normalises, rotates, scales and rounds one query row.
+// The part of a query's keys that `key` is in, both on the same grid of
+// positions: its own chunk's, those of the chunk before, or all others.
+STELE_INLINE int64_t PartOf(int64_t position, int64_t key) {
+  if (stele_parts == 1) return 0;
+  const int64_t chunks = position / stele_chunk_keys - key / stele_chunk_keys;
+  return Min(Max(chunks, 0), 2);
+}
+
+// What makes up for the many keys of a query far behind the trained length. By
+// its own position, so that no key or value depends on what comes after it.
+STELE_INLINE float Temperature(int64_t position) {
+  if (stele_parts == 1) return 1.0f;
+  const float m =
+      0.1f * Log(static_cast<float>(position + 1) / stele_original) + 1.0f;
+  return m > 1.0f ? m * m : 1.0f;
+}
+
+// Normalises, rotates, scales and rounds one query row for a part of its keys.
 STELE_INLINE void PackQuery(const Operands& op, int64_t t, int64_t head,
-                            float* buffer, uint32_t* to) {
+                            int64_t part, float* buffer, uint32_t* to) {
   PrepareHead(
       op.q + t * stele_q_stride + stele_q_offset + head * stele_head_dim,
       op.norm, stele_eps,
-      stele_rotary ? op.rotary + t * stele_rotary_dims : nullptr,
+      stele_rotary ? op.rotary + (t * stele_parts + part) * stele_rotary_dims
+                   : nullptr,
       stele_rotary_dims, stele_head_dim, buffer);
-  const V16 scale = Splat(stele_scale * kLog2E);
+  const V16 scale =
+      Splat(stele_scale * kLog2E * Temperature(op.batch->positions[t]));
   for (int64_t i = 0; i < stele_head_dim; i += kLanes) {
     const V16 v = LoadUpTo(buffer + i, Min(kLanes, stele_head_dim - i));
     StoreAsUnits(to + i / kDepth, v * scale);
   }
 }
 
-STELE_INLINE void Begin(const Operands& op, const Chain& chain, Scratch& s) {
+// Prepares a chain's rows to meet the keys of segments [first, last].
+STELE_INLINE void Begin(const Operands& op, const Chain& chain, int64_t first,
+                        int64_t last, Scratch& s) {
   s.rows.count = (chain.end - chain.begin) * Group();
   for (int64_t row = 0; row < s.rows.count; ++row) {
     const int64_t t = chain.begin + row / Group();
     const int64_t head = chain.head * Group() + row % Group();
-    PackQuery(op, t, head, s.head, s.rows.q + row * PaddedDim());
-    s.rows.position[row] = op.batch->positions[t];
+    const int64_t position = op.batch->positions[t];
+    const int64_t nearest = PartOf(position, (last + 1) * kSegment - 1);
+    const int64_t farthest = PartOf(position, first * kSegment);
+    for (int64_t part = nearest; part <= farthest; ++part)
+      PackQuery(op, t, head, part, s.head, s.rows.Query(part, row));
+    s.rows.position[row] = static_cast<int32_t>(position);
   }
 }
 
@@ -396,7 +433,7 @@ STELE_INLINE void Accumulate(const Tile& tile, const Source<kInPage>& source,
 template <int R, bool kInPage>
 STELE_INLINE void Attend(Rows& rows, int64_t row, int64_t first_key,
                          const Source<kInPage>& source, Tile& tile) {
-  const uint32_t* q = rows.q + row * PaddedDim();
+  const uint32_t* q = rows.Query(PartOf(rows.position[row], first_key), row);
   int64_t i = 0;
   for (; i + kColumnTile * kLanes <= KeyTile(); i += kColumnTile * kLanes)
     Scores<R, kColumnTile>(q, source, i, tile.score + i);
@@ -425,12 +462,21 @@ STELE_INLINE void AttendRows(int64_t count, Rows& rows, int64_t row,
   Attend<R>(rows, row, first_key, source, tile);
 }
 
+// The end of the rows that are in the same chunk as `row`. A chain's positions
+// are consecutive.
+STELE_INLINE int64_t EndOfChunk(const Rows& rows, int64_t row) {
+  if (stele_parts == 1) return rows.count;
+  const int64_t left = stele_chunk_keys - rows.position[row] % stele_chunk_keys;
+  return Min(rows.count, (row / Group() + left) * Group());
+}
+
 // Not inlined: all that it holds would be compiled once for each call.
 template <bool kInPage>
 STELE_NOINLINE void AttendTile(Rows& rows, int64_t first_key,
                                const Source<kInPage>& source, Tile& tile) {
-  for (int64_t row = 0; row < rows.count; row += kRowTile) {
-    const int64_t count = Min(kRowTile, rows.count - row);
+  int64_t count;
+  for (int64_t row = 0; row < rows.count; row += count) {
+    count = Min(kRowTile, EndOfChunk(rows, row) - row);
     if (rows.position[row + count - 1] < first_key) continue;
     AttendRows<kRowTile>(count, rows, row, first_key, source, tile);
   }
@@ -569,7 +615,7 @@ STELE_INLINE const char* FirstKeysOf(const Operands& op, const Item& item) {
 STELE_INLINE void Run(const SteleHostArgs* args, const Operands& op,
                       const Item& item, const char* next, Scratch& s) {
   const Chain& chain = item.chain;
-  Begin(op, chain, s);
+  Begin(op, chain, item.first, item.last, s);
   uint32_t* folded = &op.SharedOf(chain.begin, chain.head)->folded;
   for (int64_t segment = item.first; segment <= item.last; ++segment) {
     AttendSegment(op, chain, segment, segment == item.last ? next : nullptr, s);

@@ -12,6 +12,7 @@ STELE_INT(value_offset)
 STELE_INT(value_stride)
 STELE_INT(rotary)  // 0: keys come rotated
 STELE_INT(rotary_dims)
+STELE_INT(parts)  // rotations in a row of the table; keys have the first
 STELE_INT(norm)
 STELE_FLOAT(eps)
 
@@ -53,7 +54,7 @@ STELE_ENTRY {
   const float* keys = bindings.Next<const float>();    // [T, key_stride]
   const float* values = bindings.Next<const float>();  // [T, value_stride]
   const float* rotary =
-      bindings.NextIf<const float>(stele_rotary);  // [T, rotary_dims]
+      bindings.NextIf<const float>(stele_rotary);  // [T, parts, dims]
   const float* norm_weight =
       bindings.NextIf<const float>(stele_norm);  // [head_dim]
   char* cache = bindings.Next<char>();
@@ -71,7 +72,7 @@ STELE_ENTRY {
     PrepareHead(
         keys + t * stele_key_stride + stele_key_offset + head * stele_head_dim,
         norm_weight, stele_eps,
-        stele_rotary ? rotary + t * stele_rotary_dims : nullptr,
+        stele_rotary ? rotary + t * stele_parts * stele_rotary_dims : nullptr,
         stele_rotary_dims, stele_head_dim, key);
     const float key_inverse = Quantise(key, page + shape.KeyScales(), row);
     for (int64_t i = 0; i < stele_head_dim; ++i)

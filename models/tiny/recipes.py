@@ -134,4 +134,32 @@ RECIPES = [
            shape(350, 48, 86, 2, 2, 1, 128, rope_theta=1000000.0,
                  sliding_window=None),
            storage="F16", tokenizer="mistral", prompts=(36,)),
+    # Dual chunk attention as Qwen2.5-1M writes it: over three chunks of 128 keys,
+    # queries scaled from position 256 on. One prompt ends inside the first chunk.
+    Recipe("qwen2-chunks", "qwen2",
+           shape(59, 96, 61, 2, 3, 1, 64, rope_theta=1000000.0,
+                 max_position_embeddings=2048,
+                 dual_chunk_attention_config={
+                     "chunk_size": 192, "local_size": 64,
+                     "original_max_position_embeddings": 256}),
+           storage="BF16", tied=True, prompts=(120, 430)),
+    # With YaRN's frequencies beneath, and a local part longer than a chunk's
+    # keys, which the keys of two chunks before do not reach.
+    Recipe("llama-chunks-yarn", "llama",
+           shape(53, 48, 71, 2, 2, 1, 96, rope_theta=10000.0,
+                 max_position_embeddings=1024,
+                 rope_scaling={"rope_type": "yarn", "factor": 4.0,
+                               "original_max_position_embeddings": 128},
+                 dual_chunk_attention_config={
+                     "chunk_size": 320, "local_size": 192,
+                     "original_max_position_embeddings": 100}),
+           storage="F16", prompts=(300,)),
+    # Norms on q and k; a local part so short that the chunk before is clamped.
+    Recipe("qwen3-chunks", "qwen3",
+           shape(61, 64, 57, 2, 2, 1, 80, rope_theta=10000.0,
+                 max_position_embeddings=1024,
+                 dual_chunk_attention_config={
+                     "chunk_size": 144, "local_size": 16,
+                     "original_max_position_embeddings": 144}),
+           storage="BF16", tied=True, prompts=(290,)),
 ]

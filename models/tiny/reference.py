@@ -11,6 +11,8 @@ import numpy as np
 import torch
 import transformers
 
+import dual_chunk
+
 transformers.utils.logging.disable_progress_bar()
 
 GREEDY_STEPS = 64
@@ -32,7 +34,7 @@ def versions(*more):
 def load(folder):
     model = transformers.AutoModelForCausalLM.from_pretrained(
         folder, dtype=torch.float32, attn_implementation="eager")
-    return model.eval()
+    return dual_chunk.install(model.eval())
 
 
 @torch.no_grad()

@@ -57,7 +57,9 @@ Result<std::unique_ptr<Engine>> Engine::Create(std::shared_ptr<Model> model,
 static std::string LongerContext(uint64_t tokens, uint64_t trained) {
   if (tokens <= trained)
     return "compile with --context " + std::to_string(tokens);
-  return "the model is made for " + std::to_string(trained) + " at most";
+  return "the model is made for " + std::to_string(trained) +
+         "; compile with --context " + std::to_string(tokens) +
+         " --positions dca";
 }
 
 Status Engine::CheckOptions() {

@@ -12,7 +12,8 @@ import numpy as np
 
 import harness
 
-CHECKPOINTS = ["llama-long", "llama-tied", "mistral-window", "qwen3"]
+CHECKPOINTS = ["llama-long", "llama-tied", "mistral-window", "qwen2-chunks",
+               "qwen3"]
 PROMPT_LENGTHS = [1, 300, 2, 47, 128, 5, 129, 17]
 STEPS = 24
 

@@ -381,9 +381,11 @@ void Attention(benchmark::State& state, const Machine& machine,
                    {"q_stride", kQkv},
                    {"rotary", 1},
                    {"rotary_dims", kHeadDim},
+                   {"parts", 1},
+                   {"chunk_keys", 0},
                    {"norm", 0},
                    {"lse", 0}};
-  instance.floats = {{"scale", 0.125}, {"eps", 0}};
+  instance.floats = {{"scale", 0.125}, {"eps", 0}, {"original", 0}};
   Kernel kernel(instance, machine.target, machine.pool.get());
   Sequence batch(tokens, past);
   const size_t bytes = batch.table.size() * kv.page_bytes();
@@ -430,6 +432,7 @@ void KvAppend(benchmark::State& state, const Machine& machine,
                    {"value_stride", kQkv},
                    {"rotary", 1},
                    {"rotary_dims", kHeadDim},
+                   {"parts", 1},
                    {"norm", 0}};
   instance.floats = {{"eps", 0}};
   Kernel kernel(instance, machine.target, machine.pool.get());

@@ -206,7 +206,8 @@ TEST(Engine, RefusesWhatTheModelOrMemoryCannotTake) {
   options.session_tokens = 65;
   EXPECT_THAT(Engine::Create(model, options).status().message(),
               HasSubstr("more than the context of 64 that the artifact was "
-                        "compiled for; the model is made for 64 at most"));
+                        "compiled for; the model is made for 64; compile with "
+                        "--context 65 --positions dca"));
   options.session_tokens = 64;
   options.host_memory = 1024;
   EXPECT_THAT(Engine::Create(model, options).status().message(),

@@ -19,6 +19,11 @@ struct Case {
   int window = 0;
   int rotaryDims = 0; // 0: none
   bool norm = false;
+  // Dual chunk attention; 0: without.
+  int chunk = 0, local = 0, original = 0;
+
+  int chunkKeys() const { return chunk - local; }
+  int parts() const { return chunk ? 3 : 1; }
 };
 
 // How products are computed and what pages store, with the errors of outputs
@@ -54,7 +59,8 @@ constexpr double kEps = 1e-6;
 std::string name(const Case &c) {
   return std::to_string(c.heads) + "/" + std::to_string(c.kvHeads) +
          " heads of " + std::to_string(c.headDim) + ", block " +
-         std::to_string(c.block) + ", window " + std::to_string(c.window);
+         std::to_string(c.block) + ", window " + std::to_string(c.window) +
+         ", chunk " + std::to_string(c.chunk) + "/" + std::to_string(c.local);
 }
 
 ref::Matrix toMatrix(const std::vector<float> &values, int64_t columns) {
@@ -71,7 +77,9 @@ public:
         kNorm(Random(c.headDim, 12)),
         frequencies(ref::ropeFrequencies(1e4, std::max(c.rotaryDims, 2))),
         rotary({"rotary_table",
-                {{"rotary_dims", c.rotaryDims}},
+                {{"rotary_dims", c.rotaryDims},
+                 {"chunk", c.chunk},
+                 {"chunk_keys", c.chunkKeys()}},
                 {{"factor", 1.0}}},
                target),
         append(appendInstance(), target), attend(attendInstance(), target) {}
@@ -87,7 +95,8 @@ public:
   // One step over rows of q, k and v side by side.
   std::vector<float> step(const std::vector<float> &qkv, const Batch &batch,
                           int workers, std::vector<float> *lse = nullptr) {
-    std::vector<float> x = qkv, table(batch.tokens() * c.rotaryDims + 1);
+    std::vector<float> x = qkv,
+                       table(batch.tokens() * c.parts() * c.rotaryDims + 1);
     if (c.rotaryDims)
       rotary.Run({frequencies.data(), table.data()}, {}, batch.view(), workers);
     append.Run(bind({x.data(), x.data()}, table, kNorm, {cache.data()}),
@@ -125,6 +134,7 @@ private:
     instance.ints = {{"kv_heads", c.kvHeads}, {"head_dim", c.headDim},
                      {"block", c.block},      {"rotary", c.rotaryDims > 0},
                      {"norm", c.norm},        {"rotary_dims", c.rotaryDims},
+                     {"parts", c.parts()},    {"parts", c.parts()},
                      {"kv", format.kv}};
     instance.floats = {{"eps", kEps}};
     return instance;
@@ -143,6 +153,8 @@ private:
     instance.ints["q_offset"] = 0;
     instance.ints["q_stride"] = columns();
     instance.ints["lse"] = 1;
+    instance.ints["chunk_keys"] = c.chunkKeys();
+    instance.floats["original"] = c.original;
     instance.floats["scale"] = 1 / std::sqrt(double(c.headDim));
     return instance;
   }
@@ -168,6 +180,8 @@ public:
     std::optional<ref::Rope> rope;
     if (c.rotaryDims)
       rope = ref::Rope{model.frequencies, 1.0, {}};
+    if (c.chunk)
+      rope->dualChunk = ref::DualChunk{c.chunk, c.local, c.original};
     ref::AppendOptions options;
     options.layer = kLayer;
     options.keyOffset = c.heads * c.headDim;
@@ -301,6 +315,26 @@ const Case kCases[] = {
      .rotaryDims = 128,
      .norm = true},
     {.heads = 3, .kvHeads = 3, .headDim = 15, .block = 16, .norm = true},
+    // Chunks of 48 keys end inside what kSteps takes at once, of 16 twice;
+    // queries are scaled from the first on, and from the 91st.
+    {.heads = 6,
+     .kvHeads = 2,
+     .headDim = 64,
+     .block = 16,
+     .rotaryDims = 64,
+     .norm = true,
+     .chunk = 72,
+     .local = 24,
+     .original = 1},
+    {.heads = 5,
+     .kvHeads = 1,
+     .headDim = 80,
+     .block = 16,
+     .window = 77,
+     .rotaryDims = 80,
+     .chunk = 24,
+     .local = 8,
+     .original = 90},
 };
 
 TEST(Attention, AgreesWithTheReferenceOnRaggedBatches) {
@@ -335,6 +369,11 @@ public:
     c.window = coin() ? 0 : upTo(400);
     c.rotaryDims = coin() ? 0 : c.headDim / 2 / upTo(3) * 2;
     c.norm = coin();
+    if (c.rotaryDims && coin()) {
+      c.local = upTo(200);
+      c.chunk = c.local + c.block * upTo(5);
+      c.original = upTo(600);
+    }
     return c;
   }
   int length() {
@@ -385,6 +424,28 @@ TEST(Attention, FoldsSegmentsInOrder) {
     Chunks chunks(30, {1, 0});
     chunks.insert(chunks.begin(), {1500, 0});
     checkExact(model, chunks);
+  }
+}
+
+// Below chunk - local, dual chunk attention is attention, bit for bit.
+TEST(Attention, FirstChunkIsPlain) {
+  const Case plain{
+      .heads = 6, .kvHeads = 2, .headDim = 64, .block = 32, .rotaryDims = 64};
+  Case dual = plain;
+  dual.chunk = 400;
+  dual.local = 80; // 320 keys
+  dual.original = 320;
+  for (const Format &format : kFormats) {
+    SCOPED_TRACE(format.name);
+    Batch batch({320}, {0}, kLayers, plain.kvHeads, plain.block, 3);
+    std::vector<std::vector<float>> outputs;
+    for (const Case &c : {plain, dual}) {
+      Attention model(c, format, RunnableTargets().back());
+      model.reset(batch);
+      outputs.push_back(
+          model.step(Random(320u * model.columns(), 5), batch, 2));
+    }
+    EXPECT_EQ(outputs[0], outputs[1]);
   }
 }
 

@@ -149,13 +149,25 @@ TEST_P(Tokenwise, RotaryTable) {
   batch.positions = {0, 1, 4095, 1000003};
   batch.Refresh();
   KernelInstance instance{
-      "rotary_table", {{"rotary_dims", 10}}, {{"factor", 1.25}}};
+      "rotary_table",
+      {{"rotary_dims", 10}, {"chunk", 0}, {"chunk_keys", 0}},
+      {{"factor", 1.25}}};
   ref::Batch plain;
   plain.position.assign(batch.positions.begin(), batch.positions.end());
   plain.sequence.assign(4, 0);
   expectNear(
       runAll(instance, GetParam(), {rope.frequencies.data()}, batch.view(), 40),
       ref::rotaryTable(plain, rope), 2e-7);
+
+  rope.dualChunk = ref::DualChunk{3000, 1000, 5}; // around ends of its chunks
+  batch.positions = {0, 1999, 4000, 999};
+  batch.Refresh();
+  plain.position.assign(batch.positions.begin(), batch.positions.end());
+  instance.ints["chunk"] = 3000;
+  instance.ints["chunk_keys"] = 2000;
+  expectNear(runAll(instance, GetParam(), {rope.frequencies.data()},
+                    batch.view(), 120),
+             ref::rotaryTable(plain, rope), 2e-7);
 }
 
 TEST_P(Tokenwise, Rope) {
@@ -165,13 +177,16 @@ TEST_P(Tokenwise, Rope) {
   ref::Batch plain;
   plain.position.assign(batch.positions.begin(), batch.positions.end());
   plain.sequence.assign(5, 0);
+  rope.dualChunk = ref::DualChunk{96, 4, 5}; // c = 92
   ref::Matrix exact = ref::rotaryTable(plain, rope);
   std::vector<float> table(exact.values.begin(), exact.values.end());
   std::vector<float> x = Random(5 * heads * headDim, 1);
-  KernelInstance instance{
-      "rope",
-      {{"heads", heads}, {"head_dim", headDim}, {"rotary_dims", dims}},
-      {}};
+  KernelInstance instance{"rope",
+                          {{"heads", heads},
+                           {"head_dim", headDim},
+                           {"rotary_dims", dims},
+                           {"parts", 3}},
+                          {}};
   expectNear(runAll(instance, GetParam(), {x.data(), table.data()},
                     batch.view(), x.size()),
              ref::rope(toMatrix(x, heads * headDim), plain, heads, rope), 1e-6);

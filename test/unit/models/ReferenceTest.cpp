@@ -163,11 +163,12 @@ static std::string testName(const testing::TestParamInfo<const char *> &info) {
 
 INSTANTIATE_TEST_SUITE_P(
     Tiny, Reference,
-    testing::Values("llama-bias", "llama-gelu", "llama-gelu-tanh",
-                    "llama-linear", "llama-long", "llama-tied", "llama-yarn",
-                    "llama-yarn-factor", "llama2-mha", "llama3-rope", "mistral",
-                    "mistral-window", "qwen2", "qwen2-window", "qwen2-yarn",
-                    "qwen3", "qwen3-untied", "gguf/llama-f32",
+    testing::Values("llama-bias", "llama-chunks-yarn", "llama-gelu",
+                    "llama-gelu-tanh", "llama-linear", "llama-long",
+                    "llama-tied", "llama-yarn", "llama-yarn-factor",
+                    "llama2-mha", "llama3-rope", "mistral", "mistral-window",
+                    "qwen2", "qwen2-chunks", "qwen2-window", "qwen2-yarn",
+                    "qwen3", "qwen3-chunks", "qwen3-untied", "gguf/llama-f32",
                     "gguf/llama-q4_k", "gguf/llama-q8_0", "gguf/qwen2-q8_0",
                     "gguf/qwen3-q5_0"),
     testName);
