@@ -14,7 +14,7 @@ namespace stele::schema {
 inline constexpr char kMagic[8] = {'S', 'T', 'E', 'L', 'E', '\r', '\n', '\0'};
 // A reader takes an equal major and a minor up to its own.
 inline constexpr uint16_t kFormatMajor = 1;
-inline constexpr uint16_t kFormatMinor = 1;
+inline constexpr uint16_t kFormatMinor = 2;
 inline constexpr uint32_t kEndianMark = 0x01020304;
 inline constexpr uint64_t kSegmentAlignment = 4096;
 

@@ -45,7 +45,7 @@ typedef struct SteleHostArgs {
   uint32_t workers;
   uint32_t* next_item;  // 0 before the launch; shared by its workers,
                         // for atomic fetch-add where work is uneven
-  // Since format 1.1. Memory that the workers of a launch share, 64-byte
+  // Since format 1.2. Memory that the workers of a launch share, 64-byte
   // aligned, shared_bytes_per_token for each token of the function's largest
   // batch. All zero when a launch begins; the kernel leaves it so.
   void* shared;

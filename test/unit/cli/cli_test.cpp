@@ -93,7 +93,7 @@ TEST_F(Cli, VerifyPrintsWhatItChecked) {
   };
   const Outcome done = Stele({"verify", artifact});
   EXPECT_EQ(done.out,
-            "header      format 1.1, " + FormatBytes(file.size()) +
+            "header      format 1.2, " + FormatBytes(file.size()) +
                 "\nplan        SHA-256 " + ToHex(digest) +
                 "\n            2 functions, 12 ops, 6 buffers, 2 tensors\n" +
                 segment(0, "Weights") + segment(1, "Executable") +
@@ -192,7 +192,7 @@ TEST_F(Cli, InspectJson) {
   const Outcome done = Stele({"inspect", Artifact(), "--json"});
   EXPECT_EQ(done.code, 0);
   const auto document = nlohmann::json::parse(done.out);
-  EXPECT_EQ(document["format"], "1.1");
+  EXPECT_EQ(document["format"], "1.2");
   EXPECT_EQ(document["model"]["vocab_size"], kVocabulary);
   EXPECT_EQ(document["segments"].size(), 3u);
   EXPECT_EQ(document["segments"][2]["kind"], "Tokenizer");

@@ -139,8 +139,8 @@ TEST(Artifact, OtherVersionsShowBothAndTheProducer) {
   AlignedBytes bytes = ArtifactBuilder::Toy().Build();
   bytes[8] = 2;
   EXPECT_THAT(Open(bytes).message(),
-              HasSubstr("artifact format 2.1, written by artifact_builder 1; "
-                        "this runtime reads 1.0 to 1.1; update stele"));
+              HasSubstr("artifact format 2.2, written by artifact_builder 1; "
+                        "this runtime reads 1.0 to 1.2; update stele"));
   bytes[8] = 0;
   EXPECT_THAT(Open(bytes).message(), HasSubstr("compile the checkpoint again"));
   bytes[8] = 1;
