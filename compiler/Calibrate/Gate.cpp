@@ -186,7 +186,6 @@ Gate::compileAndLoad(ModuleOp compiled) {
   CompileOptions back;
   back.input = moduleFile.path;
   back.output = artifactFile.path;
-  back.activations = options.activations;
   back.weights = "inline";
   back.jobs = options.jobs;
   if (llvm::Error error = compile(back, llvm::nulls()))
@@ -617,8 +616,10 @@ llvm::Error Gate::write() {
     return error;
   CompileOptions back = options;
   back.input = moduleFile.path;
+  // What was said of the checkpoint is in the module by now.
   back.checkpoint.clear();
   back.context = 0;
+  back.positions = back.activations = back.kv = "auto";
   back.quant.clear();
   return compile(back, progress);
 }

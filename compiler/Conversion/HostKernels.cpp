@@ -53,15 +53,6 @@ FailureOr<uint64_t> compiler::storedBytes(lm::WeightOp weight) {
 
 namespace {
 
-/// How pages store an element: enum Stored of the templates' page.h.
-int64_t storedAs(Type elementType) {
-  if (elementType.isF32())
-    return 0;
-  if (elementType.isF16())
-    return 1;
-  return elementType.isBF16() ? 2 : 5;
-}
-
 /// Collects a launch; the first thing that goes wrong stays.
 class LaunchBuilder {
 public:
@@ -140,7 +131,8 @@ public:
     integer("kv_heads", cache.getHeads());
     integer("head_dim", cache.getHeadDim());
     integer("block", cache.getBlock());
-    integer("kv", storedAs(cache.getElementType()));
+    integer("kv",
+            static_cast<int64_t>(*lm::cacheElement(cache.getElementType())));
     integer("norm", hasNorm);
     real("eps", hasNorm ? eps->convertToDouble() : 0);
     integer("rotary", rope != nullptr);

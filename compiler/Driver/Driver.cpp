@@ -127,6 +127,7 @@ private:
   llvm::Error checkWeights();
   llvm::Error importCheckpoint();
   llvm::Error parseModule();
+  llvm::Error refuseLateChoices();
   llvm::Error findTargets(StringRef names);
   llvm::Error remember();
 
@@ -241,14 +242,31 @@ llvm::Error Compilation::parseModule() {
     return makeError("{0}: {1} is \"{2}\"; it must be one of {3}",
                      options.input, phaseAttr, name, phaseNames());
   reached = *phase;
-  // The gate begins with a fused module, the pass ends with one.
-  const Phase last = options.quant == "auto" ? Phase::Fused : Phase::Lm;
-  if (!options.quant.empty() && reached > last)
-    return makeError(
-        "{0}: --quant {1} acts where operations are fused, and this "
-        "module is behind that, at phase {2}; leave --quant out, "
-        "or start from the checkpoint or a module of phase {3}",
-        options.input, options.quant, name, phaseName(last));
+  return refuseLateChoices();
+}
+
+/// A choice that was made on the way to a phase says nothing to a module that
+/// is there already.
+llvm::Error Compilation::refuseLateChoices() {
+  auto unlessAuto = [](const std::string &value) {
+    return value == "auto" ? StringRef() : StringRef(value);
+  };
+  const struct {
+    StringRef flag, value; // no value: not made
+    Phase last;            // that it acts on
+  } choices[] = {
+      {"--activations", unlessAuto(options.activations), Phase::Import},
+      {"--kv", unlessAuto(options.kv), Phase::Import},
+      // The gate begins with a fused module, the pass ends with one.
+      {"--quant", options.quant,
+       options.quant == "auto" ? Phase::Fused : Phase::Lm}};
+  for (const auto &choice : choices)
+    if (!choice.value.empty() && reached > choice.last)
+      return makeError("{0}: {1} {2} acts on modules up to phase {3}, and this "
+                       "one is at phase {4}; leave {1} out, or start from the "
+                       "checkpoint or a module of phase {3}",
+                       options.input, choice.flag, choice.value,
+                       phaseName(choice.last), phaseName(reached));
   return llvm::Error::success();
 }
 
@@ -263,8 +281,8 @@ llvm::Error Compilation::findTargets(StringRef names) {
     for (const Target &other : targets) {
       if (other.name == target->name)
         return makeError("target {0} is named twice", other.name);
-      if (other.arithmetic != target->arithmetic &&
-          options.activations == "auto")
+      if (reached < Phase::Lm && options.activations == "auto" &&
+          other.arithmetic != target->arithmetic)
         return makeError("{0} computes in {1}, {2} in {3}; say --activations, "
                          "since targets of one artifact share its weights",
                          other.name, other.arithmetic, target->name,

@@ -28,9 +28,17 @@ bool stele::lm::isRows(Type type) {
          rows.getElementType().isF32();
 }
 
-bool stele::lm::isCacheElement(Type type) {
-  return isa<Float32Type, Float16Type, BFloat16Type>(type) ||
-         type.isSignlessInteger(8);
+std::optional<stele::schema::KvElement> stele::lm::cacheElement(Type type) {
+  using stele::schema::KvElement;
+  if (type.isF32())
+    return KvElement::kF32;
+  if (type.isF16())
+    return KvElement::kF16;
+  if (type.isBF16())
+    return KvElement::kBf16;
+  if (type.isSignlessInteger(8))
+    return KvElement::kInt8;
+  return std::nullopt;
 }
 
 /// C1 of every type: counts are positive, and small enough that their products
@@ -62,7 +70,7 @@ LogicalResult KvCacheType::verify(function_ref<InFlightDiagnostic()> emitError,
           {{"layers", layers}, {"heads", heads}, {"head_dim", headDim}})) ||
       failed(verifyBlock(emitError, block)))
     return failure();
-  if (!isCacheElement(elementType))
+  if (!cacheElement(elementType))
     return emitError() << "element type must be f32, f16, bf16 or i8, got "
                        << elementType << " (C3)";
   return success();

@@ -5,6 +5,8 @@
 
 #include "mlir/IR/BuiltinTypes.h"
 #include "mlir/IR/Types.h"
+#include "stele/schema/kv_page.h"
+#include <optional>
 
 #define GET_TYPEDEF_CLASSES
 #include "stele/dialects/Lm/LmTypes.h.inc"
@@ -19,8 +21,8 @@ inline bool isBlockSize(int64_t block) {
 /// Whether a type is tensor<?xNxf32>, N small enough to multiply without care.
 bool isRows(mlir::Type type);
 
-/// Whether pages of a cache can hold elements of this type.
-bool isCacheElement(mlir::Type type);
+/// How pages of a cache store elements of this type, if they can.
+std::optional<stele::schema::KvElement> cacheElement(mlir::Type type);
 
 } // namespace stele::lm
 

@@ -120,16 +120,15 @@ PageShapeAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                           "of two in 16..1024, got "
                        << heads << ", " << headDim << " and " << block
                        << " (C1)";
-  if (!lm::isCacheElement(type))
+  if (!lm::cacheElement(type))
     return emitError() << "element type must be f32, f16, bf16 or i8, got "
                        << type << " (C2)";
   return success();
 }
 
 int64_t PageShapeAttr::getPageBytes() const {
-  int64_t scales = getType().isInteger(8) ? 2 * getBlock() * sizeof(float) : 0;
-  return llvm::alignTo(
-      *storedBytes(getType(), 2 * getBlock() * getHeadDim()) + scales, 64);
+  return stele::schema::KvPageBytes(*lm::cacheElement(getType()), getBlock(),
+                             getHeadDim());
 }
 
 LogicalResult

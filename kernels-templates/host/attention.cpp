@@ -325,7 +325,7 @@ STELE_INLINE void Scores(const uint32_t* q, const Source<kInPage>& source,
   for (int r = 0; r < R; ++r)
 #pragma unroll
     for (int c = 0; c < C; ++c) {
-      if (stele_kv == kInt8)
+      if (Stored() == KvElement::kInt8)
         sum[r][c] *= Load(source.KeyScales(key + c * kLanes));
       Store(score + r * kKeyTile + c * kLanes, sum[r][c]);
     }
@@ -365,7 +365,7 @@ STELE_INLINE void Probabilities(float maximum, float rescale,
     V16 value = Exp2(Load(score + i) - shift);
     total = total + value;
     // The scale of a key that is not there yet may be a NaN.
-    if (stele_kv == kInt8)
+    if (Stored() == KvElement::kInt8)
       value = value == V16{} ? V16{} : value * Load(value_scales + i);
     StoreAsUnits(p + i / kDepth, value);
   }

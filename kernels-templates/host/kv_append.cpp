@@ -27,7 +27,7 @@ constexpr float kLeast = 1e-35f;
 // element is multiplied by. A scale of a row with NaN or infinity is NaN, so
 // that they show in whatever reads the row.
 STELE_INLINE float Quantise(const float* x, char* scales, int64_t row) {
-  if (stele_kv != kInt8) return 1.0f;
+  if (Stored() != KvElement::kInt8) return 1.0f;
   float largest = 0.0f, poison = 0.0f;
   for (int64_t i = 0; i < stele_head_dim; ++i) {
     const float size = __builtin_elementwise_abs(x[i]);
@@ -41,7 +41,7 @@ STELE_INLINE float Quantise(const float* x, char* scales, int64_t row) {
 
 // What is stored for x: itself, or its code.
 STELE_INLINE float ToStored(float x, float inverse) {
-  if (stele_kv != kInt8) return x;
+  if (Stored() != KvElement::kInt8) return x;
   return inverse == 0.0f ? 0.0f : __builtin_elementwise_roundeven(x * inverse);
 }
 

@@ -18,20 +18,21 @@
 #define STELE_KERNELS_HOST_PAGE_H_
 
 #include "arithmetic.h"
+#include "stele/schema/kv_page.h"
 
-STELE_INT(kv)  // how pages store an element: enum Stored
+STELE_INT(kv)  // how pages store an element: a schema::KvElement
 
 namespace stele {
 
-// Numbered as DType of plan.fbs.
-enum Stored { kF32 = 0, kF16 = 1, kBf16 = 2, kInt8 = 5 };
+using schema::KvElement;
+STELE_INLINE KvElement Stored() { return static_cast<KvElement>(stele_kv); }
 
 // Whether a unit of a page is what products read, as it is.
 STELE_INLINE bool IsStoredAsUnits() {
-  return stele_kv == (kDepth == 2 ? kBf16 : kF32);
+  return Stored() == (kDepth == 2 ? KvElement::kBf16 : KvElement::kF32);
 }
 STELE_INLINE int64_t ElementBytes() {
-  return stele_kv == kF32 ? 4 : stele_kv == kInt8 ? 1 : 2;
+  return static_cast<int64_t>(schema::KvElementBytes(Stored()));
 }
 
 class PageShape {
@@ -42,10 +43,9 @@ class PageShape {
   int64_t KeySteps() const { return head_dim_ / kDepth; }
   bool HasOddColumn() const { return head_dim_ % kDepth != 0; }
   int64_t Bytes() const {
-    const int64_t scales =
-        stele_kv == kInt8 ? 2 * block_ * static_cast<int64_t>(sizeof(float))
-                          : 0;
-    return RoundUp(2 * block_ * head_dim_ * ElementBytes() + scales, 64);
+    return static_cast<int64_t>(schema::KvPageBytes(
+        Stored(), static_cast<uint64_t>(block_),
+        static_cast<uint64_t>(head_dim_)));
   }
 
   // Element of K: row `key` of the page, column `i`.
@@ -85,11 +85,11 @@ STELE_INLINE char* PageOf(char* cache, const PageShape& shape,
 // Stores an element; for int8, its code.
 STELE_INLINE void StoreElement(char* page, int64_t element, float value) {
   char* at = page + element * ElementBytes();
-  if (stele_kv == kF32)
+  if (Stored() == KvElement::kF32)
     *reinterpret_cast<float*>(at) = value;
-  else if (stele_kv == kBf16)
+  else if (Stored() == KvElement::kBf16)
     *reinterpret_cast<uint16_t*>(at) = ToBf16(value);
-  else if (stele_kv == kInt8)
+  else if (Stored() == KvElement::kInt8)
     *reinterpret_cast<int8_t*>(at) = static_cast<int8_t>(value);
   else
     *reinterpret_cast<uint16_t*>(at) = ToF16(value);
@@ -97,10 +97,10 @@ STELE_INLINE void StoreElement(char* page, int64_t element, float value) {
 
 STELE_INLINE float LoadElement(const char* page, int64_t element) {
   const char* at = page + element * ElementBytes();
-  if (stele_kv == kF32) return *reinterpret_cast<const float*>(at);
-  if (stele_kv == kBf16)
+  if (Stored() == KvElement::kF32) return *reinterpret_cast<const float*>(at);
+  if (Stored() == KvElement::kBf16)
     return FromBf16(*reinterpret_cast<const uint16_t*>(at));
-  if (stele_kv == kInt8) return *reinterpret_cast<const int8_t*>(at);
+  if (Stored() == KvElement::kInt8) return *reinterpret_cast<const int8_t*>(at);
   return FromF16(*reinterpret_cast<const uint16_t*>(at));
 }
 
@@ -108,10 +108,10 @@ STELE_INLINE float LoadElement(const char* page, int64_t element) {
 STELE_INLINE V16 LoadElements(const char* at) {
   typedef uint16_t Halves __attribute__((vector_size(32), aligned(1)));
   typedef int8_t Codes __attribute__((vector_size(16), aligned(1)));
-  if (stele_kv == kF32) return Load(reinterpret_cast<const float*>(at));
-  if (stele_kv == kInt8)
+  if (Stored() == KvElement::kF32) return Load(reinterpret_cast<const float*>(at));
+  if (Stored() == KvElement::kInt8)
     return __builtin_convertvector(*reinterpret_cast<const Codes*>(at), V16);
-  if (stele_kv == kF16) return LoadHalves(at);
+  if (Stored() == KvElement::kF16) return LoadHalves(at);
   const Halves halves = *reinterpret_cast<const Halves*>(at);
   return reinterpret_cast<V16>(__builtin_convertvector(halves, U16) << 16);
 }

@@ -17,6 +17,7 @@
 #include "stele/runtime/plan/verify_function.h"
 #include "stele/runtime/plan/verify_internal.h"
 #include "stele/schema/artifact_header.h"
+#include "stele/schema/kv_page.h"
 #include "stele/schema/weight_layout.h"
 
 namespace stele {
@@ -252,18 +253,15 @@ Status VerifyCache(const plan::Plan& plan, uint32_t index) {
     STELE_RETURN_IF_ERROR(CheckPositive(where + name, value, 1u << 16));
   STELE_RETURN_IF_ERROR(
       CheckEnum(where + ".dtype", cache.dtype(), plan::DType::MAX));
-  const bool has_scales = cache.dtype() == plan::DType::I8;
   if (cache.dtype() != plan::DType::F32 && cache.dtype() != plan::DType::F16 &&
-      cache.dtype() != plan::DType::BF16 && !has_scales)
+      cache.dtype() != plan::DType::BF16 && cache.dtype() != plan::DType::I8)
     return Unsupported(where + ".dtype: " + plan::EnumNameDType(cache.dtype()) +
                        " pages are not known to this runtime; update stele");
   if (cache.slots() > kMaxCount)
     return Bad(where + ".slots", cache.slots(), "is beyond any memory");
-  const uint64_t elements = 2ull * cache.block_tokens() * cache.head_dim();
-  const uint64_t scales =
-      has_scales ? 2ull * cache.block_tokens() * sizeof(float) : 0;
   const uint64_t needed =
-      (*BytesOf(cache.dtype(), elements) + scales + 63) / 64 * 64;
+      schema::KvPageBytes(static_cast<schema::KvElement>(cache.dtype()),
+                          cache.block_tokens(), cache.head_dim());
   if (cache.page_bytes() != needed)
     return Bad(where + ".page_bytes", cache.page_bytes(),
                Format("but a page of K and V needs %llu",

@@ -29,6 +29,7 @@
 #include "stele/runtime/device/host/elf_loader.h"
 #include "stele/runtime/device/host/thread_pool.h"
 #include "stele/schema/host_abi.h"
+#include "stele/schema/kv_page.h"
 #include "stele/schema/quant_format.h"
 
 namespace stele::bench {
@@ -350,21 +351,21 @@ void Linear(benchmark::State& state, const Machine& machine,
            ops_per_byte);
 }
 
-// What pages store (as DType of plan.fbs), and how products are computed.
+// What pages store, and how products are computed.
 struct KvFormat {
   const char* name;
   bool bf16;
-  int stored;
+  schema::KvElement stored;
 
   size_t page_bytes() const {
-    const size_t elements = 2 * size_t(kBlock) * kHeadDim;
-    if (stored == 5) return elements + 2 * kBlock * sizeof(float);
-    return elements * (stored == 0 ? 4 : 2);
+    return schema::KvPageBytes(stored, kBlock, kHeadDim);
   }
 };
 
-constexpr KvFormat kKvFormats[] = {
-    {"bf16", true, 2}, {"f32", false, 0}, {"f16", false, 1}, {"int8", true, 5}};
+constexpr KvFormat kKvFormats[] = {{"bf16", true, schema::KvElement::kBf16},
+                                   {"f32", false, schema::KvElement::kF32},
+                                   {"f16", false, schema::KvElement::kF16},
+                                   {"int8", true, schema::KvElement::kInt8}};
 
 void Attention(benchmark::State& state, const Machine& machine,
                const KvFormat& kv, int tokens, int past) {
@@ -375,7 +376,7 @@ void Attention(benchmark::State& state, const Machine& machine,
                    {"kv_heads", kKvHeads},
                    {"head_dim", kHeadDim},
                    {"block", kBlock},
-                   {"kv", kv.stored},
+                   {"kv", static_cast<int64_t>(kv.stored)},
                    {"window", 0},
                    {"q_offset", 0},
                    {"q_stride", kQkv},
@@ -425,7 +426,7 @@ void KvAppend(benchmark::State& state, const Machine& machine,
   instance.ints = {{"kv_heads", kKvHeads},
                    {"head_dim", kHeadDim},
                    {"block", kBlock},
-                   {"kv", kv.stored},
+                   {"kv", static_cast<int64_t>(kv.stored)},
                    {"key_offset", kHeads * kHeadDim},
                    {"key_stride", kQkv},
                    {"value_offset", (kHeads + kKvHeads) * kHeadDim},

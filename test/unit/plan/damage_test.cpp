@@ -50,6 +50,7 @@ TEST(Damage, SeedsOfTheFuzzTargetAreRight) {
   }
   EXPECT_GE(seeds, 6u);
 }
+#endif
 
 TEST(Damage, CutAtEveryByte) {
   const AlignedBytes good = ArtifactBuilder::Toy().Build();
