@@ -128,7 +128,7 @@ PageShapeAttr::verify(function_ref<InFlightDiagnostic()> emitError,
 
 int64_t PageShapeAttr::getPageBytes() const {
   return stele::schema::KvPageBytes(*lm::cacheElement(getType()), getBlock(),
-                             getHeadDim());
+                                    getHeadDim());
 }
 
 LogicalResult

@@ -43,9 +43,9 @@ class PageShape {
   int64_t KeySteps() const { return head_dim_ / kDepth; }
   bool HasOddColumn() const { return head_dim_ % kDepth != 0; }
   int64_t Bytes() const {
-    return static_cast<int64_t>(schema::KvPageBytes(
-        Stored(), static_cast<uint64_t>(block_),
-        static_cast<uint64_t>(head_dim_)));
+    return static_cast<int64_t>(
+        schema::KvPageBytes(Stored(), static_cast<uint64_t>(block_),
+                            static_cast<uint64_t>(head_dim_)));
   }
 
   // Element of K: row `key` of the page, column `i`.
@@ -108,7 +108,8 @@ STELE_INLINE float LoadElement(const char* page, int64_t element) {
 STELE_INLINE V16 LoadElements(const char* at) {
   typedef uint16_t Halves __attribute__((vector_size(32), aligned(1)));
   typedef int8_t Codes __attribute__((vector_size(16), aligned(1)));
-  if (Stored() == KvElement::kF32) return Load(reinterpret_cast<const float*>(at));
+  if (Stored() == KvElement::kF32)
+    return Load(reinterpret_cast<const float*>(at));
   if (Stored() == KvElement::kInt8)
     return __builtin_convertvector(*reinterpret_cast<const Codes*>(at), V16);
   if (Stored() == KvElement::kF16) return LoadHalves(at);

@@ -242,6 +242,11 @@ Status VerifyTensorsApart(const plan::Plan& plan) {
   return OkStatus();
 }
 
+static_assert(static_cast<int>(plan::DType::I8) ==
+                  static_cast<int>(schema::KvElement::kInt8) &&
+              static_cast<int>(plan::DType::BF16) ==
+                  static_cast<int>(schema::KvElement::kBf16));
+
 Status VerifyCache(const plan::Plan& plan, uint32_t index) {
   const plan::KvCache& cache = *plan.kv_caches()->Get(index);
   const std::string where = Where("plan.kv_caches", index, cache.name());

@@ -11,7 +11,7 @@
 namespace stele::schema {
 
 // What a page stores for an element of K or V. Numbered as DType of plan.fbs.
-enum class KvElement { kF32 = 0, kF16 = 1, kBf16 = 2, kInt8 = 5 };
+enum class KvElement { kF32 = 0, kF16 = 1, kBf16 = 2, kInt8 = 4 };
 
 constexpr uint64_t KvElementBytes(KvElement element) {
   if (element == KvElement::kInt8) return 1;

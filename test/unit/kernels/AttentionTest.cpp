@@ -7,6 +7,7 @@
 
 #include "Harness.h"
 #include "stele/dialects/Lm/reference/Reference.h"
+#include "stele/schema/kv_page.h"
 #include "gmock/gmock.h"
 
 namespace stele::test {
@@ -32,25 +33,21 @@ struct Case {
 struct Format {
   const char *name;
   bool bf16;
-  int kv; // as DType of plan.fbs
+  schema::KvElement kv;
   double tolerance, lseTolerance;
 
   size_t pageBytes(const Case &c) const {
-    size_t elements = 2 * size_t(c.block) * c.headDim;
-    size_t bytes = kv == 5   ? elements + 8 * size_t(c.block)
-                   : kv == 0 ? 4 * elements
-                             : 2 * elements;
-    return (bytes + 63) / 64 * 64;
+    return schema::KvPageBytes(kv, c.block, c.headDim);
   }
 };
 
 constexpr Format kFormats[] = {
-    {"f32", false, 0, 2e-6, 1e-6},
-    {"bf16", true, 2, 1.5e-2, 1e-2},
-    {"f32 over f16", false, 1, 1e-3, 1e-3},
-    {"f32 over bf16", false, 2, 1e-2, 5e-3},
-    {"f32 over int8", false, 5, 2e-2, 1e-2},
-    {"bf16 over int8", true, 5, 3e-2, 2e-2},
+    {"f32", false, schema::KvElement::kF32, 2e-6, 1e-6},
+    {"bf16", true, schema::KvElement::kBf16, 1.5e-2, 1e-2},
+    {"f32 over f16", false, schema::KvElement::kF16, 1e-3, 1e-3},
+    {"f32 over bf16", false, schema::KvElement::kBf16, 1e-2, 5e-3},
+    {"f32 over int8", false, schema::KvElement::kInt8, 2e-2, 1e-2},
+    {"bf16 over int8", true, schema::KvElement::kInt8, 3e-2, 2e-2},
 };
 
 constexpr int kLayers = 2, kLayer = 1;
@@ -131,11 +128,11 @@ private:
     KernelInstance instance;
     instance.templateName =
         templateName + std::string(format.bf16 ? "_bf16" : "_f32");
-    instance.ints = {{"kv_heads", c.kvHeads}, {"head_dim", c.headDim},
-                     {"block", c.block},      {"rotary", c.rotaryDims > 0},
-                     {"norm", c.norm},        {"rotary_dims", c.rotaryDims},
-                     {"parts", c.parts()},    {"parts", c.parts()},
-                     {"kv", format.kv}};
+    instance.ints = {
+        {"kv_heads", c.kvHeads}, {"head_dim", c.headDim},
+        {"block", c.block},      {"rotary", c.rotaryDims > 0},
+        {"norm", c.norm},        {"rotary_dims", c.rotaryDims},
+        {"parts", c.parts()},    {"kv", static_cast<int>(format.kv)}};
     instance.floats = {{"eps", kEps}};
     return instance;
   }
