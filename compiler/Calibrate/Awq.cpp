@@ -6,6 +6,7 @@
 // have to be kept. The same numbers weigh the search for clipped spans.
 
 #include "stele/compiler/Calibrate/Awq.h"
+#include "stele/compiler/Driver/Segments.h"
 #include "stele/compiler/Import/Errors.h"
 #include "stele/compiler/Quantise/Quantise.h"
 #include <algorithm>
@@ -15,7 +16,6 @@ using namespace llvm;
 using namespace stele;
 using namespace stele::compiler;
 using checkpoint::Checkpoint;
-using checkpoint::makeError;
 
 /// Rows of a matrix that the search looks at; they are alike enough.
 static constexpr int64_t mostRows = 64;
@@ -38,25 +38,9 @@ Expected<std::vector<float>> compiler::readRows(lm::WeightOp weight,
   mlir::RankedTensorType type = weight.getTensorType();
   const int64_t columns = type.getNumElements() / type.getDimSize(0);
   std::vector<float> rows((end - begin) * columns);
-  int64_t first = 0; // of the source, among the weight's rows
-  for (lm::SegmentAttr source : weight.getSources()) {
-    const int64_t from = std::max(begin, first);
-    const int64_t to = std::min(end, first + source.getRows());
-    if (from < to) {
-      const checkpoint::TensorInfo *info = checkpoint.find(source.getSource());
-      if (!info || info->rowWidth() != columns)
-        return makeError("{0}: tensor {1}, of which @{2} is made, is not there "
-                         "with rows of {3}",
-                         checkpoint.path(), source.getSource(),
-                         weight.getSymName(), columns);
-      const int64_t skip = source.getFirstRow() - first;
-      if (Error error =
-              checkpoint.readRows(*info, from + skip, to + skip,
-                                  rows.data() + (from - begin) * columns))
-        return std::move(error);
-    }
-    first += source.getRows();
-  }
+  if (Error error = readSources(weight.getSources(), weight.getSymName(),
+                                checkpoint, columns, begin, end, rows.data()))
+    return std::move(error);
   return rows;
 }
 

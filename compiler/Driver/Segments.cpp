@@ -13,17 +13,22 @@ using namespace stele::compiler;
 using namespace stele::plan_ir;
 using checkpoint::makeError;
 
-/// Hands `read` the pieces that rows [begin, end) of a tensor are made of: a
-/// tensor of the checkpoint, which of its rows, and which row of the tensor the
+static SmallVector<lm::SegmentAttr> sourcesOf(TensorOp tensor) {
+  return llvm::to_vector(tensor.getSegments()->getAsRange<lm::SegmentAttr>());
+}
+
+/// Hands `read` the pieces that rows [begin, end) of a weight are made of: a
+/// tensor of the checkpoint, which of its rows, and which row of the weight the
 /// first of them is.
 static llvm::Error forEachSource(
-    TensorOp tensor, const checkpoint::Checkpoint &checkpoint, int64_t columns,
-    int64_t begin, int64_t end,
+    ArrayRef<lm::SegmentAttr> sources, StringRef name,
+    const checkpoint::Checkpoint &checkpoint, int64_t columns, int64_t begin,
+    int64_t end,
     llvm::function_ref<llvm::Error(const checkpoint::TensorInfo &, int64_t from,
                                    int64_t to, int64_t row)>
         read) {
-  int64_t first = 0; // of this segment, among the tensor's rows
-  for (auto source : tensor.getSegments()->getAsRange<lm::SegmentAttr>()) {
+  int64_t first = 0; // of this segment, among the weight's rows
+  for (lm::SegmentAttr source : sources) {
     int64_t from = std::max(begin, first);
     int64_t to = std::min(end, first + source.getRows());
     if (from < to) {
@@ -33,15 +38,13 @@ static llvm::Error forEachSource(
                          "there; is this the checkpoint that the module came "
                          "from?",
                          checkpoint.path(),
-                         checkpoint.nameInFile(source.getSource()),
-                         tensor.getSymName());
+                         checkpoint.nameInFile(source.getSource()), name);
       if (info->rowWidth() != columns)
         return makeError("{0}: tensor {1} has shape {2}, @{3} takes rows of "
                          "{4} elements from it",
                          checkpoint.path(),
                          checkpoint.nameInFile(source.getSource()),
-                         checkpoint::describeShape(info->shape),
-                         tensor.getSymName(), columns);
+                         checkpoint::describeShape(info->shape), name, columns);
       int64_t skip = source.getFirstRow() - first;
       if (llvm::Error error = read(*info, from + skip, to + skip, from))
         return error;
@@ -49,6 +52,19 @@ static llvm::Error forEachSource(
     first += source.getRows();
   }
   return llvm::Error::success();
+}
+
+llvm::Error compiler::readSources(ArrayRef<lm::SegmentAttr> sources,
+                                  StringRef name,
+                                  const checkpoint::Checkpoint &checkpoint,
+                                  int64_t columns, int64_t begin, int64_t end,
+                                  float *out) {
+  return forEachSource(sources, name, checkpoint, columns, begin, end,
+                       [&](const checkpoint::TensorInfo &info, int64_t from,
+                           int64_t to, int64_t row) {
+                         return checkpoint.readRows(
+                             info, from, to, out + (row - begin) * columns);
+                       });
 }
 
 static llvm::Error readValue(DenseFPElementsAttr value, int64_t columns,
@@ -70,8 +86,10 @@ public:
 
   llvm::Error operator()(int64_t begin, int64_t end, float *out) {
     auto value = dyn_cast_or_null<DenseFPElementsAttr>(tensor.getValueAttr());
-    if (llvm::Error error = value ? readValue(value, columns, begin, end, out)
-                                  : readSources(begin, end, out))
+    if (llvm::Error error =
+            value ? readValue(value, columns, begin, end, out)
+                  : readSources(sourcesOf(tensor), tensor.getSymName(),
+                                checkpoint, columns, begin, end, out))
       return error;
     for (int64_t row = begin; row < end; ++row, out += columns) {
       if (!rowScale.empty())
@@ -92,15 +110,6 @@ public:
   }
 
 private:
-  llvm::Error readSources(int64_t begin, int64_t end, float *out) {
-    return forEachSource(tensor, checkpoint, columns, begin, end,
-                         [&](const checkpoint::TensorInfo &info, int64_t from,
-                             int64_t to, int64_t row) {
-                           return checkpoint.readRows(
-                               info, from, to, out + (row - begin) * columns);
-                         });
-  }
-
   TensorOp tensor;
   const checkpoint::Checkpoint &checkpoint;
   int64_t columns;
@@ -126,7 +135,7 @@ static llvm::Error readCodes(TensorOp tensor,
   out.resize(format, end - begin, columns);
   checkpoint::QuantRows part;
   return forEachSource(
-      tensor, checkpoint, columns, begin, end,
+      sourcesOf(tensor), tensor.getSymName(), checkpoint, columns, begin, end,
       [&](const checkpoint::TensorInfo &info, int64_t from, int64_t to,
           int64_t row) -> llvm::Error {
         if (checkpoint.quantFormat(info) != format)

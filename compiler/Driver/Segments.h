@@ -17,6 +17,14 @@ namespace stele::compiler {
 SegmentBytes makeWeights(plan_ir::SegmentOp segment,
                          const checkpoint::Checkpoint &checkpoint);
 
+/// Rows [begin, end) of the weight `name` as the checkpoint's tensors have
+/// them, floats [end - begin, columns]; `sources` are its lm.segments.
+llvm::Error readSources(llvm::ArrayRef<lm::SegmentAttr> sources,
+                        llvm::StringRef name,
+                        const checkpoint::Checkpoint &checkpoint,
+                        int64_t columns, int64_t begin, int64_t end,
+                        float *out);
+
 } // namespace stele::compiler
 
 #endif // STELE_COMPILER_DRIVER_SEGMENTS_H

@@ -306,9 +306,10 @@ LogicalResult FunctionOp::verify() {
                          << tokens << ", " << getSequences() << " and "
                          << getLogitRows() << " (C1)";
   if (getRanks() <= 0 || getStreams() <= 0 || getStreams() > 64 ||
-      getEvents() < 0 || getScratch() < 0 || (getArena() && *getArena() < 0))
+      getEvents() < 0 || getScratch() < 0 || getShared() < 0 ||
+      (getArena() && *getArena() < 0))
     return emitOpError() << "ranks must be positive, streams in 1..64, events, "
-                            "arena and scratch not negative (C2)";
+                            "arena, scratch and shared not negative (C2)";
   if (getBody().front().empty() || !isa<ReturnOp>(getBody().front().back()))
     return emitOpError() << "must end with plan.return";
   bool started = false;

@@ -355,8 +355,17 @@ plan.executable @k elf in @code target @t {
   plan.entry @norm params [#plan.param<tensor, bytes = 64>, #plan.param<buffer, access = write, per_token = 64>] scratch 64
   plan.entry @attend params [#plan.param<kv_cache, cache = <heads = 1, head_dim = 16, block = 16, type = f32>>, #plan.param<buffer, access = write, per_token = 64>] immediates [#plan.immediate<layer>]
 }
-// expected-error @below {{ranks must be positive, streams in 1..64, events, arena and scratch not negative (C2)}}
+// expected-error @below {{ranks must be positive, streams in 1..64, events, arena, scratch and shared not negative (C2)}}
 plan.function @f target @t tokens 4 sequences 4 logit_rows 1 streams 0 {
+  plan.return [] ()
+}
+
+// -----
+
+// C2
+plan.target @t isa "x86-64-v3"
+// expected-error @below {{ranks must be positive, streams in 1..64, events, arena, scratch and shared not negative (C2)}}
+plan.function @f target @t tokens 4 sequences 4 logit_rows 1 shared -64 {
   plan.return [] ()
 }
 
