@@ -37,12 +37,14 @@ static llvm::Expected<RopeScaling> stretchedByYarn(const ModelConfig &config,
 
 /// What the user gave, then the checkpoint's, then what follows from the
 /// trained length: all of it for the chunk, an eighth for the local part.
+/// Queries are scaled only where the checkpoint says so: a model that was not
+/// trained with it gets worse (docs/long-context.md).
 static llvm::Expected<checkpoint::DualChunk>
 chooseDualChunk(const ModelConfig &config, llvm::StringRef path,
                 const BuildOptions &options) {
   int64_t block = options.block, trained = trainedReach(config);
   checkpoint::DualChunk dual = config.dualChunk.value_or(
-      checkpoint::DualChunk{trained / block * block, 0, trained});
+      checkpoint::DualChunk{trained / block * block, 0, 0});
   if (options.dualChunk) {
     dual.chunk = options.dualChunk;
     dual.local = 0;

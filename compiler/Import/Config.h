@@ -42,7 +42,7 @@ struct RopeScaling {
 struct DualChunk {
   int64_t chunk = 0;    // longest distance of a query and a key
   int64_t local = 0;    // chunk - local keys have positions of their own
-  int64_t original = 0; // beyond it queries are scaled
+  int64_t original = 0; // beyond it queries are scaled; 0: never
 };
 
 // What sparse_attention_config.json keeps of one head's attention: so many keys

@@ -127,16 +127,17 @@ def Lm_DualChunkAttr : Lm_Attr<"DualChunk", "dual_chunk"> {
     | successive | min((p mod c) + c, S) | [(t-1)c, tc) |
     | inter | min(2c - 1, S) | [0, (t-1)c) |
 
-    The query is scaled by max(1, 0.1 ln((p + 1) / `original`) + 1)^2. For p < c
-    this equals plain RoPE bit for bit.
+    The query is scaled by max(1, 0.1 ln((p + 1) / `original`) + 1)^2, or not at
+    all if `original` is 0. For p < c this equals plain RoPE bit for bit.
 
     Constraints:
     * (C1) 0 < `local` < `chunk`.
-    * (C2) `original` is positive.
+    * (C2) `original` is not negative.
 
     Example: `#lm.dual_chunk<chunk = 262144, local = 8192, original = 262144>`
   }];
-  let parameters = (ins "int64_t":$chunk, "int64_t":$local, "int64_t":$original);
+  let parameters = (ins "int64_t":$chunk, "int64_t":$local,
+    Lm_DefaultInt<"beyond it queries are scaled; 0: never", "0">:$original);
   let assemblyFormat = "`<` struct(params) `>`";
   let genVerifyDecl = 1;
   let extraClassDeclaration = [{

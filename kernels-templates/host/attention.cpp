@@ -44,7 +44,7 @@ STELE_INT(norm)
 STELE_INT(lse)
 STELE_FLOAT(scale)
 STELE_FLOAT(eps)
-STELE_FLOAT(original)  // with chunks: beyond it, queries are scaled
+STELE_FLOAT(original)  // with chunks: beyond it, queries are scaled; 0: never
 
 using namespace stele;
 
@@ -193,7 +193,7 @@ STELE_INLINE int64_t PartOf(int64_t position, int64_t key) {
 // What makes up for the many keys of a query far behind the trained length. By
 // its own position, so that no key or value depends on what comes after it.
 STELE_INLINE float Temperature(int64_t position) {
-  if (stele_parts == 1) return 1.0f;
+  if (stele_parts == 1 || stele_original == 0) return 1.0f;
   const float m =
       0.1f * Log(static_cast<float>(position + 1) / stele_original) + 1.0f;
   return m > 1.0f ? m * m : 1.0f;

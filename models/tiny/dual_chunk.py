@@ -8,7 +8,8 @@ With S = chunk_size, c = S - local_size and p the absolute position, keys are
 rotated at p mod c, and a query meets the keys of its own chunk at p mod c, those
 of the chunk before at min(p mod c + c, S), all others at min(2c - 1, S). It is
 scaled by max(1, 0.1 ln((p + 1) / original) + 1)^2: by its own position, where
-engines that take the prompt's length would change every key when it grows.
+engines that take the prompt's length would change every key when it grows. For a
+model that was not trained with this there is no original length, and no scaling.
 """
 
 import types
@@ -26,6 +27,8 @@ def positions(dual, at):
 
 
 def temperature(dual, at):
+    if "original_max_position_embeddings" not in dual:
+        return torch.ones(at.shape)
     ratio = (at + 1) / dual["original_max_position_embeddings"]
     return (0.1 * torch.log(ratio) + 1).clamp(min=1) ** 2
 

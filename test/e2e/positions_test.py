@@ -3,8 +3,9 @@
 
 Below chunk - local tokens they are the same bits, up to the chunk the same
 numbers: what differs there is only where the rotation of a pair is cut in two.
-Beyond the trained length only they compile. Models with such positions in their
-config.json are among tiny_test's and invariance_test's.
+Beyond the trained length only they compile, and the logits are PyTorch's. Models
+with such positions in their config.json are among tiny_test's and
+invariance_test's.
 """
 
 import numpy as np
@@ -50,8 +51,22 @@ def test_beyond_training(report, programs):
                  f"{chunked}, expected {answer}")
 
 
+def test_reference(report, programs):
+    folder = harness.DATA / "positions"
+    golden = harness.read_goldens(folder)
+    dual, tokens = golden["dual_chunk"], golden["tokens"]
+    report.check("the prompt's length", len(tokens) > TRAINED, len(tokens))
+    artifact = programs.compile(
+        harness.TINY / golden["model"], "reference", "--activations", "f32",
+        "--context", "1K", "--positions", "dca", "--dca-chunk",
+        dual["chunk_size"], "--dca-local", dual["local_size"])
+    harness.check_logits(report, "beyond the trained length",
+                         programs.logits(artifact, tokens),
+                         np.load(folder / golden["logits"]))
+
+
 def test(report, programs, only):
-    for case in (test_first_chunk, test_beyond_training):
+    for case in (test_first_chunk, test_beyond_training, test_reference):
         try:
             case(report, programs)
         except harness.ProgramFailed as error:

@@ -205,7 +205,7 @@ RopePart reference::partOf(const Rope &rope, int64_t query, int64_t key) {
 }
 
 double reference::temperature(const Rope &rope, int64_t position) {
-  if (!rope.dualChunk)
+  if (!rope.dualChunk || !rope.dualChunk->original)
     return 1;
   double ratio = (position + 1.0) / rope.dualChunk->original;
   double m = std::max(1.0, 0.1 * std::log(ratio) + 1);

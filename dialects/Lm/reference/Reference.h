@@ -96,7 +96,8 @@ std::vector<float> ropeFrequencies(double theta, int64_t dims,
                                    const RopeScaling &scaling = {});
 
 struct DualChunk {
-  int64_t chunk, local, original;
+  int64_t chunk, local;
+  int64_t original; // beyond it queries are scaled; 0: never
   int64_t chunkKeys() const { return chunk - local; } // c
 };
 

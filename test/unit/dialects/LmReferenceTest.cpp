@@ -367,6 +367,8 @@ TEST_F(Attention, DualChunkFarKeysSeeOneDistance) {
   EXPECT_EQ(temperature(dual, 999), 1);
   EXPECT_NEAR(temperature(dual, 9999), std::pow(0.1 * std::log(10) + 1, 2),
               1e-12);
+  dual.dualChunk->original = 0;
+  EXPECT_EQ(temperature(dual, 9999), 1);
 }
 
 //===----------------------------------------------------------------------===//

@@ -178,6 +178,9 @@ TEST_F(Families, PositionsOfTheCheckpoint) {
                "rms_norm_eps")");
   EXPECT_EQ(rope(path, {}), dualChunk(384, 128, 384));
   EXPECT_EQ(rope(path, {.context = 100000}), dualChunk(384, 128, 384));
+  EXPECT_EQ(
+      rope(path, {.positions = PositionKind::DualChunk, .dualChunk = 256}),
+      dualChunk(256, 128, 384));
   // Plain positions end where dual chunk attention was added.
   auto plain = build(path, {.positions = PositionKind::Rope});
   ASSERT_TRUE(plain) << error;
@@ -191,15 +194,15 @@ TEST_F(Families, PositionsAskedFor) {
   const std::string tied = tiny + "llama-tied", yarn = tiny + "qwen2-yarn";
   const PositionKind dca = PositionKind::DualChunk;
   EXPECT_EQ(rope(tied, {.context = 100000, .positions = dca}),
-            dualChunk(512, 128, 512));
+            dualChunk(512, 128, 0));
   EXPECT_EQ(rope(tied, {.positions = dca, .dualChunk = 384}),
-            dualChunk(384, 128, 512));
+            dualChunk(384, 128, 0));
   EXPECT_EQ(rope(tied, {.positions = dca, .dualChunkLocal = 256}),
-            dualChunk(512, 256, 512));
+            dualChunk(512, 256, 0));
   // Frequencies stay the checkpoint's.
   lm::RopeAttr both = rope(yarn, {.positions = dca});
   ASSERT_TRUE(both);
-  EXPECT_EQ(both.getDualChunk(), dualChunk(512, 128, 512).getDualChunk());
+  EXPECT_EQ(both.getDualChunk(), dualChunk(512, 128, 0).getDualChunk());
   EXPECT_EQ(both.getScaling(), rope(yarn, {}).getScaling());
 
   auto stretched = mlir::cast<lm::YarnScalingAttr>(

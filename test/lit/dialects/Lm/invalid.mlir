@@ -103,8 +103,8 @@ func.func @f(%x: tensor<4x8xf32>) {
 
 // -----
 
-// expected-error@+1 {{original must be positive, got 0 (C2)}}
-"t.t"() {a = #lm.dual_chunk<chunk = 1024, local = 128, original = 0>} : () -> ()
+// expected-error@+1 {{original must not be negative, got -1 (C2)}}
+"t.t"() {a = #lm.dual_chunk<chunk = 1024, local = 128, original = -1>} : () -> ()
 
 // -----
 
