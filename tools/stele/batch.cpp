@@ -80,7 +80,7 @@ Result<std::unique_ptr<Batch>> Batch::Create(
   auto batch = std::make_unique<Batch>();
   STELE_ASSIGN_OR_RETURN(batch->engine_,
                          Engine::Create(std::move(model), engine_options));
-  batch->session_ = options.session;
+  batch->saved_as_ = options.saved_as;
   if (options.store) {
     STELE_ASSIGN_OR_RETURN(
         batch->archive_,
@@ -135,9 +135,9 @@ Status Batch::Save(const std::string& note) {
   if (!archive_) return OkStatus();
   for (size_t i = 0; i < sessions_.size(); ++i) {
     STELE_RETURN_IF_ERROR(generations_[i]->Settle());
-    STELE_RETURN_IF_ERROR(session_.empty()
+    STELE_RETURN_IF_ERROR(saved_as_.empty()
                               ? archive_->SavePages(*sessions_[i])
-                              : archive_->Save(*sessions_[i], session_, note));
+                              : archive_->Save(*sessions_[i], saved_as_, note));
   }
   return OkStatus();
 }

@@ -53,6 +53,7 @@ struct BatchOptions {
   std::shared_ptr<Store> store;
   std::string session;                     // the one request's; empty: none
   const SessionManifest* saved = nullptr;  // what it was; null: new
+  std::string saved_as;                    // its name from now on
 };
 
 class Batch {
@@ -87,7 +88,7 @@ class Batch {
  private:
   std::unique_ptr<Engine> engine_;
   std::unique_ptr<SessionArchive> archive_;
-  std::string session_;
+  std::string saved_as_;
   std::vector<std::unique_ptr<Session>> sessions_;
   std::vector<std::unique_ptr<Generation>> generations_;
   std::vector<AnswerTimes> times_;

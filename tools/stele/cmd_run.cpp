@@ -48,6 +48,7 @@ struct RunFlags {
                    "Refuse to plan more memory than this")
         ->transform(SizeFlag());
     store.AddTo(app);
+    store.AddForkTo(app);
     app.get_option("--session")->excludes(app.get_option("--prompts"));
     app.add_option("--logits", logits,
                    "Write the prompt's logits to this .npy file")
@@ -127,6 +128,7 @@ class Runner {
     options.host_memory = flags_.host_memory;
     options.store = store_;
     options.session = flags_.store.session;
+    options.saved_as = flags_.store.SavedAs();
     if (saved_) {
       options.saved = &*saved_;
       if (!app_.count("--seed")) options.sampling.seed = saved_->next_seed;

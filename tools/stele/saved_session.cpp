@@ -10,6 +10,19 @@ namespace stele::cli {
 
 using nlohmann::ordered_json;
 
+namespace {
+
+// A fork must not take another session's place.
+Status CheckFork(const StoreFlags& flags, Store* store) {
+  STELE_ASSIGN_OR_RETURN(const bool taken, store->Has(ManifestKey(flags.fork)));
+  if (!taken) return OkStatus();
+  return FailedPrecondition("session '" + flags.fork + "' in '" + flags.store +
+                            "' is there already; go on with it by --session, "
+                            "or give --fork another name");
+}
+
+}  // namespace
+
 void StoreFlags::AddTo(CLI::App& app) {
   CLI::Option* folder = app.add_option(
       "--store", store,
@@ -21,10 +34,18 @@ void StoreFlags::AddTo(CLI::App& app) {
       ->needs(folder);
 }
 
+void StoreFlags::AddForkTo(CLI::App& app) {
+  app.add_option("--fork", fork,
+                 "Save what the session becomes under this name; the one that "
+                 "was gone on with stays as it is")
+      ->needs(app.get_option("--session"));
+}
+
 Result<std::shared_ptr<Store>> StoreFlags::Open() const {
   if (store.empty()) return std::shared_ptr<Store>();
   if (!session.empty())
     STELE_RETURN_IF_ERROR(CheckKeyPart(session, "--session"));
+  if (!fork.empty()) STELE_RETURN_IF_ERROR(CheckKeyPart(fork, "--fork"));
   STELE_ASSIGN_OR_RETURN(auto opened, OpenStore(store));
   return std::shared_ptr<Store>(std::move(opened));
 }
@@ -33,8 +54,9 @@ Result<std::optional<SessionManifest>> FindSession(const StoreFlags& flags,
                                                    Store* store,
                                                    const Artifact& artifact) {
   if (flags.session.empty()) return std::optional<SessionManifest>();
+  if (!flags.fork.empty()) STELE_RETURN_IF_ERROR(CheckFork(flags, store));
   auto saved = ReadSession(*store, flags.session, artifact);
-  if (saved.status().code() == StatusCode::kNotFound)
+  if (saved.status().code() == StatusCode::kNotFound && flags.fork.empty())
     return std::optional<SessionManifest>();
   if (!saved.ok()) return saved.status();
   return std::optional<SessionManifest>(*std::move(saved));

@@ -21,13 +21,18 @@ namespace stele::cli {
 struct StoreFlags {
   std::string store;
   std::string session;
+  std::string fork;  // of run only
 
   void AddTo(CLI::App& app);
+  void AddForkTo(CLI::App& app);
+  // The name that the session is saved under; empty: none.
+  const std::string& SavedAs() const { return fork.empty() ? session : fork; }
   // Null without --store.
   Result<std::shared_ptr<Store>> Open() const;
 };
 
-// The saved session; nothing when none has the name, or none was asked for.
+// The saved session; nothing when none has the name, or none was asked for. A
+// fork needs one, and a name that no other session has.
 Result<std::optional<SessionManifest>> FindSession(const StoreFlags& flags,
                                                    Store* store,
                                                    const Artifact& artifact);

@@ -376,6 +376,39 @@ TEST_F(CliStore, ChatsGoOnUnderTheirName) {
   EXPECT_THAT(text.err, HasSubstr("'text' is a text"));
 }
 
+// Each fork answers as the one session would have, which stays as it was.
+TEST_F(CliStore, ForksLeaveTheSessionAsItWas) {
+  const std::vector<std::string> greedy = {"--temperature", "0", "-n", "6"};
+  const auto say = [&](std::vector<std::string> arguments) {
+    arguments.insert(arguments.end(), greedy.begin(), greedy.end());
+    return Say(std::move(arguments));
+  };
+  Say({"--session", "text", "--tokens", "1,2,3,4,5,6,7", "-n", "0"});
+  for (const std::string question : {"8", "9", "8,9"}) {
+    const json fork = say({"--session", "text", "--fork",
+                           "f" + question[0] + std::to_string(question.size()),
+                           "--tokens", question});
+    EXPECT_EQ(fork["stats"]["store"]["tokens_reused"], 7);
+    std::vector<std::string> whole = {
+        artifact_, "--tokens", "1,2,3,4,5,6,7," + question, "--ignore-eos"};
+    whole.insert(whole.end(), greedy.begin(), greedy.end());
+    EXPECT_EQ(fork["tokens"], RunJson(whole)["tokens"]);
+  }
+  // A fork is a session like any other.
+  const json on = say({"--session", "f81"});
+  EXPECT_EQ(on["prompt_tokens"], 7 + 1 + 6);
+  EXPECT_THAT(
+      Refused({"--session", "text", "--fork", "f81", "--tokens", "8"}),
+      HasSubstr("session 'f81' in '" + folder_ + "/store' is there already"));
+  EXPECT_THAT(
+      Refused({"--session", "none", "--fork", "new", "--tokens", "8"}),
+      HasSubstr("session 'none' in '" + folder_ + "/store' was never saved"));
+  EXPECT_THAT(Refused({"--session", "text", "--fork", "../x"}),
+              HasSubstr("--fork '../x'"));
+  EXPECT_THAT(Refused({"--fork", "new", "--tokens", "8"}, 2),
+              HasSubstr("--session"));
+}
+
 TEST_F(CliStore, RefusalsNameTheSession) {
   EXPECT_THAT(Refused({"--session", "none"}),
               HasSubstr("session 'none' in '" + folder_));
