@@ -12,6 +12,8 @@ import numpy as np
 import make
 
 ANSWER_TOKENS = 5
+SIZE = 1 + ANSWER_TOKENS
+MOST = make.RESERVED // SIZE
 
 
 @dataclass
@@ -30,16 +32,15 @@ def hide(haystack, depths, seed=0):
 
     The first token stays: with none before it, it takes itself for that one.
     Returns (tokens, passkeys)."""
-    size = 1 + ANSWER_TOKENS
-    if len(haystack) <= size * len(depths) or len(depths) * size > make.RESERVED:
+    if len(haystack) <= SIZE * len(depths) or len(depths) > MOST:
         raise ValueError(f"{len(depths)} passkeys do not fit {len(haystack)} tokens")
     rng = np.random.default_rng(seed)
-    chosen = rng.permutation(make.RESERVED)[:size * len(depths)] + make.ORDINARY
+    chosen = rng.permutation(make.RESERVED)[:SIZE * len(depths)] + make.ORDINARY
     tokens, passkeys = np.array(haystack), []
-    free = len(tokens) - 1 - size * len(depths)
+    free = len(tokens) - 1 - SIZE * len(depths)
     for i, depth in enumerate(sorted(depths)):
-        marker, *answer = (int(t) for t in chosen[i * size:(i + 1) * size])
-        at = 1 + i * size + round(depth * free)  # never over another passkey
-        tokens[at:at + size] = [marker, *answer]
+        marker, *answer = (int(t) for t in chosen[i * SIZE:(i + 1) * SIZE])
+        at = 1 + i * SIZE + round(depth * free)  # never over another passkey
+        tokens[at:at + SIZE] = [marker, *answer]
         passkeys.append(Passkey(depth, marker, answer))
     return [int(t) for t in tokens], passkeys
