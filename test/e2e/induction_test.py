@@ -2,33 +2,41 @@
 """The induction checkpoint finds what is hidden in its context.
 
 Nothing is compared with another program: the model is built so that after a
-passkey's marker it says the passkey, wherever in the context it stands.
+passkey's marker it says the passkey, wherever in the context it stands. One
+prompt holds eleven; its saved session is forked for every question.
 """
 
+import json
+import subprocess
 import sys
 
 import harness
 
 sys.path.insert(0, str(harness.ROOT / "models/induction"))
 import make  # noqa: E402
-import passkeys  # noqa: E402
 
-LENGTH = 2999
-DEPTHS = [0.0, 0.37, 1.0]
-
-
-def text_haystack(programs, artifact):
-    ids = programs.tokenize(artifact, harness.DATA / "smollm2/perplexity.txt")
-    return (ids * (LENGTH // len(ids) + 1))[:LENGTH]
+PASSKEY = harness.ROOT / "tools/eval/passkey.py"
+DEPTHS = 11
+BEYOND_PLAN = 64 << 20  # bytes that a process may hold beside what it printed
+HAYSTACKS = {"random": "random",
+             "text": harness.DATA / "smollm2/perplexity.txt"}
 
 
-def check_haystack(report, programs, artifact, name, haystack):
-    tokens, hidden = passkeys.hide(haystack, DEPTHS)
-    for passkey in hidden:
-        found = programs.run(artifact, tokens + [passkey.marker],
-                             len(passkey.answer))["tokens"]
-        report.check(f"{name} depth {passkey.depth}", found == passkey.answer,
-                     f"{found}, expected {passkey.answer}")
+def check_grid(report, programs, artifact, name, haystack, length):
+    done = subprocess.run(
+        [sys.executable, PASSKEY, artifact, "--bin", programs.bin, "--form",
+         "induction", "--haystack", haystack, "--lengths", str(length),
+         "--depths", str(DEPTHS), "--json"], capture_output=True, text=True)
+    if not report.check(f"{name} exit code", done.returncode == 0, done.stderr):
+        return
+    grid = json.loads(done.stdout)
+    report.check(f"{name} number of passkeys", len(grid["cells"]) == DEPTHS, grid)
+    for cell in grid["cells"]:
+        report.check(f"{name} depth {cell['depth']}", cell["found"],
+                     f"{cell['answer']}, expected {cell['expected']}")
+    for prefill in grid["prefills"]:
+        report.check(f"{name} memory", prefill["peak_bytes"] <=
+                     prefill["planned_bytes"] + BEYOND_PLAN, prefill)
 
 
 def test(report, programs, only):
@@ -37,13 +45,9 @@ def test(report, programs, only):
     for arithmetic in ["f32", "bf16"]:
         artifact = programs.compile(checkpoint, arithmetic, "--activations",
                                     arithmetic, "--context", "4K")
-        haystacks = {
-            "random": passkeys.random_haystack(LENGTH, seed=1),
-            "text": text_haystack(programs, artifact),
-        }
-        for kind, haystack in haystacks.items():
-            check_haystack(report, programs, artifact, f"{arithmetic} {kind}",
-                           haystack)
+        for kind, haystack in HAYSTACKS.items():
+            check_grid(report, programs, artifact, f"{arithmetic} {kind}",
+                       haystack, length=2999)
 
 
 if __name__ == "__main__":

@@ -63,6 +63,7 @@ class Prefill:
     tokens: int
     seconds: float
     peak_bytes: int
+    planned_bytes: int
 
 
 class TextForm:
@@ -177,7 +178,8 @@ class Grid:
         tokens, questions = self.form.prompt(length, hidden)
         line, done = self.run(folder, tokens, 0, "--session", name)
         self.prefills.append(Prefill(length, len(tokens), done.seconds,
-                                     done.peak_bytes))
+                                     done.peak_bytes,
+                                     line["stats"]["planned_bytes"]))
         driver.progress(f"{length} tokens: computed in {done.seconds:.1f} s, "
                         f"{done.peak_bytes >> 20} MiB")
         for i, question in enumerate(questions):
