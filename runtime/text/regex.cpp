@@ -12,7 +12,15 @@ namespace stele::text {
 namespace {
 
 constexpr size_t kMaxPattern = 64 << 10;
-constexpr uint32_t kMatchLimit = 10'000'000;  // steps of one match
+// Steps from one place of a text, at first and at most. PCRE2 counts them anew
+// at each place where a match may begin, so that a text of many places that are
+// just cheap enough would take hours.
+constexpr uint32_t kFewSteps = 1'000;
+constexpr uint32_t kMatchLimit = kFewSteps << 14;
+// Places of a call, once one needed more than a few steps.
+constexpr size_t kPlaces = 64;
+// What calls that gave up may have taken together.
+constexpr uint64_t kPatience = 64'000'000, kPatiencePerByte = 64;
 constexpr uint32_t kHeapLimitKiB = 64 << 10;
 constexpr size_t kJitStackStart = 32 << 10;
 constexpr size_t kJitStackLimit = 8 << 20;
@@ -136,7 +144,6 @@ struct MatchState {
         context(pcre2_match_context_create(nullptr)),
         stack(pcre2_jit_stack_create(kJitStackStart, kJitStackLimit, nullptr)) {
     if (!ok()) return;
-    pcre2_set_match_limit(context, kMatchLimit);
     pcre2_set_heap_limit(context, kHeapLimitKiB);
     pcre2_jit_stack_assign(context, nullptr, stack);
   }
@@ -152,6 +159,55 @@ struct MatchState {
   pcre2_match_data* data;  // of the whole match; groups do not matter
   pcre2_match_context* context;
   pcre2_jit_stack* stack;
+};
+
+// One text's search, within bounds that depend on the text alone: steps are
+// allowed generously where few places need them, and run out where many do.
+class Search {
+ public:
+  Search(const pcre2_code* code, std::string_view text, const MatchState& state)
+      : code_(code),
+        text_(text),
+        state_(state),
+        patience_(kPatience + kPatiencePerByte * text.size()) {}
+
+  // As pcre2_match from `start` on. Of the whole text, where PCRE2 finds no
+  // match in it; else the places up to `end()` have none.
+  int From(size_t start) {
+    for (;; steps_ *= 4) {
+      end_ = is_hard_ ? PlaceAfter(start) : text_.size();
+      pcre2_set_match_limit(state_.context, steps_);
+      pcre2_set_offset_limit(state_.context, end_);
+      const int found = pcre2_match(
+          code_, reinterpret_cast<PCRE2_SPTR>(text_.data()), text_.size(),
+          start, PCRE2_NO_UTF_CHECK, state_.data, state_.context);
+      if (found != PCRE2_ERROR_MATCHLIMIT) {
+        steps_ = kFewSteps;
+        return found;
+      }
+      const uint64_t taken = is_hard_ ? uint64_t{steps_} * kPlaces : steps_;
+      is_hard_ = true;
+      if (taken > patience_ || steps_ >= kMatchLimit) return found;
+      patience_ -= taken;
+    }
+  }
+  size_t end() const { return end_; }
+
+ private:
+  // The first character some places behind `start`.
+  size_t PlaceAfter(size_t start) const {
+    size_t at = start + kPlaces;
+    while (at < text_.size() && (text_[at] & 0xc0) == 0x80) ++at;
+    return at < text_.size() ? at : text_.size();
+  }
+
+  const pcre2_code* code_;
+  std::string_view text_;
+  const MatchState& state_;
+  uint64_t patience_;
+  uint32_t steps_ = kFewSteps;
+  bool is_hard_ = false;  // some place needed more than a few steps
+  size_t end_ = 0;
 };
 
 }  // namespace
@@ -173,7 +229,8 @@ Result<Regex> Regex::Compile(std::string_view pattern) {
   regex.pattern_ = pattern;
   pcre2_code* code = pcre2_compile(
       reinterpret_cast<PCRE2_SPTR>(translated.data()), translated.size(),
-      PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE, &error, &offset, nullptr);
+      PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE | PCRE2_USE_OFFSET_LIMIT, &error,
+      &offset, nullptr);
   if (!code) {
     return InvalidArgument("pattern `" + std::string(pattern) +
                            "` does not compile: " + ErrorText(error) +
@@ -190,13 +247,17 @@ Status Regex::FindAll(std::string_view text,
   const auto* code = static_cast<const pcre2_code*>(code_.get());
   thread_local const MatchState state;
   if (!state.ok()) return ResourceExhausted("out of memory in a pattern match");
+  Search search(code, text, state);
   size_t start = 0;
   size_t last_end = SIZE_MAX;
   while (start <= text.size()) {
-    const int found = pcre2_match(
-        code, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), start,
-        PCRE2_NO_UTF_CHECK, state.data, state.context);
-    if (found == PCRE2_ERROR_NOMATCH) break;
+    const int found = search.From(start);
+    if (found == PCRE2_ERROR_NOMATCH) {
+      start = search.end();
+      if (start == text.size()) break;
+      start += FirstCodePoint(text.substr(start)).size;
+      continue;
+    }
     if (found < 0) {
       return ResourceExhausted(
           "pattern `" + pattern_ + "` gave up at byte " +

@@ -5,6 +5,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <random>
 
 #include "stele/runtime/text/pre_tokenizer.h"
@@ -131,13 +132,49 @@ TEST(RegexTest, ReportsEmptyMatchesOnce) {
   EXPECT_THAT(matches, ElementsAre(Match(0, 0), Match(1, 2), Match(3, 3)));
 }
 
-TEST(RegexTest, GivesUpOnCatastrophes) {
+TEST(RegexTest, Case41_GivesUpOnCatastrophes) {
   auto regex = Regex::Compile("(a+)+$");
   ASSERT_TRUE(regex.ok());
   const Status status =
       regex->FindAll(std::string(64, 'a') + "b", [](size_t, size_t) {});
   EXPECT_EQ(status.code(), StatusCode::kResourceExhausted);
-  EXPECT_THAT(status.message(), HasSubstr("pattern `(a+)+$` gave up"));
+  EXPECT_EQ(status.message(),
+            "pattern `(a+)+$` gave up at byte 0 of 65: match limit exceeded; "
+            "shorten the text or use another tokenizer");
+}
+
+// Places that are each just cheap enough: 23 bytes take millions of steps.
+TEST(RegexTest, Case41_GivesUpOnManySmallCatastrophes) {
+  auto regex = Regex::Compile("(a+)+$");
+  ASSERT_TRUE(regex.ok());
+  std::string text;
+  for (int i = 0; i < 50'000; ++i)
+    text += std::string(22, 'a') + "b";
+  const auto begin = std::chrono::steady_clock::now();
+  const Status status = regex->FindAll(text, [](size_t, size_t) {});
+  EXPECT_EQ(status.code(), StatusCode::kResourceExhausted);
+  EXPECT_THAT(status.message(), HasSubstr("pattern `(a+)+$` gave up at byte "));
+  EXPECT_THAT(status.message(), HasSubstr(" of 1150000: match limit exceeded"));
+  // Some seconds on a machine that does nothing else.
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::minutes(2));
+}
+
+// Steps are counted per character here, and a long word has many of them.
+TEST(RegexTest, FindsLongMatchesOfManySteps) {
+  auto regex = Regex::Compile("(?:a|b)+c?");
+  ASSERT_TRUE(regex.ok());
+  const std::string word(300'000, 'a');
+  std::string text = word + "c " + word + "\u20AC" + word;
+  for (int i = 0; i < 500; ++i)
+    text += "\u20AC" + std::string(3000, 'b');
+  size_t count = 0, bytes = 0;
+  const Status status = regex->FindAll(text, [&](size_t begin, size_t end) {
+    ++count;
+    bytes += end - begin;
+  });
+  EXPECT_TRUE(status.ok()) << status.message();
+  EXPECT_EQ(count, 503u);
+  EXPECT_EQ(bytes, 3 * word.size() + 1 + 500 * 3000);
 }
 
 TEST(RegexTest, RefusesWhatItCannotRead) {

@@ -318,6 +318,32 @@ TEST(TokenizerTest, EncodesAWordOfAMillionCharacters) {
   EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(20));
 }
 
+// Robustness case 41, through pre-tokenizer and normalizer. The next text is
+// none the worse for it.
+TEST(TokenizerTest, Case41_CatastrophicPatterns) {
+  const auto check = [](const TokenizerBuilder &builder) {
+    const auto tokenizer = Load(builder);
+    const auto ids = tokenizer->Encode(std::string(64, 'a') + "b");
+    EXPECT_EQ(ids.status().code(), StatusCode::kResourceExhausted);
+    EXPECT_THAT(ids.status().message(),
+                testing::HasSubstr("pattern `(a+)+$` gave up at byte 0 of 65: "
+                                   "match limit exceeded"));
+    EXPECT_EQ(Encode(*tokenizer, "b").size(), 1u);
+  };
+  TokenizerBuilder split = TokenizerBuilder::ByteLevel();
+  schema::PreTokenizerT &step =
+      split.PreTokenizer(schema::PreTokenizerKind::Split);
+  step.splitter = schema::Splitter::Regex;
+  step.pattern = "(a+)+$";
+  check(split);
+  TokenizerBuilder replace = TokenizerBuilder::ByteLevel();
+  schema::NormalizerT &normalizer =
+      replace.Normalizer(schema::NormalizerKind::Replace);
+  normalizer.regex = true;
+  normalizer.pattern = "(a+)+$";
+  check(replace);
+}
+
 TEST(TokenizerTest, ServesManyThreads) {
   const auto tokenizer = Load(Hello());
   std::string text;
