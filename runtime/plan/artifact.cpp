@@ -24,10 +24,33 @@ using schema::ArtifactHeader;
 constexpr uint32_t kMaxDepth = 16;
 constexpr uint32_t kMaxTables = 500'000;
 // Plans have a few MiB; this bounds what is copied before the digest is known.
-constexpr uint64_t kMaxPlanBytes = 256 << 20;
+constexpr uint64_t kMaxPlanBytes = 64 << 20;
+// The only tables with a vector of strings, which many tables may share: the
+// verifier reads it for each of them and counts tables only.
+constexpr uint32_t kMaxTargets = 64;
+
+// The plan as far as needed to count its targets.
+struct PlanHead : private flatbuffers::Table {
+  const flatbuffers::Vector<flatbuffers::Offset<plan::Target>>* targets()
+      const {
+    return GetPointer<
+        const flatbuffers::Vector<flatbuffers::Offset<plan::Target>>*>(
+        plan::Plan::VT_TARGETS);
+  }
+  bool Verify(flatbuffers::Verifier& verifier) const {
+    return VerifyTableStart(verifier) &&
+           VerifyOffset(verifier, plan::Plan::VT_TARGETS) &&
+           verifier.VerifyVector(targets()) && verifier.EndTable();
+  }
+};
 
 bool VerifyStructure(std::span<const uint8_t> flatbuffer) {
   static_assert(kMaxPlanBytes < FLATBUFFERS_MAX_BUFFER_SIZE);
+  flatbuffers::Verifier head(flatbuffer.data(), flatbuffer.size());
+  if (!head.VerifyBuffer<PlanHead>(plan::PlanIdentifier())) return false;
+  const auto* targets =
+      flatbuffers::GetRoot<PlanHead>(flatbuffer.data())->targets();
+  if (targets && targets->size() > kMaxTargets) return false;
   flatbuffers::Verifier verifier(flatbuffer.data(), flatbuffer.size(),
                                  kMaxDepth, kMaxTables);
   return plan::VerifyPlanBuffer(verifier);
@@ -127,7 +150,7 @@ Status Artifact::CheckHeader() {
                static_cast<unsigned long long>(size)));
   if (header.flatbuffer_size > kMaxPlanBytes)
     return Damaged(
-        Format("header.flatbuffer_size %llu is beyond 256 MiB",
+        Format("header.flatbuffer_size %llu is beyond 64 MiB",
                static_cast<unsigned long long>(header.flatbuffer_size)));
   const auto flatbuffer = bytes_.subspan(sizeof header, header.flatbuffer_size);
   flatbuffer_.assign(flatbuffer.begin(), flatbuffer.end());

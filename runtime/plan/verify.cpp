@@ -34,6 +34,10 @@ namespace {
 // Counts of layers, heads, dims and tokens stay far below what their products
 // could overflow.
 constexpr uint64_t kMaxCount = 1u << 24;
+// Of a kernel: far more than any has. Tables may share vectors, so that what is
+// compared in pairs must be short.
+constexpr uint64_t kMaxParameters = 64;
+constexpr uint64_t kMaxImmediates = 16;
 constexpr uint64_t kMaxContext = (1ull << 31) - 1;  // positions are int32
 
 Status CheckFinite(const std::string& where, float value, float low,
@@ -88,6 +92,9 @@ Status VerifySegment(const plan::Plan& plan, const PlanFile& file,
       CheckEnum(where + ".kind", segment.kind(), plan::SegmentKind::MAX));
   STELE_RETURN_IF_ERROR(
       CheckEnum(where + ".storage", segment.storage(), plan::Storage::MAX));
+  if (segment.targets()->size() > plan.targets()->size())
+    return Bad(where + ".targets", segment.targets()->size(),
+               "targets, the plan has fewer");
   for (uint16_t target : *segment.targets())
     STELE_RETURN_IF_ERROR(CheckIndex(where + ".targets", target,
                                      plan.targets()->size(), "targets"));
@@ -290,6 +297,12 @@ Status VerifyParameter(const std::string& where, const plan::Parameter& p) {
 
 Status VerifyEntry(const plan::Plan& plan, const std::string& where,
                    const plan::Entry& entry) {
+  if (entry.parameters()->size() > kMaxParameters)
+    return Bad(where + ".parameters", entry.parameters()->size(),
+               "parameters, 64 allowed");
+  if (LengthOf(entry.immediates()) > kMaxImmediates)
+    return Bad(where + ".immediates", LengthOf(entry.immediates()),
+               "immediates, 16 allowed");
   for (uint32_t i = 0; i < entry.parameters()->size(); ++i)
     STELE_RETURN_IF_ERROR(VerifyParameter(Where(where + ".parameters", i),
                                           *entry.parameters()->Get(i)));

@@ -269,6 +269,119 @@ TEST(Artifact, DigestPinCoversExternalWeights) {
   unlink(beside.c_str());
 }
 
+// Robustness case 49. A plan is as deep as its schema, in which no table holds
+// one of its own kind, and fields that the schema does not have are not
+// followed. What grows is breadth: many offsets may name one table, and tables
+// in tables multiply.
+class Bomb {
+public:
+  template <typename T>
+  flatbuffers::Offset<flatbuffers::Vector<flatbuffers::Offset<T>>>
+  repeat(flatbuffers::Offset<T> item, size_t count) {
+    return flat.CreateVector(std::vector<flatbuffers::Offset<T>>(count, item));
+  }
+
+  flatbuffers::Offset<plan::Target> target(size_t features) {
+    const auto name = flat.CreateString("t");
+    const auto list = repeat(flat.CreateString("f"), features);
+    plan::TargetBuilder target(flat);
+    target.add_name(name);
+    target.add_isa(name);
+    target.add_features(list);
+    return target.Finish();
+  }
+
+  flatbuffers::Offset<plan::Function> function(size_t ops) {
+    const auto name = flat.CreateString("f");
+    const auto buffers =
+        flat.CreateVector<flatbuffers::Offset<plan::Buffer>>({});
+    const auto list =
+        repeat(plan::CreateOp(flat, toy.plan.functions[0]->ops[0].get()), ops);
+    const auto outputs =
+        flat.CreateVector<flatbuffers::Offset<plan::Output>>({});
+    plan::FunctionBuilder function(flat);
+    function.add_name(name);
+    function.add_buffers(buffers);
+    function.add_ops(list);
+    function.add_outputs(outputs);
+    return function.Finish();
+  }
+
+  // An artifact without segments.
+  Status open(flatbuffers::Offset<plan::Target> target, size_t targets,
+              flatbuffers::Offset<plan::Function> function, size_t functions) {
+    const auto producer = flat.CreateString("bomb");
+    const auto model = plan::CreateModelInfo(flat, toy.plan.model.get());
+    const auto target_list = repeat(target, targets);
+    const auto segments =
+        flat.CreateVector<flatbuffers::Offset<plan::Segment>>({});
+    const auto tensors =
+        flat.CreateVector<flatbuffers::Offset<plan::Tensor>>({});
+    const auto caches =
+        flat.CreateVector<flatbuffers::Offset<plan::KvCache>>({});
+    const auto executables =
+        flat.CreateVector<flatbuffers::Offset<plan::Executable>>({});
+    const auto function_list = repeat(function, functions);
+    plan::PlanBuilder root(flat);
+    root.add_producer(producer);
+    root.add_model(model);
+    root.add_targets(target_list);
+    root.add_segments(segments);
+    root.add_tensors(tensors);
+    root.add_kv_caches(caches);
+    root.add_executables(executables);
+    root.add_functions(function_list);
+    plan::FinishPlanBuffer(flat, root.Finish());
+
+    schema::ArtifactHeader header = HeaderOf(toy.Build());
+    header.flatbuffer_size = flat.GetSize();
+    AlignedBytes bytes(sizeof header + flat.GetSize());
+    std::memcpy(bytes.data(), &header, sizeof header);
+    std::memcpy(bytes.data() + sizeof header, flat.GetBufferPointer(),
+                flat.GetSize());
+    Reseal({bytes.data(), bytes.size()});
+    return Open(bytes);
+  }
+
+private:
+  ArtifactBuilder toy = ArtifactBuilder::Toy();
+  flatbuffers::FlatBufferBuilder flat;
+};
+
+constexpr const char *kMalformed =
+    "'toy.stele': the FlatBuffer is malformed; the artifact is damaged or was "
+    "edited: copy it again or compile it again";
+
+TEST(Artifact, Case49_TablesThatMultiply) {
+  const auto open = [](size_t ops, size_t functions) {
+    Bomb bomb;
+    const auto target = bomb.target(1);
+    return bomb.open(target, 1, bomb.function(ops), functions);
+  };
+  // 24 KB, and some 20 million tables.
+  const Status status = open(2000, 2000);
+  EXPECT_EQ(status.code(), StatusCode::kDataLoss);
+  EXPECT_EQ(status.message(), kMalformed);
+  // As many as a large model has: past the structure, on to what they mean.
+  EXPECT_THAT(open(10, 10).message(),
+              HasSubstr("'toy.stele': plan.segments: no executable"));
+}
+
+// The verifier counts tables, and reads the strings of each.
+TEST(Artifact, Case49_StringsThatManyTablesShare) {
+  const auto open = [](size_t features, size_t targets) {
+    Bomb bomb;
+    const auto target = bomb.target(features);
+    return bomb.open(target, targets, bomb.function(1), 1);
+  };
+  const Status status = open(4'000'000, 400'000);
+  EXPECT_EQ(status.code(), StatusCode::kDataLoss);
+  EXPECT_EQ(status.message(), kMalformed);
+  EXPECT_EQ(open(1, 65).message(), kMalformed);
+  EXPECT_THAT(open(1, 64).message(),
+              HasSubstr("'toy.stele': plan.segments: no executable"));
+}
+
 // One row for each rule of a plan: an edit that breaks it, and what is said.
 struct Rule {
   const char *name;
@@ -306,6 +419,22 @@ const Rule kRules[] = {
     {"Targets", [](B &b) { b.plan.targets.clear(); }, "targets: is empty"},
     {"SegmentTarget", [](B &b) { b.plan.segments[0]->targets = {1}; },
      "segments[0] \"weights\".targets: 1 is not below 1"},
+    {"SegmentTargets", [](B &b) { b.plan.segments[0]->targets = {0, 0}; },
+     "segments[0] \"weights\".targets: 2 targets, the plan has fewer"},
+    {"Parameters",
+     [](B &b) {
+       auto &parameters = b.plan.executables[0]->entries[0]->parameters;
+       while (parameters.size() < 65)
+         parameters.push_back(
+             std::make_unique<plan::ParameterT>(*parameters[0]));
+     },
+     "entries[0] \"test_embed\".parameters: 65 parameters, 64 allowed"},
+    {"Immediates",
+     [](B &b) {
+       b.plan.executables[0]->entries[1]->immediates.resize(
+           17, plan::ImmediateKind::Layer);
+     },
+     "entries[1] \"test_append\".immediates: 17 immediates, 16 allowed"},
     {"SyntheticCode",
      [](B &b) { b.plan.segments[1]->storage = plan::Storage::Synthetic; },
      "only weights may live outside the file"},
