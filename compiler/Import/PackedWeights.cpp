@@ -6,11 +6,11 @@
 //   GPTQ                qweight[in / p, out]  qzeros[groups, out / p]
 //   compressed-tensors  weight_packed[out, in / p]
 //                       weight_zero_point[out / p, groups], or int8 [out,
-//                       groups]
+//                       groups], or int8 [1] for the whole matrix
 //
 // AWQ's words hold their outputs in the order 0 2 4 6 1 3 5 7. Scales are
-// [groups, out], those of compressed-tensors [out, groups]; its codes and zero
-// points are signed and stored with 2^(bits - 1) added.
+// [groups, out], those of compressed-tensors [out, groups] or [1]; its codes
+// and zero points are signed and stored with 2^(bits - 1) added.
 #include "stele/compiler/Import/PackedWeights.h"
 #include "stele/compiler/Import/Dequantise.h"
 #include "stele/compiler/Import/Errors.h"
@@ -91,11 +91,16 @@ private:
     weight.zeros = take(names.zeros);
     groupIndex = take(names.groups);
     shape = take(names.shape);
-    for (const PackedPart *part : {&weight.codes, &weight.scales})
-      if (part->info.shape.size() != 2 || part->info.bytes == 0)
-        return fail(*part, "has shape {0}, a matrix is needed",
-                    describeShape(part->info.shape));
+    if (llvm::Error error = expectMatrix(weight.codes))
+      return error;
     return expectType(weight.codes, {ElementType::I32});
+  }
+
+  llvm::Error expectMatrix(const PackedPart &part) {
+    if (part.info.shape.size() == 2 && part.info.bytes > 0)
+      return llvm::Error::success();
+    return fail(part, "has shape {0}, a matrix is needed",
+                describeShape(part.info.shape));
   }
 
   template <typename... Args>
@@ -157,6 +162,8 @@ private:
   }
 
   llvm::Error readAwq() {
+    if (llvm::Error error = expectMatrix(weight.scales))
+      return error;
     const QuantScheme &scheme = config.schemes.front();
     weight.bits = scheme.bits;
     weight.columns = weight.codes.info.shape[0];
@@ -173,11 +180,13 @@ private:
   }
 
   llvm::Error readGptq() {
+    if (llvm::Error error = expectMatrix(weight.scales))
+      return error;
     const QuantScheme &scheme = config.schemes.front();
     weight.bits = scheme.bits;
     weight.rows = weight.scales.info.shape[1];
     weight.columns = weight.codes.info.shape[0] * perWord();
-    if (config.varies) {
+    if (!config.dynamic.empty()) {
       if (llvm::Error error = inferScheme())
         return error;
     } else {
@@ -223,19 +232,27 @@ private:
     if (llvm::Error error = readShape())
       return error;
     setGroups(**scheme);
+    weight.perTensor = (*scheme)->perTensor;
     if (llvm::Error error =
             expectShape(weight.codes,
                         {weight.rows,
                          int64_t(llvm::divideCeil(weight.columns, perWord()))}))
       return error;
-    if (llvm::Error error = checkScales({weight.rows, weight.groups}))
+    const llvm::SmallVector<int64_t, 2> wanted =
+        weight.perTensor
+            ? llvm::SmallVector<int64_t, 2>{1}
+            : llvm::SmallVector<int64_t, 2>{weight.rows, weight.groups};
+    if (llvm::Error error = checkScales(wanted))
       return error;
     if (!weight.zeros)
       return (*scheme)->zeroPoints ? zerosMissing() : llvm::Error::success();
     if (!(*scheme)->zeroPoints)
       return fail(*weight.zeros, "has no place in a symmetric scheme");
-    if (weight.zeros->info.type == ElementType::I8)
-      return expectShape(*weight.zeros, {weight.rows, weight.groups});
+    if (weight.perTensor || weight.zeros->info.type == ElementType::I8) {
+      if (llvm::Error error = expectType(*weight.zeros, {ElementType::I8}))
+        return error;
+      return expectShape(*weight.zeros, wanted);
+    }
     if (llvm::Error error =
             expectType(*weight.zeros, {ElementType::I32, ElementType::I8}))
       return error;
@@ -400,10 +417,12 @@ static llvm::Error readScales(const PackedWeight &weight,
   std::vector<uint8_t> bytes;
   if (llvm::Error error = weight.scales.read(bytes))
     return error;
-  std::vector<float> stored(weight.rows * weight.groups);
+  std::vector<float> stored(weight.perTensor ? 1 : weight.rows * weight.groups);
   dequantise(weight.scales.info.type, bytes.data(), stored.size(),
              stored.data());
-  if (weight.method == QuantMethod::CompressedTensors) {
+  if (weight.perTensor) {
+    out.assign(weight.rows * weight.groups, stored.front());
+  } else if (weight.method == QuantMethod::CompressedTensors) {
     out = std::move(stored);
   } else {
     out.resize(stored.size());
@@ -438,6 +457,8 @@ static llvm::Error readZeros(const PackedWeight &weight,
     out = std::move(bytes);
     for (uint8_t &zero : out)
       zero += middle;
+    if (weight.perTensor)
+      out.assign(weight.rows * weight.groups, uint8_t(out.front()));
     return llvm::Error::success();
   }
   bool isCompressed = weight.method == QuantMethod::CompressedTensors;
@@ -547,13 +568,12 @@ PackedWeights::collect(const QuantConfig &config,
   }
   auto result = std::make_unique<PackedWeights>();
   for (llvm::StringRef module : modules) {
-    if (const std::string *entry = ignoredBy(config, module))
+    if (std::string what = whatIgnores(config, module); !what.empty())
       return makeError(
-          "{0}: '{1}' is stored quantised, but "
-          "quantization_config says with \"{2}\" that it is not; "
+          "{0}: '{1}' is stored quantised, but quantization_config says {2}; "
           "one of the two is from another checkpoint",
           parts.find((module + "." + names.codes).str())->second.file->path(),
-          module, *entry);
+          module, what);
     auto weight = WeightReader(config, names, module, parts).read();
     if (!weight)
       return weight.takeError();

@@ -30,6 +30,7 @@ struct PackedWeight {
   std::string module;
   QuantMethod method;
   bool zerosMinusOne = false;
+  bool perTensor = false; // one scale and zero point are stored, for all
   int64_t bits = 0;
   int64_t rows = 0, columns = 0, groups = 0;
   PackedPart codes, scales;

@@ -83,6 +83,36 @@ static bool readZerosMinusOne(Fields &fields) {
   return format == "gptq";
 }
 
+static void readDynamic(Fields &fields, QuantConfig &config) {
+  const Json *dynamic = fields.get("dynamic");
+  if (!dynamic)
+    return;
+  if (!dynamic->is_object())
+    return fields.fail("{0} is {1}, an object of patterns is needed",
+                       fields.name("dynamic"), shown(*dynamic));
+  for (const auto &item : dynamic->items())
+    config.dynamic.push_back(item.key());
+}
+
+// A list of lists, in the order in which modules were quantised.
+static void readInLayers(Fields &fields, QuantConfig &config) {
+  llvm::StringRef key = "modules_in_block_to_quantize";
+  const Json *lists = fields.get(key);
+  if (!lists)
+    return;
+  auto isNames = [](const Json &list) {
+    return list.is_array() && llvm::all_of(list, [](const Json &name) {
+             return name.is_string();
+           });
+  };
+  if (!lists->is_array() || !llvm::all_of(*lists, isNames))
+    return fields.fail("{0} is {1}, a list of lists of names is needed",
+                       fields.name(key), shown(*lists));
+  for (const Json &list : *lists)
+    for (const Json &name : list)
+      config.inLayers.push_back(name.get<std::string>());
+}
+
 static void readGptq(Fields &fields, QuantConfig &config) {
   static const llvm::StringSet<> harmless = {
       "act_group_aware",
@@ -96,14 +126,12 @@ static void readGptq(Fields &fields, QuantConfig &config) {
       "desc_act", // every tensor's g_idx says it
       "disable_exllama",
       "exllama_config",
-      "lm_head", // its tensors are there or not
       "max_input_length",
       "meta",
       "model_file_base_name",
       "model_name_or_path",
       "model_seqlen",
       "module_name_preceding_first_block",
-      "modules_in_block_to_quantize",
       "mse",
       "pad_token_id",
       "parallel_packing",
@@ -119,8 +147,10 @@ static void readGptq(Fields &fields, QuantConfig &config) {
   scheme.groupSize = readGroupSize(fields, "group_size");
   config.schemes.push_back(std::move(scheme));
   config.zerosMinusOne = readZerosMinusOne(fields);
-  if (const Json *dynamic = fields.get("dynamic"))
-    config.varies = dynamic->is_object() && !dynamic->empty();
+  readDynamic(fields, config);
+  readInLayers(fields, config);
+  if (!fields.boolean("lm_head", true))
+    config.ignored.push_back("lm_head");
   fields.mustBe("is_marlin_format", false);
   fields.mustBe("pack_dtype", "int32");
   fields.refuseUnknown("quantised", harmless);
@@ -155,8 +185,11 @@ static void readWeights(Fields weights, QuantScheme &scheme) {
     scheme.groupSize = weights.integer("group_size", 1, maxGroup);
   else if (strategy == "channel")
     weights.mustBe("group_size", -1);
-  else
-    weights.fail("{0} is \"{1}\"; group and channel are supported",
+  else if (strategy == "tensor") {
+    weights.mustBe("group_size", nullptr);
+    scheme.perTensor = true;
+  } else
+    weights.fail("{0} is \"{1}\"; group, channel and tensor are supported",
                  weights.name("strategy"), strategy);
   weights.refuseUnknown("quantised", harmless);
 }
@@ -226,23 +259,68 @@ static llvm::Expected<bool> matchesPattern(llvm::StringRef pattern,
   return regex.match(module);
 }
 
-const std::string *stele::checkpoint::ignoredBy(const QuantConfig &config,
-                                                llvm::StringRef module) {
-  for (const std::string &entry : config.ignored) {
-    llvm::StringRef name = entry;
-    if (config.method == QuantMethod::Awq ? module.contains(name)
-                                          : module == name)
-      return &entry;
-    if (config.method == QuantMethod::Awq || !name.consume_front("re:"))
-      continue;
-    // The tensors say what is quantised; a pattern beyond us says nothing.
-    llvm::Expected<bool> matches = matchesPattern(name, module);
+// A pattern beyond us says nothing: the tensors say what is quantised.
+static std::optional<bool> tryPattern(llvm::StringRef pattern,
+                                      llvm::StringRef module) {
+  llvm::Expected<bool> matches = matchesPattern(pattern, module);
+  if (matches)
+    return *matches;
+  llvm::consumeError(matches.takeError());
+  return std::nullopt;
+}
+
+static bool isIgnoredBy(const QuantConfig &config, llvm::StringRef entry,
+                        llvm::StringRef module) {
+  if (config.method == QuantMethod::Awq)
+    return module.contains(entry);
+  return module == entry || (config.method == QuantMethod::CompressedTensors &&
+                             entry.consume_front("re:") &&
+                             tryPattern(entry, module).value_or(false));
+}
+
+// The pattern of `dynamic` that says that the module is not quantised, or
+// nothing.
+static llvm::StringRef exceptedBy(const QuantConfig &config,
+                                  llvm::StringRef module) {
+  for (llvm::StringRef entry : config.dynamic) {
+    llvm::StringRef pattern = entry;
+    const bool isExcepted = pattern.consume_front("-:");
+    if (!isExcepted)
+      pattern.consume_front("+:");
+    std::optional<bool> matches = tryPattern(pattern, module);
     if (!matches)
-      llvm::consumeError(matches.takeError());
-    else if (*matches)
-      return &entry;
+      return {}; // nor do those behind it
+    if (*matches)
+      return isExcepted ? entry : llvm::StringRef();
   }
-  return nullptr;
+  return {};
+}
+
+// Is the module part of a layer, which have numbers?
+static bool isInLayer(llvm::StringRef module) {
+  llvm::SmallVector<llvm::StringRef> parts;
+  module.split(parts, '.');
+  return llvm::any_of(parts, [](llvm::StringRef part) {
+    return !part.empty() && llvm::all_of(part, llvm::isDigit);
+  });
+}
+
+std::string stele::checkpoint::whatIgnores(const QuantConfig &config,
+                                           llvm::StringRef module) {
+  auto isNot = [](llvm::StringRef entry) {
+    return ("with \"" + entry + "\" that it is not").str();
+  };
+  for (const std::string &entry : config.ignored)
+    if (isIgnoredBy(config, entry, module))
+      return isNot(entry);
+  if (llvm::StringRef entry = exceptedBy(config, module); !entry.empty())
+    return isNot(entry);
+  if (config.inLayers.empty() || !isInLayer(module) ||
+      llvm::any_of(config.inLayers, [&](llvm::StringRef name) {
+        return module.ends_with(name);
+      }))
+    return "";
+  return "in modules_in_block_to_quantize only what else is";
 }
 
 // Names go before patterns, patterns before the class of all linears, and

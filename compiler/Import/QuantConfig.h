@@ -22,6 +22,7 @@ struct QuantScheme {
   std::vector<std::string> targets;
   int64_t bits = 4;       // 4 or 8
   int64_t groupSize = 0;  // columns that share a scale; 0: the whole row
+  bool perTensor = false; // one scale for all rows (compressed-tensors only)
   bool zeroPoints = true; // must zero points be stored?
 };
 
@@ -30,16 +31,21 @@ struct QuantConfig {
   std::vector<QuantScheme> schemes; // one, but for compressed-tensors
   // GPTQ: zero points are stored minus one (checkpoint_format "gptq").
   bool zerosMinusOne = false;
-  // GPTQ: `dynamic` gives modules their own bits and groups; what each one has
-  // follows from the shapes of its tensors.
-  bool varies = false;
   // Modules that are said not to be quantised: names and "re:..." patterns
-  // (compressed-tensors), parts of names (AWQ).
+  // (compressed-tensors), parts of names (AWQ), names (GPTQ).
   std::vector<std::string> ignored;
+  // GPTQ: the patterns of `dynamic` in their order; the first that matches
+  // counts, and "-:..." says that the module is not quantised. Others give it
+  // bits and groups of its own; which follows from the shapes of its tensors.
+  std::vector<std::string> dynamic;
+  // GPTQ: ends of the names of what is quantised within the layers
+  // (modules_in_block_to_quantize); empty: everything.
+  std::vector<std::string> inLayers;
 };
 
-// The entry of `ignored` that names the module, or null.
-const std::string *ignoredBy(const QuantConfig &config, llvm::StringRef module);
+// What of the configuration says that the module is not quantised, as errors
+// show it; empty when nothing does.
+std::string whatIgnores(const QuantConfig &config, llvm::StringRef module);
 
 // The scheme of a module of compressed-tensors; an error names the module when
 // no target matches it.

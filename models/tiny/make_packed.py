@@ -38,12 +38,13 @@ COMMON = {"vocab_size": 67, "num_hidden_layers": 1, "head_dim": 64,
 
 class Scheme:
     """How one matrix is quantised: bits, columns of a group (0: a row), zero
-    points or the middle of the codes, columns in an order of their own."""
+    points or the middle of the codes, columns in an order of their own, all rows
+    alike."""
 
     def __init__(self, bits, group, symmetric=False, ordered=False,
-                 scale="F16"):
+                 scale="F16", whole=False):
         self.bits, self.group, self.symmetric = bits, group, symmetric
-        self.ordered, self.scale = ordered, scale
+        self.ordered, self.scale, self.whole = ordered, scale, whole
 
 
 class Matrix:
@@ -68,8 +69,10 @@ class Matrix:
             part = values[:, chosen]
             low = np.minimum(part.min(1), 0)
             high = np.maximum(part.max(1), 0)
+            if scheme.whole:
+                low, high = np.full(rows, low.min()), np.full(rows, high.max())
             scale = ((high - low) / levels if not scheme.symmetric
-                     else np.abs(part).max(1) / (middle - 1))
+                     else np.maximum(high, -low) / (middle - 1))
             scale = torch.tensor(scale).to(TORCH[scheme.scale]).float().numpy()
             if not scheme.symmetric:
                 self.zeros[:, g] = np.clip(np.round(-low / scale), 0, levels)
@@ -121,7 +124,11 @@ def pack_compressed(m, scales):
     parts = {"weight_packed": pack_to_int32(signed(m.codes), bits),
              "weight_scale": scales,
              "weight_shape": torch.tensor(m.codes.shape)}
-    if not m.scheme.symmetric:
+    if m.scheme.whole:
+        parts["weight_scale"] = scales[0].contiguous()
+    if m.scheme.whole and not m.scheme.symmetric:
+        parts["weight_zero_point"] = signed(m.zeros[0])
+    elif not m.scheme.symmetric:
         parts["weight_zero_point"] = pack_to_int32(
             signed(m.zeros), bits, packed_dim=0)
     if m.scheme.ordered:
@@ -135,7 +142,8 @@ def compressed_group(scheme, targets):
             "output_activations": None,
             "weights": {"num_bits": scheme.bits, "type": "int",
                         "symmetric": scheme.symmetric, "dynamic": False,
-                        "strategy": "group" if scheme.group else "channel",
+                        "strategy": ("tensor" if scheme.whole else "group"
+                                     if scheme.group else "channel"),
                         "group_size": scheme.group or None,
                         "actorder": "group" if scheme.ordered else None,
                         "block_structure": None, "observer": "minmax",
@@ -172,6 +180,8 @@ GPTQ_SYMMETRIC = Scheme(4, 128, symmetric=True)
 W4 = Scheme(4, 32, scale="BF16")
 W8 = Scheme(8, 0, symmetric=True)
 W4_ORDERED = Scheme(4, 64, symmetric=True, ordered=True, scale="F32")
+W4_WHOLE = Scheme(4, 0, whole=True)
+W8_WHOLE = Scheme(8, 0, symmetric=True, scale="F32", whole=True)
 W8_MIXED = Scheme(8, 32, symmetric=True, scale="F32")
 
 
@@ -222,6 +232,15 @@ FOLDERS = {
         lambda name: (None if "lm_head" in name
                       else W4_ORDERED if "mlp" in name else W8_MIXED),
         pack_compressed, "F32"),
+    # One scale for a matrix: 4 bits with a zero point, and 8 bits.
+    "compressed-whole": Folder(
+        "llama", {"hidden_size": 144, "intermediate_size": 72},
+        compressed({"group_0": compressed_group(W8_WHOLE, ["Linear"]),
+                    "group_1": compressed_group(W4_WHOLE, ["re:.*mlp.*"])},
+                   ["lm_head"]),
+        lambda name: (None if "lm_head" in name
+                      else W4_WHOLE if "mlp" in name else W8_WHOLE),
+        pack_compressed),
 }
 
 

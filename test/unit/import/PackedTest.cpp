@@ -90,6 +90,8 @@ static const QuantFormat symmetricFormat = {4, 128, Real::kF16, Real::kNone};
 static const QuantFormat narrowFormat = {4, 64, Real::kF16, Real::kNone};
 static const QuantFormat bf16Format = {4, 32, Real::kF16, Real::kF32};
 static const QuantFormat channelFormat = {8, 128, Real::kF16, Real::kNone};
+static const QuantFormat whole8Format = {8, 128, Real::kF32, Real::kNone};
+static const QuantFormat whole4Format = {4, 128, Real::kF16, Real::kF32};
 static const QuantFormat mixed8Format = {8, 32, Real::kF32, Real::kNone};
 static const QuantFormat mixed4Format = {4, 64, Real::kF32, Real::kNone};
 
@@ -109,7 +111,9 @@ INSTANTIATE_TEST_SUITE_P(
         TinyCase{"compressed-w8", "self_attn.q_proj", channelFormat},
         TinyCase{"compressed-w8", "mlp.down_proj", channelFormat},
         TinyCase{"compressed-mixed", "self_attn.q_proj", mixed8Format},
-        TinyCase{"compressed-mixed", "mlp.down_proj", mixed4Format, true}),
+        TinyCase{"compressed-mixed", "mlp.down_proj", mixed4Format, true},
+        TinyCase{"compressed-whole", "self_attn.q_proj", whole8Format},
+        TinyCase{"compressed-whole", "mlp.down_proj", whole4Format}),
     [](const auto &info) {
       std::string name =
           std::string(info.param.folder) + "_" +
@@ -301,6 +305,40 @@ TEST_F(Packed, CompressedTensorsWords) {
   EXPECT_EQ(values()[8], 6);
 }
 
+// One scale, and one zero point, for the matrix.
+TEST_F(Packed, CompressedTensorsPerTensor) {
+  compressed(R"("symmetric": true, "strategy": "tensor")");
+  parts["a.weight_scale"] = halves({1}, {0x4000}); // 2
+  ASSERT_EQ(open(), "none");
+  EXPECT_EQ(values(), (std::vector<float>{-16, -14, -12, -10, -8, -6, -4, -2,
+                                          14, 14, 14, 14, 14, 14, 14, 14}));
+  EXPECT_EQ(format(), (QuantFormat{4, 16, Real::kF16, Real::kNone}));
+  compressed(R"("symmetric": false, "strategy": "tensor")");
+  parts["a.weight_scale"] = part<float>("F32", {1}, {0x1p-25f});
+  parts["a.weight_zero_point"] = part<int8_t>("I8", {1}, {-3});
+  ASSERT_EQ(open(), "none");
+  EXPECT_EQ(values()[0], -5 * 0x1p-25f);
+  EXPECT_EQ(values()[15], 10 * 0x1p-25f);
+  EXPECT_EQ(format(), (QuantFormat{4, 16, Real::kF32, Real::kF32}));
+
+  parts["a.weight_zero_point"] = words({1}, {0});
+  EXPECT_EQ(open(), "model.safetensors: tensor 'a.weight_zero_point' is I32, "
+                    "I8 is needed");
+  parts["a.weight_zero_point"] = part<int8_t>("I8", {2, 1}, {0, 0});
+  EXPECT_EQ(open(),
+            "model.safetensors: tensor 'a.weight_zero_point' has shape [2, 1], "
+            "[1] is needed: 4 bits, weight [2, 8], 1 groups a row");
+  parts["a.weight_scale"] = halves({2, 1}, {one, one});
+  EXPECT_EQ(open(),
+            "model.safetensors: tensor 'a.weight_scale' has shape [2, 1], [1] "
+            "is needed: 4 bits, weight [2, 8], 1 groups a row");
+  parts["a.weight_scale"] = part<float>("F32", {1}, {NAN});
+  parts["a.weight_zero_point"] = part<int8_t>("I8", {1}, {0});
+  EXPECT_EQ(open(),
+            "model.safetensors: tensor 'a.weight_scale' has the scale nan for "
+            "row 0, group 0 of the weight; the checkpoint is damaged");
+}
+
 //===----------------------------------------------------------------------===//
 // Formats
 //===----------------------------------------------------------------------===//
@@ -453,6 +491,55 @@ TEST_F(Packed, IgnoredModules) {
   EXPECT_EQ(with(R"("modules_to_not_convert": ["a"])"), contradicts("a"));
   awq();
   EXPECT_EQ(with(R"("modules_to_not_convert": null)"), "none");
+}
+
+// GPTQ says it in three places: a switch for the head, patterns of which the
+// first that matches counts, and ends of names within the layers.
+TEST_F(Packed, ModulesThatGptqLeavesOut) {
+  auto open = [&](const std::string &module, const std::string &field) {
+    gptq();
+    quantisation.back() = ',';
+    quantisation += field + "}";
+    std::map<std::string, Part> renamed;
+    for (auto &[name, part] : parts)
+      renamed[module + name.substr(1)] = part;
+    parts = renamed;
+    return Packed::open();
+  };
+  auto contradicts = [](const std::string &module, const std::string &what) {
+    return "model.safetensors: '" + module +
+           "' is stored quantised, but quantization_config says " + what +
+           "; one of the two is from another checkpoint";
+  };
+  auto isNot = [](const std::string &entry) {
+    return "with \"" + entry + "\" that it is not";
+  };
+  EXPECT_EQ(open("lm_head", R"("lm_head": true)"), "none");
+  EXPECT_EQ(open("lm_head", R"("lm_head": false)"),
+            contradicts("lm_head", isNot("lm_head")));
+  EXPECT_EQ(open("a", R"("lm_head": false)"), "none");
+
+  EXPECT_EQ(open("a", R"("dynamic": {"-:b": {}, "+:a": {"bits": 4}})"), "none");
+  EXPECT_EQ(open("a", R"("dynamic": {"a": {"bits": 4}, "-:a": {}})"), "none");
+  EXPECT_EQ(open("a", R"("dynamic": {"-:a": {}, "+:a": {"bits": 4}})"),
+            contradicts("a", isNot("-:a")));
+  EXPECT_EQ(open("x.1.up", R"("dynamic": {"-:.*\\.1\\.up": {}})"),
+            contradicts("x.1.up", isNot("-:.*\\.1\\.up")));
+  // What is beyond us says nothing, nor does what comes after it.
+  EXPECT_EQ(open("a", R"("dynamic": {"+:\\w": {"bits": 4}, "-:a": {}})"),
+            "none");
+
+  const std::string lists = R"("modules_in_block_to_quantize": [
+      ["attn.k", "attn.q"], ["mlp.up"]])";
+  EXPECT_EQ(open("m.layers.0.attn.q", lists), "none");
+  EXPECT_EQ(open("m.layers.0.mlp.up", lists), "none");
+  EXPECT_EQ(open("lm_head", lists), "none");
+  EXPECT_EQ(open("m.layers.0.mlp.down", lists),
+            contradicts("m.layers.0.mlp.down",
+                        "in modules_in_block_to_quantize only what else is"));
+  EXPECT_EQ(
+      open("m.layers.0.mlp.down", R"("modules_in_block_to_quantize": null)"),
+      "none");
 }
 
 //===----------------------------------------------------------------------===//
@@ -697,9 +784,14 @@ TEST_F(Packed, ConfigsThatAreRefused) {
   EXPECT_EQ(
       refused(R"({"quant_method": "compressed-tensors", "config_groups":
                   {"g": {"targets": ["Linear"], "weights":
-                   {"num_bits": 4, "strategy": "tensor"}}}})"),
-      ".config_groups.g.weights.strategy is \"tensor\"; group and channel are "
-      "supported");
+                   {"num_bits": 4, "strategy": "block"}}}})"),
+      ".config_groups.g.weights.strategy is \"block\"; group, channel and "
+      "tensor are supported");
+  EXPECT_EQ(refused(gptq + R"(, "dynamic": ["-:a"]})"),
+            ".dynamic is [\"-:a\"], an object of patterns is needed");
+  EXPECT_EQ(refused(gptq + R"(, "modules_in_block_to_quantize": ["a"]})"),
+            ".modules_in_block_to_quantize is [\"a\"], a list of lists of "
+            "names is needed");
   EXPECT_EQ(refused(R"({"quant_method": "compressed-tensors"})"),
             ".config_groups is missing, an object of schemes is needed");
   EXPECT_EQ(refused(R"({"quant_method": "compressed-tensors",
