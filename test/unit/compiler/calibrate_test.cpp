@@ -66,11 +66,17 @@ TEST(Text, BundledOnesShareNoLine) {
   llvm::StringRef(calibration.bytes).split(split, '\n', -1, false);
   for (llvm::StringRef line : split)
     lines.insert(line);
+  // Enough for all windows of the gate, and still soon read.
+  for (const Text *text : {&calibration, &gate}) {
+    EXPECT_GE(text->bytes.size(), 30'000u);
+    EXPECT_LE(text->bytes.size(), 60'000u);
+  }
   split.clear();
   llvm::StringRef(gate.bytes).split(split, '\n', -1, false);
   EXPECT_GT(split.size(), 10u);
   for (llvm::StringRef line : split)
-    EXPECT_FALSE(lines.contains(line)) << line.str();
+    if (line.trim().size() > 1) // a brace of code
+      EXPECT_FALSE(lines.contains(line)) << line.str();
 }
 
 // Two layers' worth of shapes: 4 heads of 2 over 2 KV heads, GLU of 6.
