@@ -15,11 +15,16 @@ static constexpr int64_t smallestGroup = 32;
 std::vector<schema::QuantFormat> compiler::formatsOf(const Unit &unit,
                                                      int64_t group) {
   std::vector<schema::QuantFormat> formats;
+  // Half of such a group would hold the row as well, in as many bits.
+  auto isTooWide = [&](int64_t size) {
+    return size > smallestGroup && size / 2 >= unit.columns;
+  };
   // An offset costs int4 half a bit at worst and saves it much; int8 has codes
   // to spare.
   if (!unit.isEnd)
     for (int64_t size = group; size >= smallestGroup; size /= 2)
-      formats.push_back({4, uint32_t(size), Stored::kF16, Stored::kF16});
+      if (!isTooWide(size))
+        formats.push_back({4, uint32_t(size), Stored::kF16, Stored::kF16});
   formats.push_back({8, uint32_t(group), Stored::kF16, Stored::kNone});
   return formats;
 }

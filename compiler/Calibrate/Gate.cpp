@@ -19,6 +19,7 @@
 #include "stele/compiler/Calibrate/Text.h"
 #include "stele/compiler/Driver/Diagnostics.h"
 #include "stele/compiler/Import/Errors.h"
+#include "stele/compiler/Quantise/Quantise.h"
 #include "stele/compiler/Transforms/Passes.h"
 #include "llvm/ADT/StringMap.h"
 #include "llvm/Support/FileSystem.h"
@@ -99,6 +100,7 @@ private:
   llvm::Error measureLines(const Grid &grid, ArrayRef<size_t> lines,
                            ArrayRef<std::string> names,
                            std::vector<double> &sums);
+  llvm::Expected<double> measureLeast();
   llvm::Error bisect();
   llvm::Error write();
 
@@ -142,6 +144,16 @@ private:
 //===----------------------------------------------------------------------===//
 // Compiling and running
 //===----------------------------------------------------------------------===//
+
+/// Scales beyond f16 are stored in f32, and counted so.
+static void widen(Candidate &candidate) {
+  using Real = schema::QuantFormat::Real;
+  for (schema::QuantFormat &format : candidate.formats) {
+    format.scale = Real::kF32;
+    if (format.offset != Real::kNone)
+      format.offset = Real::kF32;
+  }
+}
 
 /// Compiles as far as the fused module, which everything else starts from.
 llvm::Error Gate::fuse() {
@@ -188,7 +200,7 @@ Gate::compileAndLoad(ModuleOp compiled) {
   back.output = artifactFile.path;
   back.weights = "inline";
   back.jobs = options.jobs;
-  if (llvm::Error error = compile(back, llvm::nulls()))
+  if (llvm::Error error = compileAsSaid(back, llvm::nulls()))
     return std::move(error);
   return CompiledModel::open(artifactFile.path);
 }
@@ -383,10 +395,18 @@ llvm::Error Gate::search() {
   for (Candidate &candidate : candidates) {
     const Unit &unit = candidate.unit;
     auto found = statistics.find(unit.weight);
-    llvm::Expected<Search> result = searchScales(
-        unit, module->lookupSymbol<lm::WeightOp>(unit.weight), *source,
-        found == statistics.end() ? nullptr : &found->second,
-        candidate.formats);
+    auto search = [&] {
+      return searchScales(unit, module->lookupSymbol<lm::WeightOp>(unit.weight),
+                          *source,
+                          found == statistics.end() ? nullptr : &found->second,
+                          candidate.formats);
+    };
+    llvm::Expected<Search> result = search();
+    if (result.errorIsA<ScaleOverflow>()) {
+      llvm::consumeError(result.takeError());
+      widen(candidate);
+      result = search();
+    }
     if (!result)
       return result.takeError();
     candidate.search = std::move(*result);
@@ -511,9 +531,8 @@ std::vector<Candidate> Gate::raise(size_t count) const {
 }
 
 llvm::Expected<double> Gate::measureRaised(size_t count) {
-  auto [entry, isNew] = measured.try_emplace(count);
-  if (!isNew)
-    return entry->second;
+  if (auto known = measured.find(count); known != measured.end())
+    return known->second;
   std::vector<Candidate> raised = raise(count);
   int64_t int4 = 0, int8 = 0, floats = 0;
   for (const Candidate &candidate : raised)
@@ -525,7 +544,7 @@ llvm::Expected<double> Gate::measureRaised(size_t count) {
       llvm::formatv("{0} int4, {1} int8, {2} float", int4, int8, floats).str());
   if (!growth)
     return growth.takeError();
-  return entry->second = *growth;
+  return measured[count] = *growth;
 }
 
 /// Sets `chosen` to the least number of raises that holds, or to the best with
@@ -556,8 +575,22 @@ llvm::Error Gate::bisect() {
       options.input, 100 * gate.maxLoss, 100 * std::expm1(best->second));
 }
 
-llvm::Error Gate::decide() {
+/// With everything in the fewest bits. The search saw some rows only; here all
+/// are rounded, so that whatever has scales beyond f16 shows.
+llvm::Expected<double> Gate::measureLeast() {
   llvm::Expected<double> growth = measureRaised(0);
+  if (growth || !growth.errorIsA<ScaleOverflow>())
+    return growth;
+  llvm::handleAllErrors(growth.takeError(), [&](const ScaleOverflow &overflow) {
+    for (Candidate &candidate : candidates)
+      if (llvm::is_contained(overflow.weights, candidate.unit.weight))
+        widen(candidate);
+  });
+  return measureRaised(0);
+}
+
+llvm::Error Gate::decide() {
+  llvm::Expected<double> growth = measureLeast();
   if (!growth)
     return growth.takeError();
   if (holds(*growth))

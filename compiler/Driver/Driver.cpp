@@ -21,6 +21,7 @@
 #include "stele/compiler/Import/Errors.h"
 #include "stele/compiler/Import/Gguf.h"
 #include "stele/compiler/Import/Tokenizer.h"
+#include "stele/compiler/Quantise/Quantise.h"
 #include "stele/compiler/Schedule/Passes.h"
 #include "stele/compiler/Targets/Targets.h"
 #include "stele/compiler/Transforms/Passes.h"
@@ -112,8 +113,10 @@ namespace {
 
 class Compilation {
 public:
-  Compilation(const CompileOptions &options, llvm::raw_ostream &progress)
-      : options(options), progress(progress) {
+  /// Weights named in `wide` get scales in f32.
+  Compilation(const CompileOptions &options, ArrayRef<std::string> wide,
+              llvm::raw_ostream &progress)
+      : options(options), wide(wide), progress(progress) {
     timing.setEnabled(options.timePhases);
     timing.setDisplayMode(DefaultTimingManager::DisplayMode::List);
     rootTiming = timing.getRootScope();
@@ -152,6 +155,7 @@ private:
   void report(StringRef what, const llvm::Twine &details);
 
   const CompileOptions &options;
+  ArrayRef<std::string> wide;
   llvm::raw_ostream &progress;
   MLIRContext context{MLIRContext::Threading::DISABLED};
   std::unique_ptr<Checkpoint> source;
@@ -700,6 +704,12 @@ llvm::Error Compilation::run() {
     return makeError("--compile-to selected is for one target; kernels of "
                      "several are in the plan");
   while (reached < options.stopAfter && reached < Phase::Assigned) {
+    // Formats are known by then, and kernels are not chosen yet.
+    if (reached == Phase::Fused && !wide.empty()) {
+      progress << "note: f16 does not hold all scales of "
+               << llvm::join(wide, ", ") << "; they are stored in f32\n";
+      widenScales(*module, wide);
+    }
     auto next = static_cast<Phase>(static_cast<int>(reached) + 1);
     // Kernels of several targets are selected on the way to their plan.
     if (targets.size() > 1 && next == Phase::Selected)
@@ -710,7 +720,36 @@ llvm::Error Compilation::run() {
   return options.stopAfter == Phase::Artifact ? writeAll() : writeModule();
 }
 
+void compiler::widenScales(ModuleOp module, ArrayRef<std::string> weights) {
+  using Real = schema::QuantFormat::Real;
+  for (const std::string &name : weights) {
+    auto weight = module.lookupSymbol<lm::WeightOp>(name);
+    schema::QuantFormat format = weight.getQuantAttr().getFormat();
+    format.scale = Real::kF32;
+    if (format.offset != Real::kNone)
+      format.offset = Real::kF32;
+    weight.setQuantAttr(lm::QuantAttr::get(module.getContext(), format));
+  }
+}
+
+llvm::Error compiler::compileAsSaid(const CompileOptions &options,
+                                    llvm::raw_ostream &progress) {
+  return Compilation(options, /*wide=*/{}, progress).run();
+}
+
+/// Which weights need wide scales is known when all of them were read, and by
+/// then kernels are chosen. So rare that it may take a second compile.
 llvm::Error compiler::compile(const CompileOptions &options,
                               llvm::raw_ostream &progress) {
-  return Compilation(options, progress).run();
+  std::vector<std::string> wide;
+  if (llvm::Error error = llvm::handleErrors(
+          compileAsSaid(options, progress),
+          [&](std::unique_ptr<ScaleOverflow> overflow) -> llvm::Error {
+            wide = overflow->weights;
+            return llvm::Error::success();
+          }))
+    return error;
+  if (wide.empty())
+    return llvm::Error::success();
+  return Compilation(options, wide, progress).run();
 }

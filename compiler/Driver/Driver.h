@@ -6,6 +6,7 @@
 #ifndef STELE_COMPILER_DRIVER_DRIVER_H
 #define STELE_COMPILER_DRIVER_DRIVER_H
 
+#include "mlir/IR/BuiltinOps.h"
 #include "llvm/ADT/ArrayRef.h"
 #include "llvm/ADT/StringRef.h"
 #include "llvm/Support/Error.h"
@@ -69,8 +70,16 @@ struct CompileOptions {
 inline constexpr llvm::StringLiteral calibrationAttrName = "stele.calibration";
 
 /// Runs the phases. Progress (sizes and times, a line each) goes to `progress`;
-/// nothing is left at the output when it fails.
+/// nothing is left at the output when it fails. Weights with a group whose
+/// scale is beyond f16 get scales in f32.
 llvm::Error compile(const CompileOptions &options, llvm::raw_ostream &progress);
+
+/// The same, but such a weight is a ScaleOverflow (Quantise/Quantise.h).
+llvm::Error compileAsSaid(const CompileOptions &options,
+                          llvm::raw_ostream &progress);
+
+/// Gives the named weights scales and offsets in f32.
+void widenScales(mlir::ModuleOp module, llvm::ArrayRef<std::string> weights);
 
 } // namespace stele::compiler
 

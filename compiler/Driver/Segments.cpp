@@ -150,6 +150,20 @@ static llvm::Error readCodes(TensorOp tensor,
       });
 }
 
+/// Says which tensor it was, and keeps the kind of error.
+static llvm::Error nameOverflow(llvm::Error error, TensorOp tensor,
+                                int64_t begin) {
+  const bool isHalf = error.isA<ScaleOverflow>();
+  std::string message = llvm::formatv(
+      "tensor @{0} from row {1} on: {2}; store it unquantised "
+      "with --quant none",
+      tensor.getSymName(), begin, llvm::toString(std::move(error)));
+  if (!isHalf)
+    return llvm::createStringError(message);
+  return llvm::make_error<ScaleOverflow>(
+      std::move(message), std::vector<std::string>{tensor.getSymName().str()});
+}
+
 static llvm::Error writeQuantised(TensorOp tensor,
                                   const checkpoint::Checkpoint &checkpoint,
                                   int64_t rows, int64_t columns,
@@ -173,10 +187,7 @@ static llvm::Error writeQuantised(TensorOp tensor,
       return error;
     if (llvm::Error error =
             quantise(format, options, end - begin, columns, floats.data(), to))
-      return makeError("tensor @{0} from row {1} on: {2}; store it unquantised "
-                       "with --quant none",
-                       tensor.getSymName(), begin,
-                       llvm::toString(std::move(error)));
+      return nameOverflow(std::move(error), tensor, begin);
     return llvm::Error::success();
   };
   return packQuantised(tensor.getLayout(), format, rows, columns, read, out);
@@ -217,6 +228,31 @@ static llvm::Error writeTensor(TensorOp tensor,
   return packWeight(tensor.getLayout(), packed, rows, columns, read, out);
 }
 
+/// Writes the tensors in the order of their places. Where scales overflow, goes
+/// on with the next, so that one error names all of them.
+static llvm::Error writeTensors(ArrayRef<TensorOp> tensors,
+                                const checkpoint::Checkpoint &checkpoint,
+                                llvm::raw_ostream &out) {
+  const uint64_t start = out.tell();
+  std::vector<std::string> overflown;
+  std::string message; // of the first
+  for (TensorOp tensor : tensors) {
+    out.write_zeros(start + tensor.getOffset() - out.tell());
+    llvm::Error error = llvm::handleErrors(
+        writeTensor(tensor, checkpoint, out), [&](const ScaleOverflow &each) {
+          if (overflown.empty())
+            message = each.message();
+          llvm::append_range(overflown, each.weights);
+        });
+    if (error)
+      return error;
+  }
+  if (overflown.empty())
+    return llvm::Error::success();
+  return llvm::make_error<ScaleOverflow>(std::move(message),
+                                         std::move(overflown));
+}
+
 SegmentBytes compiler::makeWeights(SegmentOp segment,
                                    const checkpoint::Checkpoint &checkpoint) {
   auto module = segment->getParentOfType<ModuleOp>();
@@ -229,13 +265,6 @@ SegmentBytes compiler::makeWeights(SegmentOp segment,
   });
   return {uint64_t(segment.getLength().value_or(0)),
           [tensors, &checkpoint](llvm::raw_ostream &out) -> llvm::Error {
-            uint64_t start = out.tell();
-            for (TensorOp tensor : tensors) {
-              TensorOp each = tensor;
-              out.write_zeros(start + each.getOffset() - out.tell());
-              if (llvm::Error error = writeTensor(each, checkpoint, out))
-                return error;
-            }
-            return llvm::Error::success();
+            return writeTensors(tensors, checkpoint, out);
           }};
 }

@@ -4,8 +4,8 @@
 // that the span still covers the group; codes are then made for what is stored.
 
 #include "stele/compiler/Quantise/Quantise.h"
-#include "stele/compiler/Import/Errors.h"
 #include "llvm/ADT/bit.h"
+#include "llvm/Support/FormatVariadic.h"
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -162,6 +162,25 @@ private:
 
 } // namespace
 
+char ScaleOverflow::ID;
+
+/// For the group of `row` that begins at column `begin`.
+static Error overflow(const QuantFormat &format, ArrayRef<float> group,
+                      int64_t row, int64_t begin) {
+  const float largest =
+      *std::max_element(group.begin(), group.end(), [](float a, float b) {
+        return std::fabs(a) < std::fabs(b);
+      });
+  std::string message =
+      formatv("row {0}, columns {1} to {2}: numbers up to {3:e3} need a scale "
+              "beyond the type that the format stores",
+              row, begin, begin + int64_t(group.size()) - 1, largest);
+  const bool isHalf =
+      format.scale == Stored::kF16 || format.offset == Stored::kF16;
+  return isHalf ? make_error<ScaleOverflow>(std::move(message))
+                : createStringError(message);
+}
+
 Error quantise(const QuantFormat &format, const RoundingOptions &options,
                int64_t rows, int64_t columns, const float *values,
                checkpoint::QuantRows &out) {
@@ -179,13 +198,7 @@ Error quantise(const QuantFormat &format, const RoundingOptions &options,
                                        : options.importance.slice(begin, count);
       Span span = quantiser.choose(group, importance);
       if (!quantiser.fits(span))
-        return checkpoint::makeError(
-            "row {0}, columns {1} to {2}: numbers up to {3:e3} need a scale "
-            "beyond the type that the format stores",
-            row, begin, begin + count - 1,
-            *std::max_element(group.begin(), group.end(), [](float a, float b) {
-              return std::fabs(a) < std::fabs(b);
-            }));
+        return overflow(format, group, row, begin);
       const float inverse = 1 / span.scale;
       for (int64_t i = 0; i < count; ++i)
         out.codes[row * columns + begin + i] =

@@ -9,6 +9,8 @@
 #include "stele/compiler/Import/Quantised.h"
 #include "llvm/ADT/ArrayRef.h"
 #include "llvm/Support/Error.h"
+#include <string>
+#include <vector>
 
 namespace stele::compiler {
 
@@ -22,10 +24,32 @@ struct RoundingOptions {
   llvm::ArrayRef<float> importance = {};
 };
 
+/// A group needs a scale or offset beyond f16, as its format stores them: f32
+/// would hold them.
+class ScaleOverflow : public llvm::ErrorInfo<ScaleOverflow> {
+public:
+  static char ID;
+
+  explicit ScaleOverflow(std::string message,
+                         std::vector<std::string> weights = {})
+      : weights(std::move(weights)), text(std::move(message)) {}
+
+  void log(llvm::raw_ostream &out) const override { out << text; }
+  std::error_code convertToErrorCode() const override {
+    return llvm::inconvertibleErrorCode();
+  }
+
+  /// All that have such a group, where the weights are known by name.
+  const std::vector<std::string> weights;
+
+private:
+  std::string text;
+};
+
 /// Quantises values[rows, columns]. With the whole span, and numbers that stay
 /// clear of the least that the format's types hold, no element is off by more
 /// than half a step. An error when a group needs a scale or offset beyond the
-/// format's types.
+/// format's types, a ScaleOverflow where wider ones would do.
 llvm::Error quantise(const schema::QuantFormat &format,
                      const RoundingOptions &options, int64_t rows,
                      int64_t columns, const float *values,

@@ -284,6 +284,32 @@ TEST(Sensitivity, RaisesWhatSavesMostForABitFirst) {
                                   Pair(1, 3), Pair(0, 3), Pair(2, 3)));
 }
 
+// Rows that fit into half a group have no use for a whole one, and a raise that
+// adds no bits would have no rate.
+TEST(Sensitivity, NarrowRowsHaveNoWideGroups) {
+  auto groupsOf = [](int64_t columns, int64_t group) {
+    Unit unit;
+    unit.columns = columns;
+    std::vector<uint32_t> groups;
+    for (const schema::QuantFormat &format : formatsOf(unit, group))
+      if (format.bits == 4)
+        groups.push_back(format.group);
+    return groups;
+  };
+  EXPECT_THAT(groupsOf(129, 128), ElementsAre(128, 64, 32));
+  EXPECT_THAT(groupsOf(65, 128), ElementsAre(128, 64, 32));
+  EXPECT_THAT(groupsOf(64, 128), ElementsAre(64, 32));
+  EXPECT_THAT(groupsOf(24, 128), ElementsAre(32));
+  EXPECT_THAT(groupsOf(24, 32), ElementsAre(32));
+  Candidate narrow;
+  narrow.unit.rows = 8;
+  narrow.unit.columns = 24;
+  narrow.formats = formatsOf(narrow.unit, 128);
+  narrow.search.errors = {1, 0.1};
+  narrow.sensitivity = 1;
+  EXPECT_EQ(orderRaises(narrow).size(), narrow.formats.size());
+}
+
 TEST(Bisect, FindsTheFewestRaisesInFewSteps) {
   for (size_t most : {1, 2, 9, 63, 300})
     for (size_t least = 1; least <= most; ++least) {
@@ -338,7 +364,6 @@ protected:
     CompileOptions options;
     options.input = folder.path("scaled.mlir");
     options.output = folder.path("scaled.stele");
-    options.activations = "f32";
     EXPECT_EQ(errorOf(compile(options, llvm::nulls())), "none");
     auto model = CompiledModel::open(options.output);
     EXPECT_TRUE(bool(model));

@@ -194,11 +194,20 @@ TEST(Quantise, HugeNumbersNeedWideScales) {
   checkpoint::QuantRows rows;
   llvm::Error error = compiler::quantise({4, 32, Real::kF16, Real::kNone}, {},
                                          1, 32, values.data(), rows);
+  EXPECT_TRUE(error.isA<compiler::ScaleOverflow>());
   EXPECT_EQ(llvm::toString(std::move(error)),
             "row 0, columns 0 to 31: numbers up to 1.000e+09 need a scale "
             "beyond the type that the format stores");
   Result wide = quantise({4, 32, Real::kF32, Real::kNone}, {}, values, 32);
   EXPECT_LE(wide.worstShare, 1.001);
+  // What f32 does not hold either is no overflow that somebody could mend.
+  values[3] = 3e38f;
+  values[4] = -3e38f;
+  error = compiler::quantise({4, 32, Real::kF32, Real::kF32}, {}, 1, 32,
+                             values.data(), rows);
+  EXPECT_TRUE(bool(error));
+  EXPECT_FALSE(error.isA<compiler::ScaleOverflow>());
+  llvm::consumeError(std::move(error));
 }
 
 } // namespace
