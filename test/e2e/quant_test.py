@@ -19,9 +19,33 @@ import harness
 MODELS = ["llama-tied", "llama-bias", "qwen3"]
 GGUF = ["llama-q4_0", "llama-q4_1", "llama-q8_0", "qwen2-q8_0", "llama-q4_k",
         "llama-q6_k"]
-INT8_TYPICAL, INT8_WORST = 0.03, 0.15  # shares of a row's range
-# int4 of models this small is far from the original.
-INT4_TYPICAL, INT4_WORST = 0.3, 1.0
+# What 8 bits in the inputs of linears cost these models, in the middle and at
+# worst, as shares of a row's range: from PyTorch in f32 on the same weights, with
+# every linear's input rounded to 127 steps each way of a scale for a row and group,
+# and nothing else. That is more than a trained model loses (smollm2_test.py holds
+# 1e-2 and 5e-2): with random weights every layer adds as much as the stream has
+# already, so that no layer's error is small beside it, and no few large elements
+# stand out to be kept in 15 bits.
+ROUNDED = {
+    ("llama-tied", "int4", 32): (1.6e-2, 5.7e-2),
+    ("llama-tied", "int4", 128): (1.9e-2, 6.7e-2),
+    ("llama-tied", "int8", 64): (2.0e-2, 4.8e-2),
+    ("llama-bias", "int4", 32): (1.3e-2, 5.9e-2),
+    ("llama-bias", "int4", 128): (1.5e-2, 7.1e-2),
+    ("llama-bias", "int8", 64): (1.6e-2, 8.2e-2),
+    ("qwen3", "int4", 32): (1.4e-2, 2.7e-2),
+    ("qwen3", "int4", 128): (1.5e-2, 3.2e-2),
+    ("qwen3", "int8", 64): (1.5e-2, 3.5e-2),
+}
+# The rest of the arithmetic is bf16; the worst row is one row's luck.
+MORE_TYPICAL, MORE_WORST = 1.2, 1.6
+# GGUF files, with an f32 cache: in llama-q4_k two keys weigh the same to within
+# bf16, and a cache in bf16 makes a row of another one.
+NATIVE = {"int8": (1.4e-2, 6e-2), "bf16": (5e-3, 2e-2)}
+WIDE = {"int8": (2.3e-2, 0.1), "bf16": (1e-2, 3e-2)}
+# Between the checkpoint and its codes, which are rounded in weights only: int8, and
+# int4, in which models this small are far from the original.
+CLIPPED = {"int8": (2.5e-2, 0.11), "int4": (0.26, 0.9)}
 
 
 def read_tensors(folder):
@@ -35,7 +59,7 @@ def read_tensors(folder):
         assert entry["dtype"] == "F32", name
         begin, end = (8 + size + at for at in entry["data_offsets"])
         tensors[name] = np.frombuffer(data[begin:end], np.float32).reshape(
-            entry["shape"])
+            entry["shape"]).copy()
     return tensors
 
 
@@ -62,7 +86,7 @@ def half_up(x):
     return np.float32(half)
 
 
-def nearest(values, bits, group, symmetric):
+def nearest(values, bits, group, symmetric, round_up=half_up):
     """What the codes of round-to-nearest stand for."""
     most, middle = 2 ** bits - 1, 2 ** (bits - 1)
     out = np.empty_like(values)
@@ -70,11 +94,11 @@ def nearest(values, bits, group, symmetric):
         for begin in range(0, values.shape[1], group):
             part = values[row, begin:begin + group]
             if symmetric:
-                scale = half_up(np.abs(part).max() / np.float32(middle - 1))
+                scale = round_up(np.abs(part).max() / np.float32(middle - 1))
                 offset = -middle * scale
             else:
-                offset = -half_up(-part.min())
-                scale = half_up((part.max() - offset) / np.float32(most))
+                offset = -round_up(-part.min())
+                scale = round_up((part.max() - offset) / np.float32(most))
             scale = max(scale, np.float32(2.0 ** -24))
             inverse = np.float32(1) / scale
             codes = np.clip(
@@ -83,13 +107,16 @@ def nearest(values, bits, group, symmetric):
     return out
 
 
-def dequantised(tensors, kind, group):
-    """Embedding and logits are int8, other matrices `kind`; vectors stay."""
+def dequantised(tensors, kind, group, wide=()):
+    """Embedding and logits are int8, other matrices `kind`; vectors stay. Those
+    with a part of a name in `wide` have scales in f32."""
     result = {}
     for name, values in tensors.items():
         is_end = "embed_tokens" in name or "lm_head" in name
         bits = 8 if is_end or kind == "int8" else 4
-        result[name] = (nearest(values, bits, group, symmetric=bits == 8)
+        is_wide = any(part in name for part in wide)
+        result[name] = (nearest(values, bits, group, bits == 8,
+                                np.float32 if is_wide else half_up)
                         if values.ndim == 2 else values)
     return result
 
@@ -155,25 +182,62 @@ def test_quantise(report, programs, model, kind, group):
         expected = programs.logits(plain, tokens)
         harness.check_logits(report, case, programs.logits(exact, tokens),
                              expected)
+        typical, worst = ROUNDED[model, kind, group]
         check_close(report, f"{case} int8 activations",
-                    programs.logits(rounded, tokens), expected, INT8_TYPICAL,
-                    INT8_WORST)
+                    programs.logits(rounded, tokens), expected,
+                    MORE_TYPICAL * typical, MORE_WORST * worst)
         original = np.load(source / golden["logits"])
-        bounds = ((INT8_TYPICAL, INT8_WORST) if kind == "int8" else
-                  (INT4_TYPICAL, INT4_WORST))
         check_close(report, f"{case} clipped", programs.logits(clipped, tokens),
-                    original, *bounds)
+                    original, *CLIPPED[kind])
+
+
+def test_wide_scales(report, programs, kind):
+    """A matrix with scales beyond f16 has them in f32. The norm before it makes
+    up for its size, so that it counts like any other."""
+    source = harness.TINY / "llama-tied"
+    tensors = read_tensors(source)
+    layer = "model.layers.0"
+    tensors[f"{layer}.post_attention_layernorm.weight"] *= np.float32(1e-9)
+    for name in ("gate_proj", "up_proj"):
+        tensors[f"{layer}.mlp.{name}.weight"] *= np.float32(1e9)
+    huge = programs.work / "huge"
+    write_checkpoint(huge, source, tensors)
+    folder = programs.work / f"huge-{kind}-expected"
+    write_checkpoint(folder, source,
+                     dequantised(tensors, kind, 32,
+                                 wide=("0.mlp.gate_proj", "0.mlp.up_proj")))
+    plain = programs.compile(folder, f"huge-{kind}-expected", "--activations",
+                             "f32")
+    tokens = harness.read_goldens(source)["prompts"][-1]["tokens"]
+    expected = programs.logits(plain, tokens)
+    for arithmetic in ("f32", "bf16", "int8"):
+        name = f"huge, {kind}, {arithmetic}"
+        artifact = compile_nearest(programs, huge, name.replace(", ", "-"),
+                                   "--quant", kind, "--activations", arithmetic)
+        check_kernels(report, programs, name, artifact, arithmetic)
+        weights = {k["weight"] for k in kernels(programs, artifact)}
+        report.check(f"{name} has wide scales",
+                     any(" f32" in weight for weight in weights)
+                     and any(" f16" in weight for weight in weights), weights)
+        found = programs.logits(artifact, tokens)
+        if arithmetic == "f32":
+            harness.check_logits(report, name, found, expected)
+        else:
+            check_close(report, name, found, expected, *WIDE[arithmetic])
 
 
 def test_native(report, programs, name):
-    """f32 is held by tiny_test.py; here int8 activations, and the kernels."""
+    """f32 is held by tiny_test.py; here the other two, and the kernels."""
     folder = harness.TINY / "gguf" / name
-    artifact = programs.compile(folder / "model.gguf", name)
-    check_kernels(report, programs, name, artifact, "int8")
-    for golden in harness.read_goldens(folder)["prompts"]:
-        check_close(report, f"{name}, prompt of {len(golden['tokens'])}",
-                    programs.logits(artifact, golden["tokens"]),
-                    np.load(folder / golden["logits"]), INT8_TYPICAL, INT8_WORST)
+    for arithmetic, bounds in NATIVE.items():
+        artifact = programs.compile(folder / "model.gguf", name, "--activations",
+                                    arithmetic, "--kv", "f32")
+        check_kernels(report, programs, name, artifact, arithmetic)
+        for golden in harness.read_goldens(folder)["prompts"]:
+            case = f"{name}, {arithmetic}, prompt of {len(golden['tokens'])}"
+            check_close(report, case,
+                        programs.logits(artifact, golden["tokens"]),
+                        np.load(folder / golden["logits"]), *bounds)
 
 
 def test(report, programs, only):
@@ -182,6 +246,9 @@ def test(report, programs, only):
             continue
         for kind, group in (("int4", 32), ("int4", 128), ("int8", 64)):
             test_quantise(report, programs, model, kind, group)
+    if not only or "huge" in only:
+        for kind in ("int4", "int8"):
+            test_wide_scales(report, programs, kind)
     for name in GGUF:
         if not only or name in only:
             test_native(report, programs, name)
