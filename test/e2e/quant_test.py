@@ -226,6 +226,28 @@ def test_wide_scales(report, programs, kind):
             check_close(report, name, found, expected, *WIDE[arithmetic])
 
 
+def test_wide_scales_in_gate(report, programs, rows):
+    """`--quant auto` counts them, also where its sample of rows sees none."""
+    source = harness.TINY / "llama-tied"
+    tensors = read_tensors(source)
+    tensors["model.layers.0.mlp.up_proj.weight"][rows] *= np.float32(1e9)
+    huge = programs.work / "huge-gate"
+    write_checkpoint(huge, source, tensors)
+    artifact = programs.compile(huge, "huge-gate", "--quant", "auto",
+                                "--max-loss", "1000%")
+    table = json.loads(programs.execute("stele", "inspect", artifact,
+                                        "--calibration", "--json"))
+    wide, narrow = [row["bits"] for row in table["weights"]
+                    if "up_proj" in row["name"]]
+    stored = {k["weight"] for k in kernels(programs, artifact)}
+    columns = tensors["model.layers.0.mlp.up_proj.weight"].shape[1]
+    more = -(-columns // 32) * 32 / columns  # two f32 in the place of two f16
+    report.check(f"huge rows {rows}: bits of the table",
+                 abs(wide - narrow - more) < 1e-9
+                 and any("int4 g32 f32+f32" in weight for weight in stored),
+                 f"{wide} and {narrow}, {stored}")
+
+
 def test_native(report, programs, name):
     """f32 is held by tiny_test.py; here the other two, and the kernels."""
     folder = harness.TINY / "gguf" / name
@@ -249,6 +271,8 @@ def test(report, programs, only):
     if not only or "huge" in only:
         for kind in ("int4", "int8"):
             test_wide_scales(report, programs, kind)
+        for rows in (slice(None), slice(1, 2)):
+            test_wide_scales_in_gate(report, programs, rows)
     for name in GGUF:
         if not only or name in only:
             test_native(report, programs, name)
