@@ -416,10 +416,11 @@ llvm::Error Gate::search() {
     nearestError += candidate.search.nearestError;
     scaled += !candidate.search.scales.empty();
   }
-  progress << llvm::formatv(
-      "scales    {0} of {1} matrices scaled; error of their outputs {2:f2} of "
-      "plain rounding's\n",
-      scaled, candidates.size(), error / nearestError);
+  if (nearestError > 0) // else there are no linears, or of zeros
+    progress << llvm::formatv(
+        "scales    {0} of {1} matrices scaled; error of their outputs {2:f2} "
+        "of plain rounding's\n",
+        scaled, candidates.size(), error / nearestError);
   return llvm::Error::success();
 }
 

@@ -241,22 +241,27 @@ static void readCompressedTensors(Fields &fields, QuantConfig &config) {
   fields.refuseUnknown("quantised", harmless);
 }
 
+// What LLVM's expressions are read within: they nest on the stack.
+static constexpr size_t maxPattern = 1024, maxParentheses = 32;
+
 // Does a "re:" pattern match the beginning of the name, as Python's re.match
 // does? What the two syntaxes do not share is refused rather than misread.
 static llvm::Expected<bool> matchesPattern(llvm::StringRef pattern,
                                            llvm::StringRef module) {
   bool isShared = !pattern.contains("(?") && !pattern.contains("*?") &&
                   !pattern.contains("+?") && !pattern.contains("??") &&
-                  !pattern.contains('{'); // its cost has no bound
+                  !pattern.contains('{') && // its cost has no bound
+                  pattern.size() <= maxPattern &&
+                  pattern.count('(') <= maxParentheses;
   for (size_t at = pattern.find('\\'); at != llvm::StringRef::npos;
        at = pattern.find('\\', at + 2))
     isShared &= at + 1 < pattern.size() && !llvm::isAlnum(pattern[at + 1]);
-  llvm::Regex regex(("^(" + pattern + ")").str());
-  if (!isShared || !regex.isValid())
-    return makeError("the target 're:{0}' of quantization_config is no "
-                     "expression that is supported; name the modules",
-                     pattern);
-  return regex.match(module);
+  if (isShared)
+    if (llvm::Regex regex(("^(" + pattern + ")").str()); regex.isValid())
+      return regex.match(module);
+  return makeError("the target 're:{0}' of quantization_config is no "
+                   "expression that is supported; name the modules",
+                   pattern.take_front(maxPattern));
 }
 
 // A pattern beyond us says nothing: the tensors say what is quantised.

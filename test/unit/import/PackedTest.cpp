@@ -453,6 +453,17 @@ TEST_F(Packed, SchemesByTarget) {
   EXPECT_EQ(open(),
             "model.safetensors: the target 're:a{1,9}' of quantization_config "
             "is no expression that is supported; name the modules");
+  // Robustness case 41: deep ones are not even tried, others take as long as
+  // they and the name are.
+  const std::string deep = std::string(200'000, '(') + "a";
+  config(R"("b")", "\"re:" + deep + std::string(200'000, ')') + "\"");
+  EXPECT_EQ(open(), "model.safetensors: the target 're:" +
+                        std::string(1024, '(') +
+                        "' of quantization_config is no expression that is "
+                        "supported; name the modules");
+  config(R"("b")", R"("re:((((((a+)+)+)+)+)+)+$b", "re:(a*)*(a*)*(a*)*c")");
+  EXPECT_EQ(open(), "model.safetensors: no target of quantization_config."
+                    "config_groups matches 'a', which is stored quantised");
   // The wrong scheme does not fit the words.
   config(R"("a")", R"("Linear")");
   EXPECT_EQ(open(),
