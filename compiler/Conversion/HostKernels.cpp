@@ -323,6 +323,37 @@ static void describe(lm::AttentionOp op, LaunchBuilder &launch) {
     launch.write(op.getLse());
 }
 
+static void describe(lm::KernelizedAttentionOp op, LaunchBuilder &launch) {
+  if (op.getSelection())
+    return launch.fail("leaves out the keys of a selection, for which there "
+                       "is no host kernel");
+  if (!op.getFeaturesAttr())
+    return launch.fail("has no features; run stele-prepare-features first");
+  if (!launch.lookup(op.getFeaturesAttr())
+           .getTensorType()
+           .getElementType()
+           .isF32())
+    return launch.fail("takes features of f32 only");
+  launch.integer("heads", op.getHeads());
+  launch.integer("features", op.getFeatureMap().getFeatures());
+  launch.integer("q_offset", op.getQueryOffset());
+  launch.integer("q_stride", columnsOf(op.getQuery()));
+  launch.integer("lse", !op.getLse().use_empty());
+  launch.real("scale", op.getScale().convertToDouble());
+  std::optional<APFloat> eps = op.getNormEps();
+  launch.headConstants(op.getCache().getType(), op.getNormWeight().has_value(),
+                       eps ? &*eps : nullptr, op.getRopeAttr(), op.getRotary());
+  launch.read(op.getQuery());
+  launch.readIf(op.getRotary());
+  launch.weightIf(op.getNormWeightAttr());
+  launch.weight(op.getFeaturesAttr());
+  launch.cache(op.getCache(), op.getLayer(), /*isWritten=*/false);
+  launch.cache(op.getState(), op.getLayer(), /*isWritten=*/true);
+  launch.write(op.getOutput());
+  if (!op.getLse().use_empty())
+    launch.write(op.getLse());
+}
+
 namespace {
 
 template <typename... OpTs> struct OperationList {
@@ -337,7 +368,7 @@ template <typename... OpTs> struct OperationList {
 using HostOperations =
     OperationList<lm::EmbedOp, lm::RmsNormOp, lm::LinearOp, lm::LogitsOp,
                   lm::GluOp, lm::AddOp, lm::RotaryTableOp, lm::RopeOp,
-                  lm::KvAppendOp, lm::AttentionOp>;
+                  lm::KvAppendOp, lm::AttentionOp, lm::KernelizedAttentionOp>;
 
 } // namespace
 

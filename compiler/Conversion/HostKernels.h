@@ -28,7 +28,7 @@ struct KernelArgument {
   uint64_t bytes = 0;
   uint64_t bytesPerToken = 0;
   uint64_t bytesPerLogitRow = 0;
-  mlir::Value value = nullptr;              // Buffer, KvCache
+  mlir::Value value = nullptr;              // Buffer, KvCache (or states)
   mlir::FlatSymbolRefAttr weight = nullptr; // Tensor
 };
 

@@ -27,6 +27,7 @@ static constexpr StringLiteral weightsName = "weights";
 static constexpr StringLiteral codeName = "code";
 static constexpr StringLiteral kernelsName = "kernels";
 static constexpr StringLiteral cacheName = "cache";
+static constexpr StringLiteral statesName = "states";
 static constexpr StringLiteral logitsName = "logits";
 static constexpr int64_t tensorAlignment = 64;
 
@@ -52,7 +53,7 @@ public:
 
 private:
   LogicalResult convertWeights();
-  LogicalResult convertCache(func::FuncOp forward);
+  LogicalResult convertCaches(func::FuncOp forward);
   void makeSegments(int64_t weightBytes);
   LogicalResult convertFunction(func::FuncOp forward,
                                 const TokenBucket &bucket);
@@ -60,7 +61,6 @@ private:
   Value getBuffer(Value value, Operation *op, const TokenBucket &bucket);
   SymbolRefAttr getEntry(const KernelLaunch &launch, Location loc);
   ParameterAttr makeParameter(const KernelArgument &argument);
-  PageShapeAttr makePageShape(lm::KvCacheType cache);
   MLIRContext *context() { return builder.getContext(); }
 
   ModuleOp module;
@@ -98,9 +98,32 @@ static std::string makeLabel(Operation *op, const KernelLaunch &launch) {
   return label;
 }
 
-PageShapeAttr Converter::makePageShape(lm::KvCacheType cache) {
-  return PageShapeAttr::get(context(), cache.getHeads(), cache.getHeadDim(),
-                            cache.getBlock(), cache.getElementType());
+namespace {
+
+/// What the plan calls a KV cache: pages of keys and values, or states.
+struct CacheShape {
+  StringRef name;
+  int64_t layers;
+  PageShapeAttr page;
+};
+
+} // namespace
+
+/// Nothing for a type that is neither.
+static std::optional<CacheShape> cacheShapeOf(Type type) {
+  if (auto cache = dyn_cast<lm::KvCacheType>(type))
+    return CacheShape{cacheName, cache.getLayers(),
+                      PageShapeAttr::get(type.getContext(), cache.getHeads(),
+                                         cache.getHeadDim(), cache.getBlock(),
+                                         cache.getElementType(),
+                                         /*features=*/0)};
+  if (auto state = dyn_cast<lm::KernelStateType>(type))
+    return CacheShape{statesName, state.getLayers(),
+                      PageShapeAttr::get(type.getContext(), state.getHeads(),
+                                         state.getHeadDim(), /*block=*/0,
+                                         Float32Type::get(type.getContext()),
+                                         state.getFeatures())};
+  return std::nullopt;
 }
 
 LogicalResult Converter::convertWeights() {
@@ -166,18 +189,40 @@ void Converter::makeSegments(int64_t weightBytes) {
                     zero);
 }
 
-LogicalResult Converter::convertCache(func::FuncOp forward) {
+/// Whether no operation reads keys that an earlier step appended: kernelized
+/// attention has the sums over them in its state.
+static bool isTransient(func::FuncOp forward) {
+  auto readsThePast = [](Operation *op) {
+    if (auto kernelized = dyn_cast<lm::KernelizedAttentionOp>(op))
+      return kernelized.getSelection() != nullptr;
+    return !isa<lm::KvAppendOp, func::ReturnOp>(op) &&
+           llvm::any_of(op->getOperandTypes(), llvm::IsaPred<lm::KvCacheType>);
+  };
+  return llvm::none_of(forward.getBody().getOps(),
+                       [&](Operation &op) { return readsThePast(&op); });
+}
+
+LogicalResult Converter::convertCaches(func::FuncOp forward) {
+  builder.setInsertionPointToEnd(module.getBody());
+  llvm::StringSet<> names;
   for (Type type : forward.getArgumentTypes()) {
-    auto cache = dyn_cast<lm::KvCacheType>(type);
-    if (!cache)
+    std::optional<CacheShape> shape = cacheShapeOf(type);
+    if (!shape)
       continue;
-    builder.setInsertionPointToEnd(module.getBody());
+    if (!names.insert(shape->name).second)
+      return forward.emitOpError("has two arguments of type ")
+             << type << ", a plan holds one";
     KvCacheOp::create(builder, forward.getLoc(),
-                      builder.getStringAttr(cacheName), targetRef,
-                      builder.getI64IntegerAttr(cache.getLayers()),
-                      makePageShape(cache), builder.getI64IntegerAttr(0));
-    return success();
+                      builder.getStringAttr(shape->name), targetRef,
+                      builder.getI64IntegerAttr(shape->layers), shape->page,
+                      /*slots=*/builder.getI64IntegerAttr(0),
+                      /*device=*/builder.getI64IntegerAttr(0),
+                      isTransient(forward) && isa<lm::KvCacheType>(type)
+                          ? builder.getUnitAttr()
+                          : UnitAttr());
   }
+  if (names.contains(cacheName))
+    return success();
   return forward.emitOpError("has no KV cache among its arguments");
 }
 
@@ -193,7 +238,7 @@ ParameterAttr Converter::makeParameter(const KernelArgument &argument) {
                                       : Access::Write;
   PageShapeAttr shape;
   if (isCache)
-    shape = makePageShape(cast<lm::KvCacheType>(argument.value.getType()));
+    shape = cacheShapeOf(argument.value.getType())->page;
   return ParameterAttr::get(context(), kind, access, argument.mayBeInPlace,
                             argument.bytes, argument.bytesPerToken,
                             argument.bytesPerLogitRow, shape);
@@ -286,7 +331,8 @@ LogicalResult Converter::makeLaunch(Operation *op, const TokenBucket &bucket) {
       bindings.push_back(argument.weight);
       break;
     case KernelArgument::Kind::KvCache:
-      bindings.push_back(FlatSymbolRefAttr::get(context(), cacheName));
+      bindings.push_back(FlatSymbolRefAttr::get(
+          context(), cacheShapeOf(argument.value.getType())->name));
       break;
     }
   }
@@ -367,7 +413,7 @@ LogicalResult Converter::run(func::FuncOp forward) {
   for (const TokenBucket &bucket : target.buckets)
     if (failed(convertFunction(forward, bucket)))
       return failure();
-  if (failed(convertCache(forward)))
+  if (failed(convertCaches(forward)))
     return failure();
   forward.erase();
   return convertWeights();

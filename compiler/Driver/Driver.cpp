@@ -141,6 +141,7 @@ private:
   void buildPasses(PassManager &manager, Phase phase, const Target &target);
   llvm::Error planForTargets();
   std::string summary(Phase phase);
+  llvm::Error checkKernelized();
   llvm::Error dump(Phase phase);
   llvm::Error writeModule();
 
@@ -261,6 +262,7 @@ llvm::Error Compilation::refuseLateChoices() {
   } choices[] = {
       {"--activations", unlessAuto(options.activations), Phase::Import},
       {"--kv", unlessAuto(options.kv), Phase::Import},
+      {"--attention", unlessAuto(options.attention), Phase::Import},
       // The gate begins with a fused module, the pass ends with one.
       {"--quant", options.quant,
        options.quant == "auto" ? Phase::Fused : Phase::Lm}};
@@ -379,6 +381,9 @@ void Compilation::buildPasses(PassManager &manager, Phase phase,
     lm.quant = options.quant;
   lm.group = options.group;
   lm.kv = options.kv;
+  if (options.attention != "auto")
+    lm.attention = options.attention;
+  lm.randomFeatures = options.features;
   lm.fuse = options.fuse;
   lm.isa = target.isa;
   for (const std::string &feature : target.features)
@@ -444,6 +449,9 @@ llvm::Error Compilation::runPhase(Phase phase) {
   reached = phase;
   module.get()->setAttr(phaseAttr, StringAttr::get(&context, phaseName(phase)));
   report(phaseName(phase), summary(phase));
+  if (phase == Phase::Lm && options.attention == "kernelized")
+    if (llvm::Error error = checkKernelized())
+      return error;
   return dump(phase);
 }
 
@@ -451,6 +459,22 @@ template <typename OpT> static int64_t countOps(ModuleOp module) {
   int64_t count = 0;
   module.walk([&](OpT) { ++count; });
   return count;
+}
+
+/// Says what became of --attention kernelized, and that most checkpoints were
+/// trained for something else.
+llvm::Error Compilation::checkKernelized() {
+  if (countOps<lm::KernelizedAttentionOp>(*module) == 0)
+    return makeError("{0}: every layer has a sliding window, which --attention "
+                     "kernelized leaves dense; leave it out",
+                     options.input);
+  if (int64_t windows = countOps<lm::AttentionOp>(*module))
+    progress << "note: " << windows
+             << " layers have a sliding window and keep dense attention\n";
+  progress << "note: kernelized attention is for models that were trained with "
+              "it; it ruins one that was trained with softmax attention "
+              "(docs/long-context.md)\n";
+  return llvm::Error::success();
 }
 
 /// What a phase's line says about its module.

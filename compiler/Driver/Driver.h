@@ -50,6 +50,8 @@ struct CompileOptions {
   std::string quant;
   int64_t group = 32;  // int4, int8: elements that share a scale
   std::string weights; // inline (also when empty), external, synthetic:SEED
+  std::string attention = "auto"; // auto (dense), dense, kernelized
+  int64_t features = 256;         // kernelized: random features
   int64_t context = 0; // 0: what the checkpoint says
   std::string positions = "auto"; // auto, rope, yarn, dca
   int64_t dcaChunk = 0;    // dca: longest distance; 0: the trained length

@@ -164,6 +164,8 @@ void Exporter::exportCache(KvCacheOp op) {
   cache->device = op.getDevice();
   cache->target = targets.lookup(op.getTargetAttr().getAttr());
   cache->slots = op.getSlots();
+  cache->features = op.getPage().getFeatures();
+  cache->transient = op.getTransient();
   out.kv_caches.push_back(std::move(cache));
 }
 
@@ -181,6 +183,7 @@ static std::unique_ptr<plan::ParameterT> makeParameter(ParameterAttr attr) {
     parameter->block_tokens = page.getBlock();
     parameter->dtype = dtypeOf(page.getType());
     parameter->page_bytes = page.getPageBytes();
+    parameter->features = page.getFeatures();
   }
   return parameter;
 }

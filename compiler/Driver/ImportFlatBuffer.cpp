@@ -41,8 +41,7 @@ private:
   void importExecutable(const plan::Executable &executable);
   void importEntry(OpBuilder &at, const plan::Entry &entry);
   ParameterAttr makeParameter(const plan::Parameter &parameter);
-  PageShapeAttr makePage(int64_t heads, int64_t headDim, int64_t block,
-                         plan::DType dtype, uint64_t pageBytes);
+  template <typename TableT> PageShapeAttr makePage(const TableT &table);
   void importFunction(const plan::Function &function);
   void importBuffer(const plan::Buffer &buffer);
   void importOp(const plan::Op &op);
@@ -244,12 +243,15 @@ void Importer::importTensor(const plan::Tensor &tensor) {
       TypeAttr::get(RankedTensorType::get(shape, type(tensor.dtype()))));
 }
 
-PageShapeAttr Importer::makePage(int64_t heads, int64_t headDim, int64_t block,
-                                 plan::DType dtype, uint64_t pageBytes) {
-  auto page =
-      PageShapeAttr::getChecked([&] { return emitError(location); }, &context,
-                                heads, headDim, block, type(dtype));
-  if (!page || uint64_t(page.getPageBytes()) != pageBytes) {
+/// Of a cache, or of a parameter that takes one.
+template <typename TableT>
+PageShapeAttr Importer::makePage(const TableT &table) {
+  const int64_t heads = table.kv_heads(), headDim = table.head_dim(),
+                block = table.block_tokens(), features = table.features();
+  auto page = PageShapeAttr::getChecked([&] { return emitError(location); },
+                                        &context, heads, headDim, block,
+                                        type(table.dtype()), features);
+  if (!page || uint64_t(page.getPageBytes()) != table.page_bytes()) {
     fail("the shape of a KV cache's pages does not give its page_bytes");
     return {};
   }
@@ -258,14 +260,13 @@ PageShapeAttr Importer::makePage(int64_t heads, int64_t headDim, int64_t block,
 
 void Importer::importCache(const plan::KvCache &cache) {
   caches.push_back(symbol(cache.name()));
-  PageShapeAttr page =
-      makePage(cache.kv_heads(), cache.head_dim(), cache.block_tokens(),
-               cache.dtype(), cache.page_bytes());
+  PageShapeAttr page = makePage(cache);
   FlatSymbolRefAttr user = target(cache.target());
   if (error.empty())
     KvCacheOp::create(builder, location, caches.back(), user,
                       integer(cache.layers()), page, integer(cache.slots()),
-                      integer(cache.device()));
+                      integer(cache.device()),
+                      cache.transient() ? builder.getUnitAttr() : UnitAttr());
 }
 
 ParameterAttr Importer::makeParameter(const plan::Parameter &parameter) {
@@ -276,9 +277,7 @@ ParameterAttr Importer::makeParameter(const plan::Parameter &parameter) {
       symbolizeAccess, static_cast<uint64_t>(parameter.access()), "access");
   PageShapeAttr page;
   if (bound == BindingKind::KvCache)
-    page = makePage(parameter.kv_heads(), parameter.head_dim(),
-                    parameter.block_tokens(), parameter.dtype(),
-                    parameter.page_bytes());
+    page = makePage(parameter);
   if (!error.empty())
     return {};
   auto attr = ParameterAttr::getChecked(

@@ -20,13 +20,18 @@ static int64_t bytesOfWeights(ModuleOp plan) {
   return bytes;
 }
 
+/// Pages of one layer and KV head for one sequence of `context` tokens.
+static int64_t pagesOf(PageShapeAttr page, int64_t context) {
+  return page.getFeatures() ? 1 : llvm::divideCeil(context, page.getBlock());
+}
+
 static int64_t bytesOfCache(ModuleOp plan, StringRef target, int64_t context) {
   int64_t bytes = 0;
   for (auto cache : plan.getOps<KvCacheOp>())
     if (cache.getTarget() == target)
       bytes += int64_t(cache.getLayers()) * cache.getPage().getHeads() *
                cache.getPage().getPageBytes() *
-               llvm::divideCeil(context, cache.getPage().getBlock());
+               pagesOf(cache.getPage(), context);
   return bytes;
 }
 

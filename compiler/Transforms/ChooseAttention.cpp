@@ -104,6 +104,13 @@ struct ChooseAttention : compiler::impl::ChooseAttentionBase<ChooseAttention> {
                                ArrayRef<lm::AttentionOp> candidates) {
     if (candidates.empty())
       return success();
+    for (lm::AttentionOp attention : candidates)
+      if (lm::RopeAttr rope = attention.getRopeAttr();
+          rope && rope.getDualChunk())
+        return attention.emitOpError(
+            "cannot be kernelized with dual chunk positions: one state cannot "
+            "serve the three rotations of a query; compile with --positions "
+            "rope or yarn");
     auto map = lm::FeatureMapAttr::getChecked(
         [&] { return emitError(getOperation().getLoc()); }, &getContext(),
         lm::FeatureMapKind::FavorPlus, features.getValue(),

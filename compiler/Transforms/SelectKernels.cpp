@@ -59,6 +59,9 @@ static lm::WeightOp getMatrix(Operation *op, SymbolTable &symbols) {
                   .Case<lm::LinearOp, lm::LogitsOp>(
                       [](auto product) { return product.getWeightAttr(); })
                   .Case([](lm::EmbedOp embed) { return embed.getTableAttr(); })
+                  .Case([](lm::KernelizedAttentionOp attention) {
+                    return attention.getFeaturesAttr();
+                  })
                   .Default(FlatSymbolRefAttr());
   return name ? symbols.lookup<lm::WeightOp>(name.getAttr()) : lm::WeightOp();
 }

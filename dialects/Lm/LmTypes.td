@@ -50,8 +50,8 @@ def Lm_KernelStateType : Lm_Type<"KernelState", "kernel_state"> {
   let summary = "additive states of kernelized attention";
   let description = [{
     Per layer and KV head: S = sum phi(k) v^T [features, head_dim],
-    z = sum phi(k) [features] and the running maximum of the exponents; saved and
-    paged like the cache.
+    z = sum phi(k) [features] and the running maxima of the exponents; one for
+    each sequence, however long.
 
     Constraints:
     * (C1) every parameter is in 1..65536.

@@ -6,6 +6,7 @@
 #include "mlir/IR/DialectImplementation.h"
 #include "stele/dialects/Lm/LmTypes.h"
 #include "stele/dialects/Plan/PlanDialect.h"
+#include "stele/schema/kernel_state.h"
 #include "llvm/ADT/StringSet.h"
 #include "llvm/ADT/TypeSwitch.h"
 #include "llvm/Support/MathExtras.h"
@@ -113,8 +114,19 @@ ParameterAttr::verify(function_ref<InFlightDiagnostic()> emitError,
 
 LogicalResult
 PageShapeAttr::verify(function_ref<InFlightDiagnostic()> emitError,
-                      int64_t heads, int64_t headDim, int64_t block,
-                      Type type) {
+                      int64_t heads, int64_t headDim, int64_t block, Type type,
+                      int64_t features) {
+  if (features != 0) {
+    for (int64_t count : {heads, headDim, features})
+      if (count < 1 || count > 1 << 16)
+        return emitError() << "a state's heads, head_dim and features must be "
+                              "in 1..65536, got "
+                           << count << " (C3)";
+    if (block != 0 || !type.isF32())
+      return emitError() << "a state has block 0 and type f32, got " << block
+                         << " and " << type << " (C3)";
+    return success();
+  }
   if (heads <= 0 || headDim <= 0 || !lm::isBlockSize(block))
     return emitError() << "heads and head_dim must be positive, block a power "
                           "of two in 16..1024, got "
@@ -127,6 +139,8 @@ PageShapeAttr::verify(function_ref<InFlightDiagnostic()> emitError,
 }
 
 int64_t PageShapeAttr::getPageBytes() const {
+  if (getFeatures() != 0)
+    return stele::schema::KernelStateBytes(getFeatures(), getHeadDim());
   return stele::schema::KvPageBytes(*lm::cacheElement(getType()), getBlock(),
                                     getHeadDim());
 }

@@ -79,15 +79,22 @@ def Plan_PageShapeAttr : Plan_Attr<"PageShape", "page"> {
     head_dim], then values [block, head_dim]; for i8 then an f32 scale for each
     key, and one for each value.
 
+    With `features` a page is a state of kernelized attention
+    (runtime/schema/kernel_state.h): one layer and KV head of a whole sequence,
+    however long. It has no `block`, and is f32.
+
     Constraints:
     * (C1) `heads` and `head_dim` are positive, `block` is a power of two in
       16..1024.
     * (C2) the element type is f32, f16, bf16 or i8.
+    * (C3) with `features`, all of `heads`, `head_dim` and `features` are in
+      1..65536, `block` is 0 and the element type f32.
 
     Example: `#plan.page<heads = 3, head_dim = 64, block = 128, type = f32>`
   }];
   let parameters = (ins "int64_t":$heads, "int64_t":$head_dim, "int64_t":$block,
-                        "::mlir::Type":$type);
+                        "::mlir::Type":$type,
+                        Plan_DefaultInt<"of a state; 0: keys and values">:$features);
   let assemblyFormat = "`<` struct(params) `>`";
   let genVerifyDecl = 1;
   let extraClassDeclaration = [{

@@ -216,6 +216,9 @@ LogicalResult KvCacheOp::verify() {
     return emitOpError() << "layers must be positive and slots in 0..16777216, "
                             "got "
                          << getLayers() << " and " << getSlots() << " (C1)";
+  if (getPage().getFeatures() != 0 && (getSlots() != 0 || getTransient()))
+    return emitOpError() << "states are never moved into slots, nor transient "
+                            "(C3)";
   return success();
 }
 

@@ -141,11 +141,16 @@ def Plan_KvCacheOp : Plan_SymbolUserOp<"kv_cache", [Symbol]> {
   let description = [{
     The unit that is allocated and moved is one page: one layer, one KV head,
     `block` tokens. `slots` are the staging slots, each for a page of one KV head
-    that `plan.page_in` fetches.
+    that `plan.page_in` fetches. `transient`: no launch reads what an earlier step
+    wrote, so that whole blocks are free after their step.
+
+    Pages with `features` are the states of kernelized attention, one for each
+    layer, KV head and sequence.
 
     Constraints:
     * (C1) `layers` is positive, `slots` is in 0..2^24.
     * (C2) `target` names a target.
+    * (C3) states have no `slots` and are not `transient`.
 
     Example:
     ```mlir
@@ -154,10 +159,11 @@ def Plan_KvCacheOp : Plan_SymbolUserOp<"kv_cache", [Symbol]> {
   }];
   let arguments = (ins SymbolNameAttr:$sym_name, FlatSymbolRefAttr:$target,
                        Plan_Int:$layers, Plan_PageShapeAttr:$page,
-                       Plan_IntOr<"0">:$slots, Plan_IntOr<"0">:$device);
+                       Plan_IntOr<"0">:$slots, Plan_IntOr<"0">:$device,
+                       UnitAttr:$transient);
   let assemblyFormat = [{
     $sym_name `target` $target `layers` $layers $page (`slots` $slots^)?
-    (`device` $device^)?
+    (`device` $device^)? (`transient` $transient^)?
     attr-dict
   }];
   let hasVerifier = 1;

@@ -1,6 +1,7 @@
 // Pages, reservations and page tables; see page_pool.h.
 #include "stele/runtime/context/page_pool.h"
 
+#include <algorithm>
 #include <limits>
 
 #include "stele/runtime/base/checked.h"
@@ -9,11 +10,17 @@ namespace stele {
 
 CacheShape CacheShape::Of(const plan::KvCache& cache) {
   return {cache.layers(), cache.kv_heads(), cache.block_tokens(),
-          cache.page_bytes()};
+          cache.page_bytes(), cache.transient()};
 }
 
 uint64_t CacheShape::BlocksFor(uint64_t tokens) const {
   return tokens / block_tokens + (tokens % block_tokens != 0);
+}
+
+uint64_t CacheShape::BlocksHeld(uint64_t tokens, uint64_t chunk) const {
+  if (!transient) return BlocksFor(tokens);
+  // A step may begin inside a block.
+  return std::min(BlocksFor(tokens), BlocksFor(chunk) + 1);
 }
 
 Result<PagePool> PagePool::Create(const CacheShape& shape, uint64_t blocks) {
@@ -68,11 +75,21 @@ void PageTable::Grow(uint64_t tokens) {
 void PageTable::Truncate(uint64_t tokens) {
   const uint64_t blocks = pool_->shape().BlocksFor(tokens);
   // Backwards, so that the next taker gets them in the order they had.
-  while (used_ > blocks) {
-    --used_;
-    for (uint64_t row = pool_->shape().pages_per_block(); row-- > 0;)
-      pool_->Return(pages_[row * max_blocks_ + used_]);
-  }
+  while (used_ > std::max(blocks, first_)) Return(--used_);
+  used_ = std::min(used_, blocks);
+  first_ = std::min(first_, used_);
+}
+
+void PageTable::Forget(uint64_t tokens) {
+  const uint64_t whole = tokens / pool_->shape().block_tokens;
+  while (first_ < std::min(whole, used_)) Return(first_++);
+  first_ = std::max(first_, whole);
+  used_ = std::max(used_, first_);
+}
+
+void PageTable::Return(uint64_t block) {
+  for (uint64_t row = pool_->shape().pages_per_block(); row-- > 0;)
+    pool_->Return(page(row, block));
 }
 
 }  // namespace stele

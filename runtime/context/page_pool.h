@@ -23,11 +23,15 @@ struct CacheShape {
   uint32_t kv_heads = 0;
   uint32_t block_tokens = 1;
   uint64_t page_bytes = 0;
+  bool transient = false;  // no step reads what one before it wrote
 
   static CacheShape Of(const plan::KvCache& cache);
   uint64_t pages_per_block() const { return uint64_t{layers} * kv_heads; }
   uint64_t block_bytes() const { return pages_per_block() * page_bytes; }
   uint64_t BlocksFor(uint64_t tokens) const;
+  // The most that a sequence of `tokens` tokens holds at a time, taken in steps
+  // of at most `chunk`.
+  uint64_t BlocksHeld(uint64_t tokens, uint64_t chunk) const;
 };
 
 // Hands out page numbers [0, blocks * pages_per_block). Reservations keep a
@@ -73,8 +77,12 @@ class PageTable {
   void Grow(uint64_t tokens);
   // Gives back the blocks behind the first `tokens` tokens.
   void Truncate(uint64_t tokens);
+  // Gives back, or never takes, the whole blocks of the first `tokens` tokens,
+  // which nothing reads again.
+  void Forget(uint64_t tokens);
 
   const int32_t* data() const { return pages_.data(); }
+  // Behind the last block that is there.
   uint64_t blocks() const { return used_; }
   // Page `row` of a block that is there; a row is a layer and KV head.
   int32_t page(uint64_t row, uint64_t block) const {
@@ -82,10 +90,13 @@ class PageTable {
   }
 
  private:
+  void Return(uint64_t block);
+
   PagePool* pool_;
   uint64_t max_blocks_;
   uint64_t reserved_;
-  uint64_t used_ = 0;  // blocks
+  uint64_t first_ = 0;  // blocks [first_, used_) are there
+  uint64_t used_ = 0;
   std::vector<int32_t> pages_;
 };
 

@@ -9,6 +9,7 @@
 #include "stele/runtime/base/checked.h"
 #include "stele/runtime/base/format.h"
 #include "stele/runtime/base/memory.h"
+#include "stele/schema/kernel_state.h"
 
 namespace stele {
 namespace {
@@ -86,7 +87,14 @@ Status Engine::CheckOptions() {
       std::min(options_.session_tokens, options_.total_tokens);
   const uint32_t largest = model_->functions().back()->max_tokens();
   if (options_.chunk == 0 || options_.chunk > largest) options_.chunk = largest;
-  return OkStatus();
+  return CheckDrafts();
+}
+
+Status Engine::CheckDrafts() const {
+  if (options_.draft_tokens == 0 || !model_->states()) return OkStatus();
+  return Unsupported(
+      "prompt lookup takes back tokens that were guessed wrong, which the sums "
+      "of kernelized attention cannot; run without --lookup (draft_tokens)");
 }
 
 Status Engine::PlanMemory() {
@@ -96,24 +104,11 @@ Status Engine::PlanMemory() {
     scratch += model_->device().ScratchTotal(function->scratch_bytes()) +
                function->shared_bytes();
   }
-  uint64_t pages = 0, tables = 0;
-  if (model_->cache()) {
-    shape_ = CacheShape::Of(*model_->cache());
-    max_blocks_ = shape_.BlocksFor(options_.session_tokens);
-    // Each session may leave a part of its last block unused.
-    const uint64_t blocks = std::min(
-        shape_.BlocksFor(options_.total_tokens) + options_.max_sessions - 1,
-        max_blocks_ * options_.max_sessions);
-    STELE_ASSIGN_OR_RETURN(pool_, PagePool::Create(shape_, blocks));
-    const auto bytes = CheckedMul(blocks, shape_.block_bytes());
-    if (!bytes)
-      return ResourceExhausted(
-          "the KV cache's size overflows; plan fewer "
-          "tokens");
-    pages = *bytes;
-    tables = shape_.pages_per_block() * sizeof(int32_t) *
-             (blocks + max_blocks_ * options_.max_sessions);
-  }
+  STELE_RETURN_IF_ERROR(PlanPages());
+  STELE_RETURN_IF_ERROR(PlanStates());
+  const uint64_t blocks = pool_ ? pool_->blocks() : 0;
+  const uint64_t tables = shape_.pages_per_block() * sizeof(int32_t) *
+                          (blocks + max_blocks_ * options_.max_sessions);
   const uint32_t vocabulary = model_->info().vocab_size();
   const uint64_t rows =
       options_.max_sessions * (uint64_t{options_.draft_tokens} + 1);
@@ -124,9 +119,13 @@ Status Engine::PlanMemory() {
       {"synthetic weights", model_->synthetic_weight_bytes(), false},
       {"activations", arena, false},
       {"kernel scratch", scratch, false},
-      {Format("KV pages, %llu tokens",
-              static_cast<unsigned long long>(options_.total_tokens)),
-       pages, false},
+      {shape_.transient
+           ? Format("KV pages of a step, %u sessions", options_.max_sessions)
+           : Format("KV pages, %llu tokens",
+                    static_cast<unsigned long long>(options_.total_tokens)),
+       blocks * shape_.block_bytes(), false},
+      {Format("attention states, %u sessions", options_.max_sessions),
+       StateBytes() * options_.max_sessions, false},
       {"page tables", tables, false},
       {"sessions, tokens and logits", sessions, false},
       {"sampling", SamplerScratch::Bytes(vocabulary), false},
@@ -135,6 +134,40 @@ Status Engine::PlanMemory() {
                 [](const auto& item) { return item.bytes == 0; });
   return OkStatus();
 }
+
+Status Engine::PlanPages() {
+  if (!model_->cache()) return OkStatus();
+  shape_ = CacheShape::Of(*model_->cache());
+  max_blocks_ = shape_.BlocksFor(options_.session_tokens);
+  // Each session may leave a part of its last block unused.
+  const uint64_t blocks = std::min(
+      shape_.BlocksFor(options_.total_tokens) + options_.max_sessions - 1,
+      shape_.BlocksHeld(options_.session_tokens, options_.chunk) *
+          options_.max_sessions);
+  STELE_ASSIGN_OR_RETURN(pool_, PagePool::Create(shape_, blocks));
+  if (!CheckedMul(blocks, shape_.block_bytes()))
+    return ResourceExhausted(
+        "the KV cache's size overflows; plan fewer tokens");
+  return OkStatus();
+}
+
+Status Engine::PlanStates() {
+  if (!model_->states()) return OkStatus();
+  state_shape_ = CacheShape::Of(*model_->states());
+  const uint64_t each = state_shape_.pages_per_block();
+  const auto states = CheckedMul(each, options_.max_sessions);
+  if (!states || *states > std::numeric_limits<int32_t>::max() ||
+      !CheckedMul(*states, state_shape_.page_bytes))
+    return ResourceExhausted(
+        "the states of " + std::to_string(options_.max_sessions) +
+        " sessions are more than can be numbered; plan fewer sessions");
+  free_states_.reserve(options_.max_sessions);
+  for (uint64_t session = options_.max_sessions; session-- > 0;)
+    free_states_.push_back(static_cast<int32_t>(session * each));
+  return OkStatus();
+}
+
+uint64_t Engine::StateBytes() const { return state_shape_.block_bytes(); }
 
 Status Engine::CheckAvailable() const {
   const uint64_t planned =
@@ -162,6 +195,11 @@ Status Engine::Allocate() {
     STELE_ASSIGN_OR_RETURN(
         pages_,
         device.Allocate(pool_->blocks() * shape_.block_bytes(), "KV pages"));
+  }
+  if (model_->states()) {
+    STELE_ASSIGN_OR_RETURN(states_,
+                           device.Allocate(StateBytes() * options_.max_sessions,
+                                           "attention states"));
   }
   arrays_.Allocate(tokens, sequences);
   sampler_scratch_.emplace(model_->info().vocab_size());
@@ -237,8 +275,11 @@ void* Engine::Address(const plan::Function& function,
     case plan::BindingKind::Tensor:
       // Verified: no kernel writes through a Tensor parameter.
       return const_cast<std::byte*>(model_->tensor(binding.index()));
-    case plan::BindingKind::KvCache:
-      return pages_.data();
+    case plan::BindingKind::KvCache: {
+      const auto& caches = *model_->artifact().plan().kv_caches();
+      return caches[binding.index()]->features() ? states_.data()
+                                                 : pages_.data();
+    }
   }
   std::abort();
 }
@@ -254,7 +295,7 @@ Result<std::unique_ptr<Session>> Engine::NewSession(uint64_t max_tokens) try {
                              " planned sessions are taken; end one first");
   std::unique_ptr<PageTable> pages;
   if (pool_) {
-    const uint64_t blocks = shape_.BlocksFor(max_tokens);
+    const uint64_t blocks = shape_.BlocksHeld(max_tokens, options_.chunk);
     if (pool_->free_blocks() < blocks)
       return ResourceExhausted(Format(
           "a session of %llu tokens needs %llu KV blocks, %llu of %llu are "
@@ -267,36 +308,49 @@ Result<std::unique_ptr<Session>> Engine::NewSession(uint64_t max_tokens) try {
   }
   std::unique_ptr<Session> session(
       new Session(this, max_tokens, std::move(pages),
+                  free_states_.empty() ? -1 : free_states_.back(),
                   model_->info().vocab_size(), options_.draft_tokens + 1));
+  if (!free_states_.empty()) free_states_.pop_back();
   sessions_.push_back(session.get());
   return session;
 } catch (const std::bad_alloc&) {
   return ResourceExhausted("out of memory for a session");
 }
 
-void Engine::Remove(Session* session) { std::erase(sessions_, session); }
+void Engine::Remove(Session* session) {
+  if (session->states_ >= 0) free_states_.push_back(session->states_);
+  std::erase(sessions_, session);
+}
 
 Result<StepReport> Engine::Step() {
   std::lock_guard lock(model_->device_mutex());
   Gather();
   if (parts_.empty()) return StepReport();
-  for (const Part& part : parts_)
-    STELE_RETURN_IF_ERROR(
-        GrowPages(part.session, part.session->position_ + part.tokens));
+  for (const Part& part : parts_) STELE_RETURN_IF_ERROR(PreparePart(part));
   FillBatch();
   const Bucket& bucket = ChooseBucket();
   last_ = nullptr;
+  const Status status = RunBatch(bucket);
+  if (!status.ok()) {
+    // States may hold this step's keys already.
+    for (const Part& part : parts_)
+      if (part.session->states_ >= 0) part.session->GoBack(0);
+    return status;
+  }
+  ++first_;
+  return StepReport{static_cast<uint32_t>(batch_.tokens),
+                    static_cast<uint32_t>(batch_.sequences),
+                    bucket.function->name()->c_str()};
+}
+
+Status Engine::RunBatch(const Bucket& bucket) {
   // Before, since without the mapping guard a read of lost weights ends the
   // process; afterwards, since only then it is known what the step has read.
   STELE_RETURN_IF_ERROR(model_->artifact().CheckUnchanged());
   STELE_RETURN_IF_ERROR(bucket.program->Run(batch_));
   STELE_RETURN_IF_ERROR(model_->artifact().CheckUnchanged());
   last_ = &bucket;
-  STELE_RETURN_IF_ERROR(Deliver(bucket));
-  ++first_;
-  return StepReport{static_cast<uint32_t>(batch_.tokens),
-                    static_cast<uint32_t>(batch_.sequences),
-                    bucket.function->name()->c_str()};
+  return Deliver(bucket);
 }
 
 Result<OutputShape> Engine::ReadOutput(std::string_view name,
@@ -355,14 +409,22 @@ void Engine::BatchArrays::Allocate(uint32_t tokens, uint32_t sequences) {
     array->reserve(tokens);
   q_offsets.reserve(sequences + 1);
   kv_lengths.reserve(sequences);
+  states.reserve(sequences);
   page_tables.reserve(sequences);
 }
 
 void Engine::BatchArrays::Clear() {
   for (auto* array : {&token_ids, &positions, &sequence, &q_offsets,
-                      &kv_lengths, &logit_rows})
+                      &kv_lengths, &logit_rows, &states})
     array->clear();
   page_tables.clear();
+}
+
+Status Engine::PreparePart(const Part& part) {
+  if (part.session->position_ == 0)
+    STELE_RETURN_IF_ERROR(ClearStates(*part.session));
+  if (shape_.transient) part.session->pages_->Forget(part.session->position_);
+  return GrowPages(part.session, part.session->position_ + part.tokens);
 }
 
 // New pages are zero: what of a block holds no token yet may be saved, and must
@@ -378,6 +440,32 @@ Status Engine::GrowPages(Session* session, uint64_t tokens) {
           pages_.data() + pages->page(row, block) * shape_.page_bytes,
           shape_.page_bytes));
   return OkStatus();
+}
+
+std::byte* Engine::StatesOf(const Session& session) const {
+  return states_.data() +
+         static_cast<uint64_t>(session.states_) * state_shape_.page_bytes;
+}
+
+// An empty state's header says so.
+Status Engine::ClearStates(const Session& session) {
+  if (session.states_ < 0) return OkStatus();
+  for (uint64_t state = 0; state < state_shape_.pages_per_block(); ++state)
+    STELE_RETURN_IF_ERROR(model_->device().Zero(
+        StatesOf(session) + state * state_shape_.page_bytes,
+        schema::kKernelStateHeaderBytes));
+  return OkStatus();
+}
+
+Status Engine::ReadStates(const Session& session,
+                          std::span<std::byte> bytes) const {
+  std::lock_guard lock(model_->device_mutex());
+  return model_->device().CopyToHost(bytes, StatesOf(session));
+}
+
+Status Engine::WriteStates(Session* session, std::span<const std::byte> bytes) {
+  std::lock_guard lock(model_->device_mutex());
+  return model_->device().CopyFromHost(StatesOf(*session), bytes);
 }
 
 Status Engine::ReadBlock(const Session& session, uint64_t block,
@@ -418,6 +506,7 @@ void Engine::FillBatch() {
   batch_.kv_lengths = arrays_.kv_lengths.data();
   batch_.logit_rows = arrays_.logit_rows.data();
   batch_.page_tables = arrays_.page_tables.data();
+  batch_.states = model_->states() ? arrays_.states.data() : nullptr;
 }
 
 void Engine::FillPart(int32_t index, const Part& part) {
@@ -435,6 +524,7 @@ void Engine::FillPart(int32_t index, const Part& part) {
   arrays_.kv_lengths.push_back(static_cast<int32_t>(end));
   arrays_.page_tables.push_back(session.pages_ ? session.pages_->data()
                                                : nullptr);
+  arrays_.states.push_back(session.states_);
 }
 
 const Engine::Bucket& Engine::ChooseBucket() const {

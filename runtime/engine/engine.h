@@ -62,7 +62,8 @@ class Engine {
   // says that the planned memory is taken.
   Result<std::unique_ptr<Session>> NewSession(uint64_t max_tokens = 0);
 
-  // One batched step. After an error the sessions are as they were before.
+  // One batched step. After an error the sessions are as they were before, but
+  // with kernelized attention: there all of their tokens are pending again.
   Result<StepReport> Step();
 
   // Copies rows of a named output that the last step left, in the order of its
@@ -90,7 +91,7 @@ class Engine {
   // The arrays that SteleBatch points to, sized for the largest batch.
   struct BatchArrays {
     std::vector<int32_t> token_ids, positions, sequence;
-    std::vector<int32_t> q_offsets, kv_lengths, logit_rows;
+    std::vector<int32_t> q_offsets, kv_lengths, logit_rows, states;
     std::vector<const int32_t*> page_tables;
     void Allocate(uint32_t tokens, uint32_t sequences);
     void Clear();
@@ -98,7 +99,10 @@ class Engine {
 
   Engine(std::shared_ptr<Model> model, const EngineOptions& options);
   Status CheckOptions();
+  Status CheckDrafts() const;
   Status PlanMemory();
+  Status PlanPages();
+  Status PlanStates();
   Status CheckAvailable() const;
   Status Allocate();
   Status PrepareBuckets();
@@ -108,6 +112,14 @@ class Engine {
   void* Address(const plan::Function& function,
                 const plan::Binding& binding) const;
   void Remove(Session* session);
+
+  // Bytes of a session's states; where they are.
+  uint64_t StateBytes() const;
+  std::byte* StatesOf(const Session& session) const;
+  // Makes the states of a session without processed tokens empty.
+  Status ClearStates(const Session& session);
+  Status ReadStates(const Session& session, std::span<std::byte> bytes) const;
+  Status WriteStates(Session* session, std::span<const std::byte> bytes);
 
   // A block of a session's pages, [pages_per_block, page_bytes].
   Status ReadBlock(const Session& session, uint64_t block,
@@ -119,6 +131,8 @@ class Engine {
   void Gather();
   void GatherFrom(Session* session, uint32_t* tokens, uint32_t* rows);
   Status GrowPages(Session* session, uint64_t tokens);
+  Status PreparePart(const Part& part);
+  Status RunBatch(const Bucket& bucket);
   void FillBatch();
   void FillPart(int32_t index, const Part& part);
   const Bucket& ChooseBucket() const;
@@ -132,8 +146,11 @@ class Engine {
   CacheShape shape_;
   uint64_t max_blocks_ = 0;  // of one session
   std::optional<PagePool> pool_;
+  CacheShape state_shape_;            // of a model with states
+  std::vector<int32_t> free_states_;  // the first one of each session's
   DeviceMemory arena_;
   DeviceMemory pages_;
+  DeviceMemory states_;
   std::vector<Bucket> buckets_;  // ascending by max_tokens
   std::vector<Session*> sessions_;
   const Bucket* last_ = nullptr;  // what the last step ran; null if it failed

@@ -21,7 +21,7 @@ Result<std::shared_ptr<Model>> Model::Load(
                   "'" + model->artifact_->path() + "': " + status.message());
   };
   STELE_RETURN_IF_ERROR(in_file(model->ChooseTarget()));
-  STELE_RETURN_IF_ERROR(in_file(model->FindCache()));
+  STELE_RETURN_IF_ERROR(in_file(model->FindCaches()));
   STELE_RETURN_IF_ERROR(in_file(model->LoadWeights()));
   STELE_RETURN_IF_ERROR(in_file(model->LoadCode()));
   return model;
@@ -53,13 +53,15 @@ Status Model::ChooseTarget() {
                      "; compile with --target host on this machine");
 }
 
-Status Model::FindCache() {
+Status Model::FindCaches() {
   for (const plan::KvCache* cache : *artifact_->plan().kv_caches()) {
     if (cache->target() != target_) continue;
-    if (cache_)
+    const plan::KvCache*& found = cache->features() ? states_ : cache_;
+    if (found)
       return Unsupported(
-          "the plan has two KV caches, this runtime keeps one; update stele");
-    cache_ = cache;
+          "the plan has two KV caches of a kind, this runtime keeps one; "
+          "update stele");
+    found = cache;
   }
   return OkStatus();
 }

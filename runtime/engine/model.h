@@ -39,6 +39,8 @@ class Model {
   }
   // The cache that they use; none for a plan without attention.
   const plan::KvCache* cache() const { return cache_; }
+  // The states of kernelized attention that they keep; null without it.
+  const plan::KvCache* states() const { return states_; }
   // Addresses that a launch binds.
   const std::byte* tensor(uint32_t index) const { return tensors_[index]; }
   const LoadedCode* code(uint32_t executable) const {
@@ -57,7 +59,7 @@ class Model {
       : artifact_(std::move(artifact)), device_(std::move(device)) {}
 
   Status ChooseTarget();
-  Status FindCache();
+  Status FindCaches();
   Status LoadWeights();
   Result<const std::byte*> LoadSegment(uint32_t index);
   Result<const std::byte*> MakeSynthetic(uint32_t index);
@@ -70,6 +72,7 @@ class Model {
   uint16_t target_ = 0;
   std::vector<const plan::Function*> functions_;
   const plan::KvCache* cache_ = nullptr;
+  const plan::KvCache* states_ = nullptr;
   std::vector<const std::byte*> tensors_;          // by plan index
   std::vector<std::unique_ptr<LoadedCode>> code_;  // by plan index
   std::vector<DeviceMemory> synthetic_;

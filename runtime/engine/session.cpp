@@ -10,13 +10,14 @@
 namespace stele {
 
 Session::Session(Engine* engine, uint64_t max_tokens,
-                 std::unique_ptr<PageTable> pages, uint32_t vocabulary,
-                 uint32_t max_rows)
+                 std::unique_ptr<PageTable> pages, int32_t states,
+                 uint32_t vocabulary, uint32_t max_rows)
     : engine_(engine),
       max_tokens_(max_tokens),
       vocabulary_(vocabulary),
       max_rows_(max_rows),
       pages_(std::move(pages)),
+      states_(states),
       logits_(size_t{max_rows} * vocabulary) {
   tokens_.reserve(max_tokens);
 }
@@ -85,9 +86,13 @@ Status Session::Truncate(uint64_t tokens) {
     rows_ = 1;
   }
   tokens_.resize(tokens);
-  if (position_ > tokens) position_ = tokens;
-  if (pages_) pages_->Truncate(position_);
+  GoBack(tokens);
   return OkStatus();
+}
+
+void Session::GoBack(uint64_t tokens) {
+  if (position_ > tokens) position_ = states_ < 0 ? tokens : 0;
+  if (pages_) pages_->Truncate(position_);
 }
 
 }  // namespace stele

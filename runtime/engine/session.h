@@ -77,16 +77,21 @@ class Session {
   // The engine's, for sampling from logits().
   SamplerScratch& sampler_scratch() const;
 
-  // Forgets the tokens behind the first `tokens`, processed or not.
+  // Forgets the tokens behind the first `tokens`, processed or not. With
+  // kernelized attention, whose sums no token can be taken from, all tokens
+  // are pending again where a processed one goes.
   Status Truncate(uint64_t tokens);
 
  private:
   friend class Engine;
   friend class SessionArchive;
   Session(Engine* engine, uint64_t max_tokens, std::unique_ptr<PageTable> pages,
-          uint32_t vocabulary, uint32_t max_rows);
+          int32_t states, uint32_t vocabulary, uint32_t max_rows);
   // The first position whose logits a step hands out.
   uint64_t FirstRow() const;
+  // Makes the tokens behind the first `tokens` pending, and with states those
+  // before them, too.
+  void GoBack(uint64_t tokens);
   // A decode: all that is pending asks for logits.
   bool IsDecode() const { return pending() <= rows_; }
 
@@ -95,6 +100,7 @@ class Session {
   uint32_t vocabulary_;
   uint32_t max_rows_;
   std::unique_ptr<PageTable> pages_;  // null for a model without a cache
+  int32_t states_;  // the first of the session's; -1 for a model without
   std::vector<int32_t> tokens_;
   uint64_t position_ = 0;
   uint32_t rows_ = 1;          // of the last tokens, that logits are kept of

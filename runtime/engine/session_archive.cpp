@@ -12,8 +12,9 @@ namespace stele {
 namespace {
 
 // What decides a page's bits, of this model on this device.
-PageSource SourceOf(const Model& model) {
+PageSource SourceOf(const Model& model, const std::string& salt) {
   PageSource source;
+  source.salt = salt;
   source.artifact = model.artifact().digest();
   if (const plan::KvCache* cache = model.cache())
     source.format =
@@ -27,6 +28,12 @@ PageSource SourceOf(const Model& model) {
   // Host kernels sum an element in one order, whatever batch it is in.
   source.producer = "any";
   return source;
+}
+
+Result<std::unique_ptr<PageCodec>> MakeCodec(const CacheShape& shape) {
+  return PageCodec::Create({static_cast<uint32_t>(std::min<uint64_t>(
+                                shape.pages_per_block(), UINT32_MAX)),
+                            shape.page_bytes});
 }
 
 // Empties a session, unless it is told to leave it: whatever fails, memory
@@ -43,20 +50,26 @@ struct EmptyAgain {
 SessionArchive::SessionArchive(Engine* engine, std::shared_ptr<Store> store)
     : engine_(engine),
       store_(std::move(store)),
-      root_(RootKey(SourceOf(engine->model()))) {}
+      root_(RootKey(SourceOf(engine->model(), ""))) {}
+
+// With states, a page's last bits depend on the steps that its session took.
+PageKey SessionArchive::RootOf(const std::string& name) const {
+  return state_codec_ ? RootKey(SourceOf(engine_->model(), name)) : root_;
+}
 
 Result<std::unique_ptr<SessionArchive>> SessionArchive::Create(
     Engine* engine, std::shared_ptr<Store> store) {
   std::unique_ptr<SessionArchive> archive(
       new SessionArchive(engine, std::move(store)));
+  if (engine->model().states()) {
+    STELE_ASSIGN_OR_RETURN(archive->state_codec_,
+                           MakeCodec(engine->state_shape_));
+    archive->states_.resize(engine->StateBytes());
+  }
   const CacheShape& shape = engine->shape_;
-  if (!engine->pool_) return archive;
+  if (!engine->pool_ || shape.transient) return archive;
   archive->block_tokens_ = shape.block_tokens;
-  STELE_ASSIGN_OR_RETURN(
-      archive->codec_,
-      PageCodec::Create({static_cast<uint32_t>(std::min<uint64_t>(
-                             shape.pages_per_block(), UINT32_MAX)),
-                         shape.page_bytes}));
+  STELE_ASSIGN_OR_RETURN(archive->codec_, MakeCodec(shape));
   archive->block_.resize(shape.block_bytes());
   return archive;
 }
@@ -72,11 +85,13 @@ uint64_t SessionArchive::PositionOf(const Session& session) {
 Status SessionArchive::Save(const Session& session, const std::string& name,
                             const std::string& note) {
   STELE_RETURN_IF_ERROR(CheckKeyPart(name, "session"));
-  STELE_ASSIGN_OR_RETURN(const PageKey key, SaveWholeBlocks(session));
+  const PageKey root = RootOf(name);
+  STELE_ASSIGN_OR_RETURN(const PageKey key, SaveWholeBlocks(session, root));
   STELE_RETURN_IF_ERROR(SaveTail(session, key, name));
+  STELE_RETURN_IF_ERROR(SaveStates(session, name));
   SessionManifest manifest;
   manifest.artifact = engine_->model().artifact().digest();
-  manifest.root = root_;
+  manifest.root = root;
   manifest.block_tokens = block_tokens_;
   manifest.position = PositionOf(session);
   manifest.next_seed = session.next_seed_;
@@ -95,11 +110,12 @@ Status SessionArchive::Save(const Session& session, const std::string& name,
 }
 
 Status SessionArchive::SavePages(const Session& session) {
-  return SaveWholeBlocks(session).status();
+  STELE_RETURN_IF_ERROR(CheckShareable());
+  return SaveWholeBlocks(session, root_).status();
 }
 
-Result<PageKey> SessionArchive::SaveWholeBlocks(const Session& session) {
-  PageKey key = root_;
+Result<PageKey> SessionArchive::SaveWholeBlocks(const Session& session,
+                                                PageKey key) {
   if (!codec_) return key;
   const std::span<const int32_t> tokens(session.tokens_);
   const uint64_t blocks = PositionOf(session) / block_tokens_;
@@ -128,6 +144,30 @@ Status SessionArchive::SaveTail(const Session& session, const PageKey& parent,
                    static_cast<uint32_t>(count), key, TailKey(name));
 }
 
+Status SessionArchive::SaveStates(const Session& session,
+                                  const std::string& name) {
+  if (!state_codec_ || session.position_ == 0) return OkStatus();
+  STELE_RETURN_IF_ERROR(engine_->ReadStates(session, states_));
+  const std::span<const int32_t> tokens(session.tokens_);
+  const PageKey key = ChildKey(RootOf(name), tokens.first(session.position_));
+  STELE_ASSIGN_OR_RETURN(
+      const auto file,
+      state_codec_->Encode(key, static_cast<uint32_t>(session.position_),
+                           states_));
+  STELE_RETURN_IF_ERROR(store_->Put(StatesKey(name), file));
+  counters_.bytes_written += file.size();
+  return OkStatus();
+}
+
+// Pages without the states behind them spare nobody anything.
+Status SessionArchive::CheckShareable() const {
+  if (!state_codec_) return OkStatus();
+  return Unsupported(
+      "kernelized attention keeps sums over a whole prompt, of which another "
+      "prompt can use no part; save the session under a name (--session), or "
+      "run without the store");
+}
+
 Status SessionArchive::WritePage(const Session& session, uint64_t block,
                                  uint32_t tokens, const PageKey& key,
                                  const std::string& store_key) {
@@ -150,7 +190,7 @@ Status SessionArchive::Load(Session* session, const std::string& name) {
   EmptyAgain undo{session};
   STELE_RETURN_IF_ERROR(session->Feed(manifest.tokens));
   // Another target of the artifact computes other last bits.
-  const bool same = manifest.root == root_;
+  const bool same = manifest.root == RootOf(name);
   if (same)
     STELE_RETURN_IF_ERROR(
         LoadPages(session, manifest.position, name, manifest.position));
@@ -168,6 +208,7 @@ Status SessionArchive::Load(Session* session, const std::string& name) {
 
 Status SessionArchive::LoadPrefix(Session* session, const std::string& name,
                                   const SessionManifest* saved) {
+  if (name.empty()) STELE_RETURN_IF_ERROR(CheckShareable());
   if (session->tokens_.empty()) return OkStatus();
   const std::vector<int32_t>& tokens = session->tokens_;
   const bool continues =
@@ -183,12 +224,33 @@ Status SessionArchive::LoadPages(Session* session, uint64_t limit,
                                  const std::string& name,
                                  uint64_t saved_position) {
   const uint64_t before = session->position_;
-  if (!codec_) {
-    session->position_ = std::max(before, limit);
+  if (state_codec_ &&
+      (before > 0 || saved_position == 0 || saved_position > limit))
     return OkStatus();
+  uint64_t end = limit;
+  if (codec_) {
+    STELE_ASSIGN_OR_RETURN(end,
+                           ReadPages(session, limit, name, saved_position));
   }
+  if (state_codec_) {
+    bool found = end >= saved_position;
+    if (found) {
+      STELE_ASSIGN_OR_RETURN(found, ReadStates(session, name, saved_position));
+    }
+    end = found ? saved_position : 0;
+  }
+  session->position_ = std::max(before, std::min(end, limit));
+  if (session->pages_) session->pages_->Truncate(session->position_);
+  counters_.tokens_reused += session->position_ - before;
+  return OkStatus();
+}
+
+Result<uint64_t> SessionArchive::ReadPages(Session* session, uint64_t limit,
+                                           const std::string& name,
+                                           uint64_t saved_position) {
+  const uint64_t before = session->position_;
   const std::span<const int32_t> tokens(session->tokens_);
-  PageKey parent = root_;
+  PageKey parent = RootOf(name);
   uint64_t end = 0;  // of the blocks that are there
   while (end < limit && RangeFits(end, block_tokens_, tokens.size())) {
     const PageKey key = ChildKey(parent, tokens.subspan(end, block_tokens_));
@@ -211,28 +273,45 @@ Status SessionArchive::LoadPages(Session* session, uint64_t limit,
                  TailKey(name)));
     if (found) end = saved_position;
   }
-  session->position_ = std::max(before, std::min(end, limit));
-  session->pages_->Truncate(session->position_);
-  counters_.tokens_reused += session->position_ - before;
-  return OkStatus();
+  return end;
 }
 
-// False when the page is not there, or not to be trusted.
 Result<bool> SessionArchive::ReadPage(Session* session, uint64_t block,
                                       const PageKey& key,
                                       const std::string& store_key) {
+  STELE_ASSIGN_OR_RETURN(const bool found,
+                         ReadStored(codec_.get(), key, store_key, block_));
+  if (!found) return false;
+  ++counters_.pages_read;
+  STELE_RETURN_IF_ERROR(engine_->WriteBlock(session, block, block_));
+  return true;
+}
+
+Result<bool> SessionArchive::ReadStates(Session* session,
+                                        const std::string& name,
+                                        uint64_t tokens) {
+  const PageKey key =
+      ChildKey(RootOf(name), std::span(session->tokens_).first(tokens));
+  STELE_ASSIGN_OR_RETURN(
+      const bool found,
+      ReadStored(state_codec_.get(), key, StatesKey(name), states_));
+  if (found) STELE_RETURN_IF_ERROR(engine_->WriteStates(session, states_));
+  return found;
+}
+
+Result<bool> SessionArchive::ReadStored(PageCodec* codec, const PageKey& key,
+                                        const std::string& store_key,
+                                        std::span<std::byte> bytes) {
   Result<std::string> file =
-      store_->Get(store_key, codec_->shape().MaxFileBytes());
+      store_->Get(store_key, codec->shape().MaxFileBytes());
   Status status = file.status();
   if (status.code() == StatusCode::kNotFound) return false;
-  if (status.ok()) status = codec_->Decode(key, *file, block_).status();
+  if (status.ok()) status = codec->Decode(key, *file, bytes).status();
   if (!status.ok()) {
     Discard(store_key, status);
     return false;
   }
-  ++counters_.pages_read;
   counters_.bytes_read += file->size();
-  STELE_RETURN_IF_ERROR(engine_->WriteBlock(session, block, block_));
   return true;
 }
 

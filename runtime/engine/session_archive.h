@@ -6,6 +6,9 @@
 // under the session's name, and the manifest after all pages: a save that dies
 // leaves the session as it was saved before. A page that is missing or damaged
 // is never an error: its tokens stay pending, and a step computes them.
+//
+// The states of kernelized attention are sums over all tokens of a session:
+// they go under its name, and no other session can begin with a part of them.
 #ifndef STELE_RUNTIME_ENGINE_SESSION_ARCHIVE_H_
 #define STELE_RUNTIME_ENGINE_SESSION_ARCHIVE_H_
 
@@ -37,7 +40,7 @@ class SessionArchive {
   // out.
   Status Save(const Session& session, const std::string& name,
               const std::string& note = "");
-  // Saves only what other sessions can share.
+  // Saves only what other sessions can share. kUnsupported with states.
   Status SavePages(const Session& session);
 
   // Makes an empty session what it was when it was saved. kFailedPrecondition
@@ -47,7 +50,8 @@ class SessionArchive {
 
   // Spares the session the computation of pending tokens whose pages are in
   // the store, but for the last token: its logits are wanted. With `saved`,
-  // read under `name`, its partial block, too, if the session begins with it.
+  // read under `name`, its partial block, too, if the session begins with it;
+  // with states it needs a name, and finds all of the saved session or nothing.
   Status LoadPrefix(Session* session, const std::string& name = "",
                     const SessionManifest* saved = nullptr);
 
@@ -68,15 +72,28 @@ class SessionArchive {
   static uint64_t TokensOf(const Session& session);
   static uint64_t PositionOf(const Session& session);
 
-  // The key behind the last whole block.
-  Result<PageKey> SaveWholeBlocks(const Session& session);
+  // In front of the first block of a session.
+  PageKey RootOf(const std::string& name) const;
+  // The key behind the last whole block; `key` is in front of the first.
+  Result<PageKey> SaveWholeBlocks(const Session& session, PageKey key);
   Status SaveTail(const Session& session, const PageKey& parent,
                   const std::string& name);
   Status WritePage(const Session& session, uint64_t block, uint32_t tokens,
                    const PageKey& key, const std::string& store_key);
+  Status SaveStates(const Session& session, const std::string& name);
+  Status CheckShareable() const;
   // As far as pages are there, at most the first `limit` tokens.
   Status LoadPages(Session* session, uint64_t limit, const std::string& name,
                    uint64_t saved_position);
+  // How far pages of the session's tokens are there now.
+  Result<uint64_t> ReadPages(Session* session, uint64_t limit,
+                             const std::string& name, uint64_t saved_position);
+  Result<bool> ReadStates(Session* session, const std::string& name,
+                          uint64_t tokens);
+  // False when the file is not there, or not to be trusted.
+  Result<bool> ReadStored(PageCodec* codec, const PageKey& key,
+                          const std::string& store_key,
+                          std::span<std::byte> bytes);
   Result<bool> ReadPage(Session* session, uint64_t block, const PageKey& key,
                         const std::string& store_key);
   void Discard(const std::string& store_key, const Status& why);
@@ -84,9 +101,11 @@ class SessionArchive {
   Engine* engine_;
   std::shared_ptr<Store> store_;
   PageKey root_;
-  uint64_t block_tokens_ = 0;         // 0: the model has no pages
-  std::unique_ptr<PageCodec> codec_;  // null: the same
-  std::vector<std::byte> block_;      // [pages, page_bytes]
+  uint64_t block_tokens_ = 0;               // 0: the model has no pages
+  std::unique_ptr<PageCodec> codec_;        // null: the same
+  std::vector<std::byte> block_;            // [pages, page_bytes]
+  std::unique_ptr<PageCodec> state_codec_;  // null: the model has no states
+  std::vector<std::byte> states_;           // of one session
   Counters counters_;
 };
 

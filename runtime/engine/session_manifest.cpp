@@ -122,6 +122,7 @@ std::vector<PageKey> SessionManifest::WholeBlocks() const {
 
 std::string ManifestKey(const std::string& name) { return "sessions/" + name; }
 std::string TailKey(const std::string& name) { return "tails/" + name; }
+std::string StatesKey(const std::string& name) { return "states/" + name; }
 std::string StoreKey(const PageKey& key) { return "pages/" + ToHex(key); }
 
 Result<SessionManifest> ReadSession(Store& store, const std::string& name) {
@@ -167,7 +168,9 @@ Status RemoveSession(Store& store, const std::string& name) {
   if (manifest.status().code() == StatusCode::kNotFound)
     return manifest.status();
   STELE_RETURN_IF_ERROR(store.Remove(ManifestKey(name)));
-  (void)store.Remove(TailKey(name));  // most often there is one
+  // Most often there is a tail; states are there with kernelized attention.
+  (void)store.Remove(TailKey(name));
+  (void)store.Remove(StatesKey(name));
   if (!manifest.ok()) return OkStatus();
   const std::vector<PageKey> keys = manifest->WholeBlocks();
   std::set<PageKey> unshared(keys.begin(), keys.end());

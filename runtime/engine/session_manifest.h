@@ -52,6 +52,7 @@ Status RemoveSession(Store& store, const std::string& name);
 // Keys of what is stored of a session, and of a page.
 std::string ManifestKey(const std::string& name);
 std::string TailKey(const std::string& name);
+std::string StatesKey(const std::string& name);
 std::string StoreKey(const PageKey& key);
 
 }  // namespace stele

@@ -17,6 +17,7 @@
 #include "stele/runtime/plan/verify_function.h"
 #include "stele/runtime/plan/verify_internal.h"
 #include "stele/schema/artifact_header.h"
+#include "stele/schema/kernel_state.h"
 #include "stele/schema/kv_page.h"
 #include "stele/schema/weight_layout.h"
 
@@ -254,29 +255,53 @@ static_assert(static_cast<int>(plan::DType::I8) ==
               static_cast<int>(plan::DType::BF16) ==
                   static_cast<int>(schema::KvElement::kBf16));
 
-Status VerifyCache(const plan::Plan& plan, uint32_t index) {
-  const plan::KvCache& cache = *plan.kv_caches()->Get(index);
-  const std::string where = Where("plan.kv_caches", index, cache.name());
-  for (const auto& [name, value] :
-       {std::pair(".layers", cache.layers()),
-        std::pair(".kv_heads", cache.kv_heads()),
-        std::pair(".head_dim", cache.head_dim()),
-        std::pair(".block_tokens", cache.block_tokens())})
-    STELE_RETURN_IF_ERROR(CheckPositive(where + name, value, 1u << 16));
+// Bytes of a page of K and V.
+Result<uint64_t> PageBytesOf(const std::string& where,
+                             const plan::KvCache& cache) {
   STELE_RETURN_IF_ERROR(
-      CheckEnum(where + ".dtype", cache.dtype(), plan::DType::MAX));
+      CheckPositive(where + ".block_tokens", cache.block_tokens(), 1u << 16));
   if (cache.dtype() != plan::DType::F32 && cache.dtype() != plan::DType::F16 &&
       cache.dtype() != plan::DType::BF16 && cache.dtype() != plan::DType::I8)
     return Unsupported(where + ".dtype: " + plan::EnumNameDType(cache.dtype()) +
                        " pages are not known to this runtime; update stele");
+  return schema::KvPageBytes(static_cast<schema::KvElement>(cache.dtype()),
+                             cache.block_tokens(), cache.head_dim());
+}
+
+// Bytes of a state of kernelized attention.
+Result<uint64_t> StateBytesOf(const std::string& where,
+                              const plan::KvCache& cache) {
+  STELE_RETURN_IF_ERROR(
+      CheckPositive(where + ".features", cache.features(), 1u << 16));
+  if (cache.block_tokens() != 0)
+    return Bad(where + ".block_tokens", cache.block_tokens(),
+               "but a state is of a whole sequence, which 0 stands for");
+  if (cache.transient())
+    return Bad(where + ".transient", "a state is all that is kept of a past");
+  if (cache.dtype() != plan::DType::F32)
+    return Unsupported(where + ".dtype: " + plan::EnumNameDType(cache.dtype()) +
+                       " states are not known to this runtime; update stele");
+  return schema::KernelStateBytes(cache.features(), cache.head_dim());
+}
+
+Status VerifyCache(const plan::Plan& plan, uint32_t index) {
+  const plan::KvCache& cache = *plan.kv_caches()->Get(index);
+  const std::string where = Where("plan.kv_caches", index, cache.name());
+  for (const auto& [name, value] : {std::pair(".layers", cache.layers()),
+                                    std::pair(".kv_heads", cache.kv_heads()),
+                                    std::pair(".head_dim", cache.head_dim())})
+    STELE_RETURN_IF_ERROR(CheckPositive(where + name, value, 1u << 16));
+  STELE_RETURN_IF_ERROR(
+      CheckEnum(where + ".dtype", cache.dtype(), plan::DType::MAX));
   if (cache.slots() > kMaxCount)
     return Bad(where + ".slots", cache.slots(), "is beyond any memory");
-  const uint64_t needed =
-      schema::KvPageBytes(static_cast<schema::KvElement>(cache.dtype()),
-                          cache.block_tokens(), cache.head_dim());
+  STELE_ASSIGN_OR_RETURN(const uint64_t needed,
+                         cache.features() ? StateBytesOf(where, cache)
+                                          : PageBytesOf(where, cache));
   if (cache.page_bytes() != needed)
     return Bad(where + ".page_bytes", cache.page_bytes(),
-               Format("but a page of K and V needs %llu",
+               Format("but a %s needs %llu",
+                      cache.features() ? "state" : "page of K and V",
                       static_cast<unsigned long long>(needed)));
   return CheckIndex(where + ".target", cache.target(), plan.targets()->size(),
                     "targets");

@@ -372,6 +372,8 @@ Status FunctionVerifier::CheckCacheBinding(
       same("head_dim", cache.head_dim(), parameter.head_dim()));
   STELE_RETURN_IF_ERROR(
       same("block_tokens", cache.block_tokens(), parameter.block_tokens()));
+  STELE_RETURN_IF_ERROR(
+      same("features", cache.features(), parameter.features()));
   STELE_RETURN_IF_ERROR(same("dtype", static_cast<uint64_t>(cache.dtype()),
                              static_cast<uint64_t>(parameter.dtype())));
   return same("page_bytes", cache.page_bytes(), parameter.page_bytes());

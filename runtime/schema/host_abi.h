@@ -34,6 +34,9 @@ typedef struct SteleBatch {
   // starts at cache + p * page_bytes: K [block, head_dim], V [block, head_dim],
   // and for int8 the scales of K [block] and of V [block].
   const int32_t* const* page_tables;
+  // Since format 1.2. [S]: the first of a sequence's states [layers, kv_heads]
+  // of kernelized attention (kernel_state.h); null for a plan without them.
+  const int32_t* states;
 } SteleBatch;
 
 typedef struct SteleHostArgs {

@@ -117,9 +117,15 @@ static void addFlags(CLI::App &app, compiler::CompileOptions &options,
                  "bf16 or int8 (default: auto, as the arithmetic)")
       ->check(CLI::IsMember({"auto", "f32", "f16", "bf16", "int8"}))
       ->type_name("TYPE");
-  app.add_option("--attention", "auto or dense")
-      ->check(CLI::IsMember({"auto", "dense"}))
+  app.add_option("--attention", options.attention,
+                 "auto, dense, or kernelized (random features: for models "
+                 "trained with them) (default: auto, dense)")
+      ->check(CLI::IsMember({"auto", "dense", "kernelized"}))
       ->type_name("KIND");
+  app.add_option("--features", options.features,
+                 "with --attention kernelized: random features (default: 256)")
+      ->check(CLI::Range(1, 65536))
+      ->type_name("N");
   app.add_option("--context", options.context,
                  "longest context planned for (default: the checkpoint's)")
       ->transform(CLI::Validator(parseTokens, ""))
@@ -199,6 +205,8 @@ int main(int argc, char **argv) {
   }
   if ((options.dcaChunk || options.dcaLocal) && options.positions != "dca")
     return refuseUsage("--dca-chunk and --dca-local need --positions dca");
+  if (app.count("--features") > 0 && options.attention != "kernelized")
+    return refuseUsage("--features needs --attention kernelized");
   if (!stopAfter.empty())
     options.stopAfter = *compiler::parsePhase(stopAfter);
   if (options.output.empty() && options.stopAfter == compiler::Phase::Artifact)

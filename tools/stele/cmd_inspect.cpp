@@ -12,6 +12,7 @@
 #include "prompts.h"
 #include "stele/runtime/base/format.h"
 #include "stele/runtime/base/hash.h"
+#include "stele/runtime/context/page_pool.h"
 #include "stele/schema/artifact_header.h"
 #include "verbs.h"
 
@@ -34,17 +35,42 @@ std::string Shape(const flatbuffers::Vector<uint64_t>& shape) {
   return Numbers(&shape).dump();
 }
 
-// Bytes of all layers' K and V pages for one more token.
+// Bytes of all layers' K and V pages for one more token; 0 where memory does
+// not grow with the context.
 uint64_t BytesPerToken(const plan::KvCache& cache) {
+  if (cache.features() || cache.transient()) return 0;
   return uint64_t{cache.layers()} * cache.kv_heads() * cache.page_bytes() /
          cache.block_tokens();
 }
 
-// Whole blocks of all layers for the longest context.
-uint64_t BytesAtContext(const plan::KvCache& cache, uint64_t context) {
-  const uint64_t blocks =
-      context / cache.block_tokens() + (context % cache.block_tokens() != 0);
-  return blocks * cache.layers() * cache.kv_heads() * cache.page_bytes();
+// Blocks of a sequence of the longest context, or those of a step where no more
+// are held.
+uint64_t BlocksAtContext(const plan::Plan& plan, const plan::KvCache& cache) {
+  if (cache.features()) return 1;
+  uint64_t step = 0;
+  for (const plan::Function* function : *plan.functions())
+    if (function->target() == cache.target())
+      step = std::max<uint64_t>(step, function->max_tokens());
+  const CacheShape shape = CacheShape::Of(cache);
+  return shape.BlocksHeld(plan.model()->context(), step);
+}
+
+// Pages of all layers for the longest context.
+uint64_t BytesAtContext(const plan::Plan& plan, const plan::KvCache& cache) {
+  return BlocksAtContext(plan, cache) * cache.layers() * cache.kv_heads() *
+         cache.page_bytes();
+}
+
+// "F32, pages of 128 tokens, 33.8 KiB a token"
+std::string DescribeCache(const plan::KvCache& cache) {
+  const std::string type = plan::EnumNameDType(cache.dtype());
+  if (cache.features())
+    return type + Format(", states of %u features", cache.features());
+  const std::string pages =
+      type + Format(", pages of %u tokens, ", cache.block_tokens());
+  return pages + (cache.transient()
+                      ? "of a step only"
+                      : FormatBytes(BytesPerToken(cache)) + " a token");
 }
 
 uint64_t BytesOfTarget(const plan::Plan& plan, uint16_t target) {
@@ -190,10 +216,8 @@ Status PrintOverview(const Artifact& artifact) {
   PrintSegments(artifact.plan());
   PrintFunctions(artifact.plan());
   for (const plan::KvCache* cache : *artifact.plan().kv_caches())
-    std::printf("KV cache    %s: %s, pages of %u tokens, %s a token\n",
-                cache->name()->c_str(), plan::EnumNameDType(cache->dtype()),
-                cache->block_tokens(),
-                FormatBytes(BytesPerToken(*cache)).c_str());
+    std::printf("KV cache    %s: %s\n", cache->name()->c_str(),
+                DescribeCache(*cache).c_str());
   return PrintText(artifact);
 }
 
@@ -224,7 +248,7 @@ void PrintMemory(const plan::Plan& plan) {
   for (const plan::KvCache* cache : *plan.kv_caches()) {
     PrintRow(cache->name()->str() + " a token", BytesPerToken(*cache), "");
     PrintRow(cache->name()->str() + " at full context",
-             BytesAtContext(*cache, context),
+             BytesAtContext(plan, *cache),
              std::to_string(context) + " tokens of one sequence");
   }
 }
@@ -421,7 +445,7 @@ ordered_json TensorJson(const plan::Tensor& tensor) {
           {"length", tensor.length()}};
 }
 
-ordered_json CacheJson(const plan::KvCache& cache, uint64_t context) {
+ordered_json CacheJson(const plan::Plan& plan, const plan::KvCache& cache) {
   return {{"name", cache.name()->str()},
           {"layers", cache.layers()},
           {"kv_heads", cache.kv_heads()},
@@ -429,8 +453,10 @@ ordered_json CacheJson(const plan::KvCache& cache, uint64_t context) {
           {"block_tokens", cache.block_tokens()},
           {"dtype", plan::EnumNameDType(cache.dtype())},
           {"page_bytes", cache.page_bytes()},
+          {"features", cache.features()},
+          {"transient", cache.transient()},
           {"bytes_per_token", BytesPerToken(cache)},
-          {"bytes_at_context", BytesAtContext(cache, context)}};
+          {"bytes_at_context", BytesAtContext(plan, cache)}};
 }
 
 ordered_json KernelsJson(const plan::Plan& plan) {
@@ -500,7 +526,7 @@ void PrintJson(const Artifact& artifact) {
   for (const plan::Tensor* tensor : *plan.tensors())
     document["tensors"].push_back(TensorJson(*tensor));
   for (const plan::KvCache* cache : *plan.kv_caches())
-    document["kv_caches"].push_back(CacheJson(*cache, plan.model()->context()));
+    document["kv_caches"].push_back(CacheJson(plan, *cache));
   document["kernels"] = KernelsJson(plan);
   for (const plan::Function* function : *plan.functions())
     document["functions"].push_back(FunctionJson(plan, *function));

@@ -155,7 +155,8 @@ typedef struct stele_engine_options {
   uint64_t session_tokens; /* longest session; 0: the model's context */
   uint64_t total_tokens;   /* of all sessions; 0: each at its longest */
   uint64_t memory;         /* plan no more bytes; 0: what is available */
-  uint32_t draft_tokens;   /* most that `lookup` may ask for, 256 at most */
+  uint32_t draft_tokens;   /* most that `lookup` may ask for, 256 at most; 0
+                            * for a model with kernelized attention */
 } stele_engine_options;
 
 /* Plans and allocates all memory: no later call runs out of it, except for
@@ -211,7 +212,8 @@ STELE_API stele_status stele_session_feed(stele_session* session,
 /* Tokens that were fed, and how many of them wait. Either may be NULL. */
 STELE_API stele_status stele_session_tokens(const stele_session* session,
                                             uint64_t* fed, uint64_t* pending);
-/* Forgets all but the first `tokens` tokens. */
+/* Forgets all but the first `tokens` tokens. With kernelized attention those
+ * are computed again if one that was processed goes. */
 STELE_API stele_status stele_session_truncate(stele_session* session,
                                               uint64_t tokens);
 /* Copies the logits behind the last token: `count` floats, which must be the
@@ -332,7 +334,8 @@ STELE_API stele_status stele_session_load(stele_session* session,
                                           stele_store* store, const char* name,
                                           stele_store_report* report);
 /* Spares the session the computation of pending tokens that a saved session
- * began with, too; the last token is always computed. `report` may be NULL. */
+ * began with, too; the last token is always computed. STELE_UNSUPPORTED with
+ * kernelized attention, of which prompts share nothing. `report` may be NULL. */
 STELE_API stele_status stele_session_load_prefix(stele_session* session,
                                                  stele_store* store,
                                                  stele_store_report* report);

@@ -43,3 +43,44 @@ func.func @forward(%tokens: tensor<?xi32>, %batch: !lm.batch, %cache: !cache) ->
   %l = lm.logits %b, %batch, @head : tensor<?x12xf32> -> tensor<?x35xf32>
   return %l : tensor<?x35xf32>
 }
+
+// -----
+
+// Kernelized attention binds the states behind the pages; nothing reads what an
+// earlier step appended, unless a layer is dense. No one reads the lse.
+// CHECK: plan.tensor @w in @weights {{.*}} layout "panel_f32" {{.*}} : tensor<20x12xf32>
+// CHECK: plan.entry @kernelized_attention_f32__{{[^ ]*}} from <"kernelized_attention_f32", {{.*}}features = 20, head_dim = 12, heads = 2, {{.*}}lse = 0, {{.*}}> params [#plan.param<buffer, per_token = 96>, #plan.param<tensor, bytes = 1536>, #plan.param<kv_cache, cache = <heads = 1, head_dim = 12, block = 16, type = f32>>, #plan.param<kv_cache, access = read_write, cache = <heads = 1, head_dim = 12, block = 0, type = f32, features = 20>>, #plan.param<buffer, access = write, per_token = 96>] immediates [{{.*}}]
+// CHECK: plan.launch "kernelized_attention @w" @kernels::@{{.+}}(%[[Q:.+]], @w, @cache, @states, %{{.+}}) immediates [1]
+// CHECK: plan.kv_cache @cache target @"x86-64-v3" layers 2 <heads = 1, head_dim = 12, block = 16, type = f32> transient
+// CHECK: plan.kv_cache @states target @"x86-64-v3" layers 2 <heads = 1, head_dim = 12, block = 0, type = f32, features = 20>{{$}}
+
+!cache = !lm.kv_cache<layers = 2, heads = 1, head_dim = 12, block = 16, f32>
+!state = !lm.kernel_state<layers = 2, heads = 1, head_dim = 12, features = 20>
+lm.weight @embed : tensor<35x24xf32>
+lm.weight @w : tensor<20x12xf32>
+lm.weight @head : tensor<35x24xf32>
+func.func @forward(%tokens: tensor<?xi32>, %batch: !lm.batch, %cache: !cache, %state: !state) -> tensor<?x35xf32> {
+  %h = lm.embed %tokens, @embed : tensor<?xi32> -> tensor<?x24xf32>
+  %c = lm.kv_append %h, %h, %cache, %batch layer 1 : tensor<?x24xf32>, tensor<?x24xf32>, !cache
+  %a, %lse, %s = lm.kernelized_attention %h, %c, %batch, %state layer 1 heads 2 scale 0.25 <favor_plus, features = 20, orthogonal = true, seed = 0> features(@w) : tensor<?x24xf32>, !cache, !state -> tensor<?x24xf32>, tensor<?x2xf32>
+  %l = lm.logits %a, %batch, @head : tensor<?x24xf32> -> tensor<?x35xf32>
+  return %l : tensor<?x35xf32>
+}
+
+// -----
+
+// CHECK: plan.kv_cache @cache {{.*}} type = f32>{{$}}
+// CHECK: plan.kv_cache @states {{.*}} features = 20>{{$}}
+
+!cache = !lm.kv_cache<layers = 2, heads = 1, head_dim = 12, block = 16, f32>
+!state = !lm.kernel_state<layers = 2, heads = 1, head_dim = 12, features = 20>
+lm.weight @embed : tensor<35x24xf32>
+lm.weight @w : tensor<20x12xf32>
+lm.weight @head : tensor<35x24xf32>
+func.func @forward(%tokens: tensor<?xi32>, %batch: !lm.batch, %cache: !cache, %state: !state) -> tensor<?x35xf32> {
+  %h = lm.embed %tokens, @embed : tensor<?xi32> -> tensor<?x24xf32>
+  %a, %lse, %s = lm.kernelized_attention %h, %cache, %batch, %state layer 1 heads 2 scale 0.25 <favor_plus, features = 20, orthogonal = true, seed = 0> features(@w) : tensor<?x24xf32>, !cache, !state -> tensor<?x24xf32>, tensor<?x2xf32>
+  %b = lm.attention %a, %cache, %batch layer 0 heads 2 scale 0.25 window 64 : tensor<?x24xf32>, !cache -> tensor<?x24xf32>
+  %l = lm.logits %b, %batch, @head : tensor<?x24xf32> -> tensor<?x35xf32>
+  return %l : tensor<?x35xf32>
+}

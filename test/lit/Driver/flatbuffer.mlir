@@ -47,6 +47,10 @@ module attributes {
   plan.tensor @norm in @weights offset 512 length 32 layout "rows" value(dense<1.0> : tensor<8xf32>) : tensor<8xf32>
   // CHECK: plan.kv_cache @cache target @cpu layers 2 <heads = 1, head_dim = 8, block = 16, type = bf16> slots 6
   plan.kv_cache @cache target @cpu layers 2 <heads = 1, head_dim = 8, block = 16, type = bf16> slots 6
+  // CHECK: plan.kv_cache @step target @old layers 2 <heads = 1, head_dim = 8, block = 16, type = f32> transient
+  plan.kv_cache @step target @old layers 2 <heads = 1, head_dim = 8, block = 16, type = f32> transient
+  // CHECK: plan.kv_cache @states target @cpu layers 2 <heads = 1, head_dim = 8, block = 0, type = f32, features = 24>
+  plan.kv_cache @states target @cpu layers 2 <heads = 1, head_dim = 8, block = 0, type = f32, features = 24>
   // CHECK: plan.executable @kernels elf in @code target @cpu
   plan.executable @kernels elf in @code target @cpu {
     // CHECK: plan.entry @embed params [#plan.param<tensor, bytes = 512>, #plan.param<buffer, access = write, per_token = 32>] token_limit 8
@@ -61,6 +65,9 @@ module attributes {
     // CHECK: plan.entry @append params [#plan.param<kv_cache, access = read_write, cache = <heads = 1, head_dim = 8, block = 16, type = bf16>>]
     plan.entry @append params [
       #plan.param<kv_cache, access = read_write, cache = <heads = 1, head_dim = 8, block = 16, type = bf16>>]
+    // CHECK: plan.entry @sums params [#plan.param<kv_cache, access = read_write, cache = <heads = 1, head_dim = 8, block = 0, type = f32, features = 24>>]
+    plan.entry @sums params [
+      #plan.param<kv_cache, access = read_write, cache = <heads = 1, head_dim = 8, block = 0, type = f32, features = 24>>]
     // CHECK: plan.entry @attention params [{{.*}}, #plan.param<kv_cache, cache = <heads = 1, head_dim = 8, block = 16, type = bf16>>, {{.*}}] immediates [#plan.immediate<layer>]
     plan.entry @attention params [
       #plan.param<buffer, per_token = 32>,

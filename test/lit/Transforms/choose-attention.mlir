@@ -7,7 +7,10 @@
 // RUN: not stele-opt --stele-choose-attention='kind=sparse block=100' %s 2>&1 | FileCheck %s --check-prefix=BLOCK
 // RUN: not stele-opt --stele-choose-attention='kind=sparse estimate=oracle' %s 2>&1 | FileCheck %s --check-prefix=ESTIMATE
 // RUN: not stele-opt --stele-choose-attention='kind=kernelized features=0' %s 2>&1 | FileCheck %s --check-prefix=FEATURES
+// RUN: sed 's/, dims = 16>$/, dims = 16, dual_chunk = #lm.dual_chunk<chunk = 512, local = 256, original = 512>>/' %s > %t.chunks.mlir
+// RUN: not stele-opt --stele-choose-attention='kind=kernelized' %t.chunks.mlir 2>&1 | FileCheck %s --check-prefix=CHUNKS
 
+// CHUNKS: error: 'lm.attention' op cannot be kernelized with dual chunk positions: {{.*}}; compile with --positions rope or yarn
 // FEATURES: error: features must be in 1..65536, got 0 (C1)
 // KIND: error: unknown attention kind 'linear', expected dense, sparse or kernelized
 // BOTH: error: top-k and top-p exclude each other

@@ -1,12 +1,12 @@
-// The kinds of attention that have no kernel yet go through the pipeline up to
-// kernel selection, which says so.
+// Kinds of attention go through the pipeline up to kernel selection, which names
+// one that has no kernel yet.
 // RUN: not stele-opt --stele-lm-pipeline='attention=sparse block=64 top-p=0.9 sink=2 estimate=antidiagonal' %s 2>&1 | FileCheck %s --check-prefix=SPARSE
-// RUN: not stele-opt --stele-lm-pipeline='attention=kernelized random-features=64 seed=3' %s 2>&1 | FileCheck %s --check-prefix=KERNEL
+// RUN: stele-opt --stele-lm-pipeline='attention=kernelized random-features=64 seed=3' %s | FileCheck %s --check-prefix=KERNEL
 
 // SPARSE: error: 'lm.select_blocks' op has no kernel for select_blocks in arithmetic f32 on x86-64-v3
 // SPARSE: <block = 64, local = 1, adjacent = 1, sink = 2, select = top_p(9.000000e-01), estimate = antidiagonal>
-// KERNEL: error: 'lm.kernelized_attention' op has no kernel for kernelized_attention in arithmetic f32 on x86-64-v3
-// KERNEL: <favor_plus, features = 64, orthogonal = true, seed = 3>
+// KERNEL: lm.weight @features value({{.*}}) layout "panel_f32" : tensor<64x16xf32>
+// KERNEL: lm.kernelized_attention {{.*}} <favor_plus, features = 64, orthogonal = true, seed = 3> features(@features) {kernel = #lm.kernel<"kernelized_attention_f32", target = "x86-64-v3" by "kernelized_attention, f32, x86-64-v3">}
 
 !cache = !lm.kv_cache<layers = 1, heads = 2, head_dim = 16, block = 128, f32>
 

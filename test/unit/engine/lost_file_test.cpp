@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "artifact_builder.h"
+#include "forwarding_device.h"
 #include "stele/runtime/base/mapping_guard.h"
 #include "stele/runtime/engine/engine.h"
 
@@ -36,50 +37,20 @@ private:
   const bool *armed_;
 };
 
-class CuttingDevice : public Device {
+class CuttingDevice : public ForwardingDevice {
 public:
   CuttingDevice(std::unique_ptr<Device> device, std::string path,
                 const bool *armed)
-      : device_(std::move(device)), path_(std::move(path)), armed_(armed) {}
-  std::string_view name() const override { return device_->name(); }
-  Status Supports(const plan::Target &target) const override {
-    return device_->Supports(target);
-  }
-  uint64_t ScratchTotal(uint64_t bytes) const override {
-    return device_->ScratchTotal(bytes);
-  }
-  Result<DeviceMemory> Allocate(uint64_t bytes,
-                                std::string_view what) override {
-    return device_->Allocate(bytes, what);
-  }
-  Result<const std::byte *>
-  MapWeights(std::span<const uint8_t> bytes) override {
-    return device_->MapWeights(bytes);
-  }
-  Result<std::unique_ptr<LoadedCode>>
-  LoadCode(const plan::Executable &executable,
-           std::span<const uint8_t> bytes) override {
-    return device_->LoadCode(executable, bytes);
-  }
+      : ForwardingDevice(std::move(device)), path_(std::move(path)),
+        armed_(armed) {}
   Result<std::unique_ptr<Program>> Prepare(ProgramSpec spec) override {
-    STELE_ASSIGN_OR_RETURN(auto program, device_->Prepare(std::move(spec)));
+    STELE_ASSIGN_OR_RETURN(auto program,
+                           ForwardingDevice::Prepare(std::move(spec)));
     return std::unique_ptr<Program>(
         std::make_unique<CuttingProgram>(std::move(program), path_, armed_));
   }
-  Status Zero(std::byte *destination, uint64_t bytes) override {
-    return device_->Zero(destination, bytes);
-  }
-  Status CopyFromHost(std::byte *destination,
-                      std::span<const std::byte> source) override {
-    return device_->CopyFromHost(destination, source);
-  }
-  Status CopyToHost(std::span<std::byte> destination,
-                    const std::byte *source) override {
-    return device_->CopyToHost(destination, source);
-  }
 
 private:
-  std::unique_ptr<Device> device_;
   std::string path_;
   const bool *armed_;
 };

@@ -514,6 +514,39 @@ const Rule kRules[] = {
        b.plan.kv_caches[0]->page_bytes = 64;
      },
      "the cache's block_tokens is 2, the kernel was compiled for 4"},
+    {"StateBytes",
+     [](B &b) {
+       b.plan.kv_caches[0]->features = 8;
+       b.plan.kv_caches[0]->block_tokens = 0;
+     },
+     "page_bytes: 128 but a state needs 704"},
+    {"StateBlock", [](B &b) { b.plan.kv_caches[0]->features = 8; },
+     "block_tokens: 4 but a state is of a whole sequence"},
+    {"StateTransient",
+     [](B &b) {
+       b.plan.kv_caches[0]->features = 8;
+       b.plan.kv_caches[0]->block_tokens = 0;
+       b.plan.kv_caches[0]->transient = true;
+     },
+     "transient: a state is all that is kept of a past"},
+    {"StateType",
+     [](B &b) {
+       b.plan.kv_caches[0]->features = 8;
+       b.plan.kv_caches[0]->block_tokens = 0;
+       b.plan.kv_caches[0]->dtype = plan::DType::BF16;
+     },
+     "dtype: BF16 states are not known to this runtime; update stele"},
+    {"StateFeatures",
+     [](B &b) { b.plan.kv_caches[0]->features = (1u << 16) + 1; },
+     "features: 65537 is not in 1.."},
+    {"CacheFeatures",
+     [](B &b) {
+       for (auto &entry : b.plan.executables[0]->entries)
+         for (auto &parameter : entry->parameters)
+           if (parameter->kind == plan::BindingKind::KvCache)
+             parameter->features = 8;
+     },
+     "the cache's features is 0, the kernel was compiled for 8"},
     {"CodeSegment", [](B &b) { b.plan.executables[0]->segment = 0; },
      "executables[0] \"kernels\".segment: 0 holds no code"},
     {"SymbolTwice",

@@ -50,6 +50,14 @@ std::unique_ptr<plan::ParameterT> Cache(plan::Access access) {
   return parameter;
 }
 
+std::unique_ptr<plan::ParameterT> States() {
+  auto parameter = Cache(plan::Access::ReadWrite);
+  parameter->block_tokens = 0;
+  parameter->features = 1;
+  parameter->page_bytes = kStateBytes;
+  return parameter;
+}
+
 template <typename... Parameters>
 std::unique_ptr<plan::EntryT> Entry(const char *symbol,
                                     Parameters... parameters) {
@@ -238,6 +246,8 @@ private:
       return test_append;
     if (symbol == "test_attend")
       return test_attend;
+    if (symbol == "test_sum")
+      return test_sum;
     if (symbol == "test_logits")
       return test_logits;
     return nullptr;
@@ -294,6 +304,33 @@ ArtifactBuilder ArtifactBuilder::Toy() {
   plan.executables.push_back(Executable());
   plan.functions.push_back(Function("decode", 4));
   plan.functions.push_back(Function("prefill", 8));
+  return builder;
+}
+
+ArtifactBuilder ArtifactBuilder::ToyWithStates() {
+  ArtifactBuilder builder = Toy();
+  plan::PlanT &plan = builder.plan;
+  plan.kv_caches[0]->transient = true;
+  auto states = std::make_unique<plan::KvCacheT>(*plan.kv_caches[0]);
+  states->name = "states";
+  states->transient = false;
+  states->block_tokens = 0;
+  states->features = 1;
+  states->page_bytes = kStateBytes;
+  plan.kv_caches.push_back(std::move(states));
+  auto &entry = plan.executables[0]->entries[2];
+  entry->symbol = "test_sum";
+  auto &parameters = entry->parameters;
+  parameters.insert(parameters.begin() + 2, States());
+  for (auto &function : plan.functions)
+    for (auto &op : function->ops) {
+      plan::LaunchT &launch = *op->body.AsLaunch();
+      if (launch.entry != 2)
+        continue;
+      auto binding = std::make_unique<plan::BindingT>(*launch.bindings[1]);
+      binding->index = 1;
+      launch.bindings.insert(launch.bindings.begin() + 2, std::move(binding));
+    }
   return builder;
 }
 
@@ -389,8 +426,8 @@ Result<std::unique_ptr<Device>> ToyDevice(uint32_t threads) {
       std::make_unique<BuiltinDevice>(std::move(pool)));
 }
 
-std::shared_ptr<Model> ToyModel(uint32_t threads) {
-  ArtifactBuilder builder = ArtifactBuilder::Toy();
+static std::shared_ptr<Model> LoadToy(ArtifactBuilder builder,
+                                      uint32_t threads) {
   const std::string path = builder.Write("toy.stele");
   auto artifact = Artifact::Open(path);
   unlink(path.c_str());
@@ -400,6 +437,14 @@ std::shared_ptr<Model> ToyModel(uint32_t threads) {
   auto model = Model::Load(*artifact, *std::move(device));
   EXPECT_TRUE(model.ok()) << model.status().message();
   return *model;
+}
+
+std::shared_ptr<Model> ToyModel(uint32_t threads) {
+  return LoadToy(ArtifactBuilder::Toy(), threads);
+}
+
+std::shared_ptr<Model> ToyModelWithStates(uint32_t threads) {
+  return LoadToy(ArtifactBuilder::ToyWithStates(), threads);
 }
 
 } // namespace stele::test

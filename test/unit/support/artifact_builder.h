@@ -46,6 +46,8 @@ struct ArtifactBuilder {
   // The toy model of test_kernels.h: functions "decode" (4 tokens) and
   // "prefill" (8 tokens, 4 sequences).
   static ArtifactBuilder Toy();
+  // The one with states; its pages are those of a step.
+  static ArtifactBuilder ToyWithStates();
 
   // Lays the segments out, sets their offsets, lengths and checksums, and
   // writes header and FlatBuffer.
@@ -71,6 +73,7 @@ Result<std::unique_ptr<Device>> ToyDevice(uint32_t threads);
 
 // The toy model on such a device.
 std::shared_ptr<Model> ToyModel(uint32_t threads);
+std::shared_ptr<Model> ToyModelWithStates(uint32_t threads);
 
 } // namespace stele::test
 

@@ -7,6 +7,9 @@
 // batching, chunking or paging gets wrong changes it. Sums run in a fixed
 // order, so results are equal bit for bit however the work is divided.
 //
+// A second model keeps decaying sums in states instead of reading what earlier
+// steps appended.
+//
 // Compiled twice: into the test programs, where sanitizers see every access,
 // and into an ELF image for the loader.
 #ifndef STELE_TEST_UNIT_SUPPORT_TEST_KERNELS_H_
@@ -23,6 +26,7 @@ inline constexpr int kKvHeads = 2;
 inline constexpr int kHeadDim = kHidden / kKvHeads;
 inline constexpr int kBlock = 4;
 inline constexpr int kPageBytes = 2 * kBlock * kHeadDim * 4;
+inline constexpr int kStateBytes = 256; // of one feature
 
 } // namespace stele::test
 
@@ -30,6 +34,7 @@ extern "C" {
 void test_embed(const SteleHostArgs *args);  // table, out
 void test_append(const SteleHostArgs *args); // x, cache; layer
 void test_attend(const SteleHostArgs *args); // x, cache, out; layer
+void test_sum(const SteleHostArgs *args);    // x, cache, states, out; layer
 void test_logits(const SteleHostArgs *args); // x, weight, out
 }
 

@@ -55,6 +55,17 @@
 
 // -----
 
+// C3
+// expected-error @below {{a state's heads, head_dim and features must be in 1..65536, got 65537 (C3)}}
+#a = #plan.page<heads = 1, head_dim = 16, block = 0, type = f32, features = 65537>
+
+// -----
+
+// expected-error @below {{a state has block 0 and type f32, got 16 and 'f32' (C3)}}
+#a = #plan.page<heads = 1, head_dim = 16, block = 16, type = f32, features = 8>
+
+// -----
+
 // #plan.placement C1
 // expected-error @below {{offset must be a multiple of 64, got 8 (C1)}}
 #a = #plan.placement<offset = 8, first = 0, last = 1>
@@ -261,6 +272,13 @@ plan.segment @weights weights inline for [@t] length 128
 plan.tensor @w in @weights offset 0 length 64 layout "rows" : tensor<16xf32>
 // expected-error @below {{@w is not a target (C2)}}
 plan.kv_cache @x target @w layers 1 <heads = 1, head_dim = 16, block = 16, type = f32>
+
+// -----
+
+// C3
+plan.target @t isa "x86-64-v3"
+// expected-error @below {{states are never moved into slots, nor transient (C3)}}
+plan.kv_cache @x target @t layers 1 <heads = 1, head_dim = 16, block = 0, type = f32, features = 8> transient
 
 // -----
 

@@ -26,6 +26,10 @@ plan.tensor @codes in @weights offset 576 length 1792 layout "panel_q4" quant <i
 
 // CHECK: plan.kv_cache @cache target @cpu layers 2 <heads = 1, head_dim = 8, block = 16, type = f32> slots 4
 plan.kv_cache @cache target @cpu layers 2 <heads = 1, head_dim = 8, block = 16, type = f32> slots 4
+// CHECK: plan.kv_cache @step target @cpu layers 2 <heads = 1, head_dim = 8, block = 16, type = bf16> transient
+plan.kv_cache @step target @cpu layers 2 <heads = 1, head_dim = 8, block = 16, type = bf16> transient
+// CHECK: plan.kv_cache @states target @cpu layers 2 <heads = 1, head_dim = 8, block = 0, type = f32, features = 24>
+plan.kv_cache @states target @cpu layers 2 <heads = 1, head_dim = 8, block = 0, type = f32, features = 24>
 
 // CHECK: plan.executable @kernels elf in @code target @cpu {
 plan.executable @kernels elf in @code target @cpu {
