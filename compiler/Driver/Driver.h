@@ -52,7 +52,7 @@ struct CompileOptions {
   std::string weights; // inline (also when empty), external, synthetic:SEED
   std::string attention = "auto"; // auto (dense), dense, kernelized
   int64_t features = 256;         // kernelized: random features
-  int64_t context = 0; // 0: what the checkpoint says
+  int64_t context = 0;            // 0: what the checkpoint says
   std::string positions = "auto"; // auto, rope, yarn, dca
   int64_t dcaChunk = 0;    // dca: longest distance; 0: the trained length
   int64_t dcaLocal = 0;    // dca: 0: an eighth of that

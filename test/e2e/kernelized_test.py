@@ -211,8 +211,8 @@ def check_decode(report, name, programs, artifact, tokens):
 
 
 def check_session(report, name, programs, artifact, tokens):
-    """A saved session goes on without computing a token again, bit for bit; with
-    its states gone it computes all of them, to the same end."""
+    """A saved session, or a fork of it, goes on without computing a token again, bit
+    for bit; with its states gone it computes all of them."""
     flags = ["--temperature", "1", "--ignore-eos", "--json"]
     ids = ["--seed", "3", "--tokens", ",".join(map(str, tokens))]
 
@@ -220,20 +220,20 @@ def check_session(report, name, programs, artifact, tokens):
         return json.loads(programs.execute("stele", "run", artifact, *flags, *more))
 
     expected = run(*ids, "-n", 24)["tokens"]
-    for lose in (False, True):
-        store = programs.work / "store"
-        shutil.rmtree(store, ignore_errors=True)
-        named = ["--store", store, "--session", "s"]
-        first = run(*named, *ids, "-n", 10)["tokens"]
-        if lose:
+    store = programs.work / "store"
+    shutil.rmtree(store, ignore_errors=True)
+    named = ["--store", store, "--session", "s"]
+    first = run(*named, *ids, "-n", 10)["tokens"]
+    for step, more in (("fork", ["--fork", "t"]), ("session", []), ("loss", [])):
+        if step == "loss":
             (store / "states/s").unlink()
-        second = run(*named, "-n", 14)
+        second = run(*named, *more, "-n", 14)
         reused = second["stats"]["store"]["tokens_reused"]
-        known = 0 if lose else len(tokens) + 9
-        report.check(f"{name} session reuses", reused == known,
+        known = 0 if step == "loss" else len(tokens) + 9
+        report.check(f"{name} {step} reuses", reused == known,
                      f"{reused} tokens, expected {known}")
-        if not lose:
-            report.check(f"{name} session", first + second["tokens"] == expected,
+        if step != "loss":
+            report.check(f"{name} {step}", first + second["tokens"] == expected,
                          f"{first + second['tokens']}, expected {expected}")
 
 

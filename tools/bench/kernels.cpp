@@ -29,6 +29,7 @@
 #include "stele/runtime/device/host/elf_loader.h"
 #include "stele/runtime/device/host/thread_pool.h"
 #include "stele/schema/host_abi.h"
+#include "stele/schema/kernel_state.h"
 #include "stele/schema/kv_page.h"
 #include "stele/schema/quant_format.h"
 
@@ -176,9 +177,10 @@ struct Sequence {
     view.kv_lengths = &length;
     view.logit_rows = &logit_row;
     view.page_tables = &table_pointer;
+    view.states = &first_state;
   }
   std::vector<int32_t> positions, sequence, q_offsets, table;
-  int32_t length = 0, logit_row = 0;
+  int32_t length = 0, logit_row = 0, first_state = 0;
   const int32_t* table_pointer = nullptr;
   SteleBatch view{};
 };
@@ -470,6 +472,56 @@ void RegisterLinear(const Machine& machine, const Variant& variant,
              });
 }
 
+// Its work does not depend on what came before.
+void Kernelized(benchmark::State& state, const Machine& machine, int tokens) {
+  constexpr int kFeatures = 256;
+  KernelInstance instance;
+  instance.templateName = "kernelized_attention_f32";
+  instance.ints = {{"heads", kHeads},
+                   {"kv_heads", kKvHeads},
+                   {"head_dim", kHeadDim},
+                   {"block", kBlock},
+                   {"features", kFeatures},
+                   {"kv", static_cast<int64_t>(schema::KvElement::kF32)},
+                   {"q_offset", 0},
+                   {"q_stride", kQkv},
+                   {"rotary", 1},
+                   {"rotary_dims", kHeadDim},
+                   {"parts", 1},
+                   {"norm", 0},
+                   {"lse", 0}};
+  instance.floats = {{"scale", 0.125}, {"eps", 0}};
+  Kernel kernel(instance, machine.target, machine.pool.get());
+  Sequence batch(tokens, 0);
+  const size_t bytes = kKvHeads * schema::KernelStateBytes(kFeatures, kHeadDim);
+  const size_t copies = tokens == 1 ? kColdBytes / bytes + 1 : 1;
+  std::vector<char> states(copies * bytes);
+  Numbers features(size_t(kFeatures) * kHeadDim * sizeof(float));
+  Numbers cache(batch.table.size() *
+                schema::KvPageBytes(schema::KvElement::kF32, kBlock, kHeadDim));
+  std::vector<float> q(size_t(tokens) * kQkv, 0.1f);
+  std::vector<float> rotary(size_t(tokens) * kHeadDim, 0.5f);
+  std::vector<float> out(size_t(tokens) * kHeads * kHeadDim);
+  double best = 1e9;
+  size_t copy = 0;
+  for (auto _ : state) {
+    const double seconds =
+        kernel.Run({q.data(), rotary.data(), features.at(0), cache.at(0),
+                    states.data() + copy++ % copies * bytes, out.data()},
+                   batch.view);
+    state.SetIterationTime(seconds);
+    best = std::min(best, seconds);
+  }
+  // Features of a key and of its queries, and the state by both; what a block's
+  // tokens mean to each other is not counted.
+  const double ops = 4.0 * tokens * (kHeads + kKvHeads) * kFeatures * kHeadDim;
+  const double moved = 2.0 * double(bytes);  // read and written
+  if (tokens == 1)
+    Report(state, best, moved, machine.limits.read_gbs, "GB/s", ops / moved);
+  else
+    Report(state, best, ops, machine.limits.f32_gflops, "GFLOP/s", ops / moved);
+}
+
 void RegisterAll(const Machine& machine) {
   for (const Variant& variant : QuantisedVariants()) {
     for (const LinearShape& shape : kShapes)
@@ -495,6 +547,11 @@ void RegisterAll(const Machine& machine) {
                  Attention(state, machine, kv, tokens, past);
                });
   }
+  for (int tokens : {512, 1})
+    Register("kernelized_attention/f32/" + std::to_string(tokens),
+             [&machine, tokens](benchmark::State& state) {
+               Kernelized(state, machine, tokens);
+             });
 }
 
 int Main(int argc, char** argv) {

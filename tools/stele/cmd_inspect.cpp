@@ -246,7 +246,8 @@ void PrintMemory(const plan::Plan& plan) {
   }
   const uint64_t context = plan.model()->context();
   for (const plan::KvCache* cache : *plan.kv_caches()) {
-    PrintRow(cache->name()->str() + " a token", BytesPerToken(*cache), "");
+    if (const uint64_t bytes = BytesPerToken(*cache); bytes > 0)
+      PrintRow(cache->name()->str() + " a token", bytes, "");
     PrintRow(cache->name()->str() + " at full context",
              BytesAtContext(plan, *cache),
              std::to_string(context) + " tokens of one sequence");

@@ -65,6 +65,7 @@ struct Scores {
   double reference_nll = 0;
   uint64_t agreements = 0;
   std::vector<double> divergences;  // KL(reference || model) of each row
+  bool is_dense = true;             // attention reads every key
 };
 
 class Scorer {
@@ -73,6 +74,7 @@ class Scorer {
 
   Result<Scores> Run() {
     STELE_ASSIGN_OR_RETURN(model_, flags_.model.Load());
+    scores_.is_dense = model_->states() == nullptr;
     if (!flags_.reference.empty()) {
       ModelFlags other = flags_.model;
       other.artifact = flags_.reference;
@@ -228,9 +230,9 @@ json ToJson(Scores scores, bool compared) {
                  {"next_token_agreement", nullptr},
                  {"kl_mean", nullptr},
                  {"kl_p99", nullptr},
-                 // Dense attention reads every key.
-                 {"kept_mass", 1.0},
-                 {"work_share", 1.0}};
+                 {"kept_mass", nullptr},
+                 {"work_share", nullptr}};
+  if (scores.is_dense) result["kept_mass"] = result["work_share"] = 1.0;
   if (!compared) return result;
   std::vector<double>& kl = scores.divergences;
   std::sort(kl.begin(), kl.end());

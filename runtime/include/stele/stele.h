@@ -335,7 +335,7 @@ STELE_API stele_status stele_session_load(stele_session* session,
                                           stele_store_report* report);
 /* Spares the session the computation of pending tokens that a saved session
  * began with, too; the last token is always computed. STELE_UNSUPPORTED with
- * kernelized attention, of which prompts share nothing. `report` may be NULL. */
+ * kernelized attention: its prompts share nothing. `report` may be NULL. */
 STELE_API stele_status stele_session_load_prefix(stele_session* session,
                                                  stele_store* store,
                                                  stele_store_report* report);
