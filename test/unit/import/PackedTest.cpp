@@ -457,10 +457,10 @@ TEST_F(Packed, SchemesByTarget) {
   // they and the name are.
   const std::string deep = std::string(200'000, '(') + "a";
   config(R"("b")", "\"re:" + deep + std::string(200'000, ')') + "\"");
-  EXPECT_EQ(open(), "model.safetensors: the target 're:" +
-                        std::string(1024, '(') +
-                        "' of quantization_config is no expression that is "
-                        "supported; name the modules");
+  EXPECT_EQ(open(),
+            "model.safetensors: the target 're:" + std::string(1024, '(') +
+                "' of quantization_config is no expression that is "
+                "supported; name the modules");
   config(R"("b")", R"("re:((((((a+)+)+)+)+)+)+$b", "re:(a*)*(a*)*(a*)*c")");
   EXPECT_EQ(open(), "model.safetensors: no target of quantization_config."
                     "config_groups matches 'a', which is stored quantised");
