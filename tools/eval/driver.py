@@ -132,9 +132,9 @@ def resident_bytes(pid):
 
 
 def last_error(err, command, code):
-    lines = err.decode("utf-8", "replace").splitlines()
+    lines = [line for line in err.decode("utf-8", "replace").splitlines() if line]
     errors = [line for line in lines if line.startswith("error: ")]
-    said = errors[-1][len("error: "):] if errors else f"exit code {code}"
+    said = (errors or lines or [f"exit code {code}"])[-1].removeprefix("error: ")
     return f"{shlex.join(command[:3])} ...: {said}"
 
 
