@@ -21,7 +21,8 @@ ModelBuilder::ModelBuilder(MLIRContext &context,
       RankedTensorType::get({ShapedType::kDynamic}, builder.getI32Type());
   Type cacheType =
       lm::KvCacheType::get(&context, config().layers, config().kvHeads,
-                           config().headDim, block, builder.getF32Type());
+                           config().headDim, block, builder.getF32Type(),
+                           /*mean_keys=*/false);
   function = func::FuncOp::create(
       builder, location, "forward",
       builder.getFunctionType(

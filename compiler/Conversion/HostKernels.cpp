@@ -114,6 +114,36 @@ public:
     if (name)
       weight(name);
   }
+  /// A selection: one bit for each key block of the context, by KV head, kept
+  /// with the first token of a query block (selection.h of the templates).
+  void selection(Value value, bool isWritten) {
+    auto type = cast<lm::SelectionType>(value.getType());
+    launch.arguments.push_back(
+        {.kind = Kind::Buffer,
+         .isWritten = isWritten,
+         .bytesPerToken = uint64_t(type.getHeads()) * 4 *
+                          llvm::divideCeil(contextBlocks(type.getBlock()), 32),
+         .value = value});
+  }
+  /// Key blocks of the longest context, to which the launch is then bound.
+  int64_t contextBlocks(int64_t block) {
+    auto model = op->getParentOfType<ModuleOp>()->getAttrOfType<lm::ModelAttr>(
+        lm::LmDialect::modelAttrName);
+    if (!model) {
+      fail("needs the context length of a #lm.model");
+      return 1;
+    }
+    launch.contextLimit = model.getContextLength();
+    return llvm::divideCeil(model.getContextLength(), block);
+  }
+  /// A matrix that somebody else made into a weight.
+  void weightValue(Value value) {
+    auto reference = value.getDefiningOp<lm::WeightRefOp>();
+    if (!reference)
+      return fail("has a bias that is not a weight, for which there is no host "
+                  "kernel");
+    weight(reference.getWeightAttr());
+  }
   void cache(Value value, int64_t layer, bool isWritten) {
     launch.arguments.push_back(
         {.kind = Kind::KvCache, .isWritten = isWritten, .value = value});
@@ -131,6 +161,7 @@ public:
     integer("kv_heads", cache.getHeads());
     integer("head_dim", cache.getHeadDim());
     integer("block", cache.getBlock());
+    integer("mean_keys", cache.getMeanKeys());
     integer("kv",
             static_cast<int64_t>(*lm::cacheElement(cache.getElementType())));
     integer("norm", hasNorm);
@@ -265,6 +296,7 @@ static void describe(lm::RotaryTableOp op, LaunchBuilder &launch) {
   lm::DualChunkAttr dual = op.getRope().getDualChunk();
   launch.integer("chunk", dual ? dual.getChunk() : 0);
   launch.integer("chunk_keys", dual ? dual.getChunkKeys() : 0);
+  launch.integer("estimate", op.getEstimate());
   launch.real("factor", yarn ? double(yarn.getAttentionFactor()) : 1);
   launch.weight(op.getFrequenciesAttr());
   launch.write(op.getOutput());
@@ -299,24 +331,30 @@ static void describe(lm::KvAppendOp op, LaunchBuilder &launch) {
   launch.cache(op.getCache(), op.getLayer(), /*isWritten=*/true);
 }
 
-static void describe(lm::AttentionOp op, LaunchBuilder &launch) {
-  lm::KvCacheType cache = op.getCache().getType();
+/// What all attention operations share: the queries, in front of whatever else
+/// the kernel reads.
+template <typename OpT>
+static void describeQueries(OpT op, LaunchBuilder &launch) {
   launch.integer("heads", op.getHeads());
-  launch.integer("window", op.getWindow().value_or(0));
   launch.integer("q_offset", op.getQueryOffset());
   launch.integer("q_stride", columnsOf(op.getQuery()));
-  launch.integer("lse", op.getLse() != nullptr);
   launch.real("scale", op.getScale().convertToDouble());
   lm::RopeAttr rope = op.getRopeAttr();
   lm::DualChunkAttr dual = rope ? rope.getDualChunk() : lm::DualChunkAttr();
   launch.integer("chunk_keys", dual ? dual.getChunkKeys() : 0);
   launch.real("original", dual ? dual.getOriginal() : 0);
   std::optional<APFloat> eps = op.getNormEps();
-  launch.headConstants(cache, op.getNormWeight().has_value(),
+  launch.headConstants(op.getCache().getType(), op.getNormWeight().has_value(),
                        eps ? &*eps : nullptr, op.getRopeAttr(), op.getRotary());
   launch.read(op.getQuery());
   launch.readIf(op.getRotary());
   launch.weightIf(op.getNormWeightAttr());
+}
+
+static void describe(lm::AttentionOp op, LaunchBuilder &launch) {
+  launch.integer("window", op.getWindow().value_or(0));
+  launch.integer("lse", op.getLse() != nullptr);
+  describeQueries(op, launch);
   launch.cache(op.getCache(), op.getLayer(), /*isWritten=*/false);
   launch.write(op.getOutput());
   if (op.getLse())
@@ -354,6 +392,52 @@ static void describe(lm::KernelizedAttentionOp op, LaunchBuilder &launch) {
     launch.write(op.getLse());
 }
 
+/// What selecting blocks and attending to them share.
+template <typename OpT>
+static void describeSparsity(OpT op, LaunchBuilder &launch) {
+  lm::BlockSparsityAttr sparsity = op.getSparsity();
+  if (op.getCache().getType().getBlock() != sparsity.getBlock())
+    launch.fail("has blocks that are not the cache's pages, for which there is "
+                "no host kernel");
+  launch.integer("select", static_cast<int64_t>(sparsity.getSelect()));
+  launch.integer("blocks", launch.contextBlocks(sparsity.getBlock()));
+  launch.integer("local", sparsity.getLocal());
+  launch.integer("adjacent", sparsity.getAdjacent());
+  launch.integer("sink", sparsity.getSink());
+  launch.integer("dense", sparsity.getDense());
+}
+
+static void describe(lm::SelectBlocksOp op, LaunchBuilder &launch) {
+  lm::BlockSparsityAttr sparsity = op.getSparsity();
+  if (sparsity.getEstimate() != lm::Estimator::MeanKey)
+    return launch.fail(("estimates by " +
+                        lm::stringifyEstimator(sparsity.getEstimate()) +
+                        ", for which there is no host kernel yet; use mean_key")
+                           .str());
+  if (!op.getCache().getType().getMeanKeys())
+    return launch.fail("needs a cache with mean_keys");
+  describeSparsity(op, launch);
+  launch.integer("top_k", sparsity.getTopK());
+  launch.real("top_p", double(sparsity.getTopP()));
+  describeQueries(op, launch);
+  launch.cache(op.getCache(), op.getLayer(), /*isWritten=*/false);
+  launch.selection(op.getOutput(), /*isWritten=*/true);
+}
+
+static void describe(lm::BlockSparseAttentionOp op, LaunchBuilder &launch) {
+  describeSparsity(op, launch);
+  launch.integer("bias_width", op.getBias() ? columnsOf(op.getBias()) : 0);
+  launch.integer("lse", 1);
+  describeQueries(op, launch);
+  if (op.getSelection())
+    launch.selection(op.getSelection(), /*isWritten=*/false);
+  if (op.getBias())
+    launch.weightValue(op.getBias());
+  launch.cache(op.getCache(), op.getLayer(), /*isWritten=*/false);
+  launch.write(op.getOutput());
+  launch.write(op.getLse());
+}
+
 namespace {
 
 template <typename... OpTs> struct OperationList {
@@ -368,7 +452,8 @@ template <typename... OpTs> struct OperationList {
 using HostOperations =
     OperationList<lm::EmbedOp, lm::RmsNormOp, lm::LinearOp, lm::LogitsOp,
                   lm::GluOp, lm::AddOp, lm::RotaryTableOp, lm::RopeOp,
-                  lm::KvAppendOp, lm::AttentionOp, lm::KernelizedAttentionOp>;
+                  lm::KvAppendOp, lm::AttentionOp, lm::SelectBlocksOp,
+                  lm::BlockSparseAttentionOp, lm::KernelizedAttentionOp>;
 
 } // namespace
 

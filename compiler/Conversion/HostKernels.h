@@ -41,6 +41,8 @@ struct KernelLaunch {
   std::optional<int64_t> layer;
   /// Token ids that the kernel reads must be below this; 0: it reads none.
   int64_t tokenLimit = 0;
+  /// The longest context that the instance is sized for; 0: any.
+  int64_t contextLimit = 0;
 };
 
 /// Describes the launch of an operation whose kernel was selected. Emits an

@@ -58,7 +58,8 @@ private:
   LogicalResult convertFunction(func::FuncOp forward,
                                 const TokenBucket &bucket);
   LogicalResult makeLaunch(Operation *op, const TokenBucket &bucket);
-  Value getBuffer(Value value, Operation *op, const TokenBucket &bucket);
+  Value getBuffer(const KernelArgument &argument, Operation *op,
+                  const TokenBucket &bucket);
   SymbolRefAttr getEntry(const KernelLaunch &launch, Location loc);
   ParameterAttr makeParameter(const KernelArgument &argument);
   MLIRContext *context() { return builder.getContext(); }
@@ -116,13 +117,14 @@ static std::optional<CacheShape> cacheShapeOf(Type type) {
                       PageShapeAttr::get(type.getContext(), cache.getHeads(),
                                          cache.getHeadDim(), cache.getBlock(),
                                          cache.getElementType(),
-                                         /*features=*/0)};
+                                         /*features=*/0, cache.getMeanKeys())};
   if (auto state = dyn_cast<lm::KernelStateType>(type))
     return CacheShape{statesName, state.getLayers(),
                       PageShapeAttr::get(type.getContext(), state.getHeads(),
                                          state.getHeadDim(), /*block=*/0,
                                          Float32Type::get(type.getContext()),
-                                         state.getFeatures())};
+                                         state.getFeatures(),
+                                         /*mean_keys=*/false)};
   return std::nullopt;
 }
 
@@ -272,6 +274,7 @@ SymbolRefAttr Converter::getEntry(const KernelLaunch &launch, Location loc) {
         builder.getI64IntegerAttr(launch.tokenLimit),
         /*scratch=*/builder.getI64IntegerAttr(0),
         /*shared=*/builder.getI64IntegerAttr(0),
+        builder.getI64IntegerAttr(launch.contextLimit),
         launch.chosenBy.empty() ? StringAttr()
                                 : builder.getStringAttr(launch.chosenBy));
     ++numEntries;
@@ -280,14 +283,19 @@ SymbolRefAttr Converter::getEntry(const KernelLaunch &launch, Location loc) {
                             FlatSymbolRefAttr::get(context(), symbol));
 }
 
-/// The buffer of a value; made, before all operations, when `op` is the one
-/// that computes it.
-Value Converter::getBuffer(Value value, Operation *op,
+/// The buffer of an argument's value; made, before all operations, when `op` is
+/// the one that computes it.
+Value Converter::getBuffer(const KernelArgument &argument, Operation *op,
                            const TokenBucket &bucket) {
+  Value value = argument.value;
   auto [found, isNew] = buffers.try_emplace(value);
   if (!isNew)
     return found->second;
-  auto type = cast<RankedTensorType>(value.getType());
+  // What is not a tensor, a selection, is words to all but its kernels.
+  auto type = dyn_cast<RankedTensorType>(value.getType());
+  Type element = type ? type.getElementType() : builder.getI32Type();
+  int64_t rowElements = type ? type.getDimSize(1)
+                             : argument.bytesPerToken / elementBytes(element);
   std::string name =
       (op->getName().stripDialect() + "_" + llvm::Twine(buffers.size() - 1))
           .str();
@@ -304,8 +312,8 @@ Value Converter::getBuffer(Value value, Operation *op,
       builder, op->getLoc(), BufferType::get(context()),
       builder.getStringAttr(name), role,
       builder.getI64IntegerAttr(isLogits ? bucket.logitRows : bucket.tokens),
-      builder.getI64IntegerAttr(type.getDimSize(1)), /*placement=*/nullptr,
-      TypeAttr::get(type.getElementType()), builder.getI64IntegerAttr(0),
+      builder.getI64IntegerAttr(rowElements), /*placement=*/nullptr,
+      TypeAttr::get(element), builder.getI64IntegerAttr(0),
       /*target=*/nullptr);
   return found->second;
 }
@@ -324,7 +332,7 @@ LogicalResult Converter::makeLaunch(Operation *op, const TokenBucket &bucket) {
   for (const KernelArgument &argument : launch->arguments) {
     switch (argument.kind) {
     case KernelArgument::Kind::Buffer:
-      operands.push_back(getBuffer(argument.value, op, bucket));
+      operands.push_back(getBuffer(argument, op, bucket));
       bindings.push_back(builder.getUnitAttr());
       break;
     case KernelArgument::Kind::Tensor:
@@ -385,7 +393,7 @@ LogicalResult Converter::convertFunction(func::FuncOp forward,
   SmallVector<Attribute> names;
   SmallVector<Value> results;
   for (Operation &op : forward.getBody().front().without_terminator())
-    if (failed(makeLaunch(&op, bucket)))
+    if (!isa<lm::WeightRefOp>(op) && failed(makeLaunch(&op, bucket)))
       return failure();
   for (auto [index, value] : llvm::enumerate(returned->getOperands())) {
     if (!isActivation(value))

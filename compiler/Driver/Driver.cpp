@@ -214,6 +214,8 @@ llvm::Error Compilation::importCheckpoint() {
   build.positions = positionKind(options.positions);
   build.dualChunk = options.dcaChunk;
   build.dualChunkLocal = options.dcaLocal;
+  if (options.attention == "sparse")
+    build.block = options.sparsity.block;
   llvm::Expected<OwningOpRef<ModuleOp>> built =
       models::buildModule(context, *source, build);
   if (!built)
@@ -384,6 +386,13 @@ void Compilation::buildPasses(PassManager &manager, Phase phase,
   if (options.attention != "auto")
     lm.attention = options.attention;
   lm.randomFeatures = options.features;
+  lm.block = options.sparsity.block;
+  lm.local = options.sparsity.local;
+  lm.adjacent = options.sparsity.adjacent;
+  lm.sink = options.sparsity.sink;
+  lm.topK = options.sparsity.topK;
+  lm.topP = options.sparsity.mass;
+  lm.topShare = options.sparsity.share;
   lm.fuse = options.fuse;
   lm.isa = target.isa;
   for (const std::string &feature : target.features)

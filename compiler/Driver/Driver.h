@@ -50,8 +50,17 @@ struct CompileOptions {
   std::string quant;
   int64_t group = 32;  // int4, int8: elements that share a scale
   std::string weights; // inline (also when empty), external, synthetic:SEED
-  std::string attention = "auto"; // auto (dense), dense, kernelized
+  std::string attention = "auto"; // auto (dense), dense, sparse, kernelized
   int64_t features = 256;         // kernelized: random features
+  struct Sparsity {
+    /// Blocks of tokens; kept always: the query's own and those before it, and
+    /// the first ones.
+    int64_t block = 128, local = 1, adjacent = 1, sink = 1;
+    /// How many more are chosen: at most one is not 0.
+    int64_t topK = 0; // so many
+    double share = 0; // so many of those up to the query's own
+    double mass = 0;  // as many as have this mass, by the estimate
+  } sparsity;
   int64_t context = 0;            // 0: what the checkpoint says
   std::string positions = "auto"; // auto, rope, yarn, dca
   int64_t dcaChunk = 0;    // dca: longest distance; 0: the trained length

@@ -166,6 +166,7 @@ void Exporter::exportCache(KvCacheOp op) {
   cache->slots = op.getSlots();
   cache->features = op.getPage().getFeatures();
   cache->transient = op.getTransient();
+  cache->mean_keys = op.getPage().getMeanKeys();
   out.kv_caches.push_back(std::move(cache));
 }
 
@@ -184,6 +185,7 @@ static std::unique_ptr<plan::ParameterT> makeParameter(ParameterAttr attr) {
     parameter->dtype = dtypeOf(page.getType());
     parameter->page_bytes = page.getPageBytes();
     parameter->features = page.getFeatures();
+    parameter->mean_keys = page.getMeanKeys();
   }
   return parameter;
 }
@@ -197,6 +199,7 @@ static std::unique_ptr<plan::EntryT> makeEntry(EntryOp op) {
     entry->immediates.push_back(
         static_cast<plan::ImmediateKind>(kind.getValue()));
   entry->token_limit = op.getTokenLimit();
+  entry->context_limit = op.getContextLimit();
   entry->scratch_bytes = op.getScratch();
   entry->chosen_by = op.getChosenBy().value_or("");
   entry->shared_bytes_per_token = op.getShared();

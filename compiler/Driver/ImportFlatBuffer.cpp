@@ -248,9 +248,9 @@ template <typename TableT>
 PageShapeAttr Importer::makePage(const TableT &table) {
   const int64_t heads = table.kv_heads(), headDim = table.head_dim(),
                 block = table.block_tokens(), features = table.features();
-  auto page = PageShapeAttr::getChecked([&] { return emitError(location); },
-                                        &context, heads, headDim, block,
-                                        type(table.dtype()), features);
+  auto page = PageShapeAttr::getChecked(
+      [&] { return emitError(location); }, &context, heads, headDim, block,
+      type(table.dtype()), features, table.mean_keys());
   if (!page || uint64_t(page.getPageBytes()) != table.page_bytes()) {
     fail("the shape of a KV cache's pages does not give its page_bytes");
     return {};
@@ -310,7 +310,7 @@ void Importer::importEntry(OpBuilder &at, const plan::Entry &entry) {
       at, location, entries.back().back(), /*instance=*/nullptr,
       builder.getArrayAttr(parameters), builder.getArrayAttr(immediates),
       integer(entry.token_limit()), integer(entry.scratch_bytes()),
-      integer(entry.shared_bytes_per_token()),
+      integer(entry.shared_bytes_per_token()), integer(entry.context_limit()),
       isSet(entry.chosen_by()) ? text(entry.chosen_by()) : StringAttr());
 }
 

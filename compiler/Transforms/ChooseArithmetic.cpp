@@ -45,7 +45,8 @@ static void setCacheType(func::FuncOp function, Type elementType) {
     if (cache)
       value.setType(lm::KvCacheType::get(cache.getContext(), cache.getLayers(),
                                          cache.getHeads(), cache.getHeadDim(),
-                                         cache.getBlock(), elementType));
+                                         cache.getBlock(), elementType,
+                                         cache.getMeanKeys()));
   };
   llvm::for_each(function.getArguments(), convert);
   function.walk(

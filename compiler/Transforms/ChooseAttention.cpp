@@ -26,6 +26,25 @@ static void replace(lm::AttentionOp attention, Value output, Value lse) {
   attention.erase();
 }
 
+/// Makes every page of the function's caches one block.
+static void setPages(func::FuncOp function, lm::BlockSparsityAttr sparsity) {
+  bool meanKeys = sparsity.getSelect() != lm::BlockSelect::None &&
+                  sparsity.getEstimate() == lm::Estimator::MeanKey;
+  auto convert = [&](Value value) {
+    if (auto cache = dyn_cast<lm::KvCacheType>(value.getType()))
+      value.setType(lm::KvCacheType::get(cache.getContext(), cache.getLayers(),
+                                         cache.getHeads(), cache.getHeadDim(),
+                                         sparsity.getBlock(),
+                                         cache.getElementType(), meanKeys));
+  };
+  llvm::for_each(function.getArguments(), convert);
+  function.walk(
+      [&](Operation *op) { llvm::for_each(op->getResults(), convert); });
+  function.setType(FunctionType::get(function.getContext(),
+                                     function.getBody().getArgumentTypes(),
+                                     function.getResultTypes()));
+}
+
 namespace {
 
 struct ChooseAttention : compiler::impl::ChooseAttentionBase<ChooseAttention> {
@@ -48,31 +67,38 @@ struct ChooseAttention : compiler::impl::ChooseAttentionBase<ChooseAttention> {
         else
           candidates.push_back(attention);
       });
-      if (failed(kind == "sparse" ? makeSparse(candidates)
+      if (failed(kind == "sparse" ? makeSparse(function, candidates)
                                   : makeKernelized(function, candidates)))
         return signalPassFailure();
       numChanged += candidates.size();
     }
   }
 
-  LogicalResult makeSparse(ArrayRef<lm::AttentionOp> candidates) {
+  LogicalResult makeSparse(func::FuncOp function,
+                           ArrayRef<lm::AttentionOp> candidates) {
     std::optional<lm::Estimator> estimator = lm::symbolizeEstimator(estimate);
     Location location = getOperation().getLoc();
     if (!estimator)
       return emitError(location)
              << "unknown estimator '" << estimate
              << "', expected mean_key, antidiagonal or vertical_slash";
-    if (topK > 0 && topP > 0)
-      return emitError(location) << "top-k and top-p exclude each other";
-    lm::BlockSelect select = topK > 0   ? lm::BlockSelect::TopK
-                             : topP > 0 ? lm::BlockSelect::TopP
-                                        : lm::BlockSelect::None;
+    if ((topK > 0) + (topP > 0) + (topShare > 0) > 1)
+      return emitError(location)
+             << "top-k, top-p and top-share exclude each other";
+    lm::BlockSelect select = topK > 0       ? lm::BlockSelect::TopK
+                             : topP > 0     ? lm::BlockSelect::TopP
+                             : topShare > 0 ? lm::BlockSelect::TopShare
+                                            : lm::BlockSelect::None;
     auto sparsity = lm::BlockSparsityAttr::getChecked(
         [&] { return emitError(location); }, &getContext(), block.getValue(),
         local.getValue(), adjacent.getValue(), sink.getValue(), select,
-        topK.getValue(), lm::Real(topP), *estimator);
+        topK.getValue(), lm::Real(topP + topShare), *estimator,
+        dense.getValue());
     if (!sparsity)
       return failure();
+    if (candidates.empty())
+      return success();
+    setPages(function, sparsity);
     for (lm::AttentionOp attention : candidates)
       makeSparse(attention, sparsity);
     return success();

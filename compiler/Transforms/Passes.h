@@ -48,6 +48,14 @@ struct LmPipelineOptions : mlir::PassPipelineOptions<LmPipelineOptions> {
   Option<double> topP{*this, "top-p",
                       llvm::cl::desc("sparse: estimated mass to keep"),
                       llvm::cl::init(0)};
+  Option<double> topShare{
+      *this, "top-share",
+      llvm::cl::desc("sparse: share of the blocks that are chosen"),
+      llvm::cl::init(0)};
+  Option<int64_t> dense{
+      *this, "dense",
+      llvm::cl::desc("sparse: first query blocks, which keep everything"),
+      llvm::cl::init(0)};
   Option<std::string> estimate{
       *this, "estimate",
       llvm::cl::desc("sparse: mean_key, antidiagonal or vertical_slash"),

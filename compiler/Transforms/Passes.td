@@ -45,7 +45,8 @@ def ChooseAttention : Lm_ModulePass<"stele-choose-attention"> {
   let description = [{
     `dense` leaves every `lm.attention` as it is. `sparse` makes each one a
     `lm.select_blocks` and a `lm.block_sparse_attention` (no selection when
-    `select` is none). `kernelized` makes each one a `lm.kernelized_attention`
+    `select` is none); pages of the cache become blocks, with the mean keys that
+    the estimator `mean_key` reads. `kernelized` makes each one a `lm.kernelized_attention`
     and threads its state through the function as a new argument. Attention with
     a sliding window stays dense.
 
@@ -79,7 +80,11 @@ def ChooseAttention : Lm_ModulePass<"stele-choose-attention"> {
     Option<"features", "features", "int64_t", /*default=*/"256",
            "kernelized: random features">,
     Option<"seed", "seed", "uint64_t", /*default=*/"0",
-           "kernelized: seed of the features">
+           "kernelized: seed of the features">,
+    Option<"topShare", "top-share", "double", /*default=*/"0",
+           "sparse: share of the blocks that are chosen; 0: see top-k">,
+    Option<"dense", "dense", "int64_t", /*default=*/"0",
+           "sparse: first query blocks, which keep everything">
   ];
   let statistics = [
     Statistic<"numChanged", "changed", "attention operations replaced">,

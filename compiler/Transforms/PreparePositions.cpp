@@ -25,20 +25,24 @@ struct PreparePositions
       prepare(function);
   }
 
-  /// One table for each pair of rotation and batch, before their first reader.
+  /// One table for each rotation, batch and use, before their first reader.
   void prepare(func::FuncOp function) {
-    llvm::MapVector<std::pair<Attribute, Value>, Value> tables;
+    llvm::MapVector<std::tuple<Attribute, Value, Attribute>, Value> tables;
     function.walk([&](lm::RotaryOpInterface op) {
       if (!op.getRopeAttr() || op.getRotary())
         return;
-      Value &table = tables[{op.getRopeAttr(), op.getBatch()}];
+      // Dual chunk attention clamps positions, which an estimate must not.
+      UnitAttr estimate;
+      if (isa<lm::SelectBlocksOp>(op) && op.getRopeAttr().getDualChunk())
+        estimate = UnitAttr::get(&getContext());
+      Value &table = tables[{op.getRopeAttr(), op.getBatch(), estimate}];
       if (!table)
-        table = makeTable(op);
+        table = makeTable(op, estimate);
       op.getRotaryMutable().assign(table);
     });
   }
 
-  Value makeTable(lm::RotaryOpInterface op) {
+  Value makeTable(lm::RotaryOpInterface op, UnitAttr estimate) {
     OpBuilder builder(&getContext());
     builder.setInsertionPointAfterValue(op.getBatch());
     lm::RopeAttr rope = op.getRopeAttr();
@@ -48,7 +52,8 @@ struct PreparePositions
     ++numTables;
     return lm::RotaryTableOp::create(
         builder, op->getLoc(), type, op.getBatch(),
-        FlatSymbolRefAttr::get(makeFrequencies(op)), rope, lm::KernelAttr());
+        FlatSymbolRefAttr::get(makeFrequencies(op)), rope, estimate,
+        lm::KernelAttr());
   }
 
   /// The frequencies as a weight in front of the function.

@@ -56,7 +56,7 @@ static void printTokenIds(AsmPrinter &printer, ArrayRef<int64_t> ids) {
   printer << ']';
 }
 
-/// `none`, `top_k(k)` or `top_p(p)`.
+/// `none`, `top_k(k)`, `top_p(p)` or `top_share(s)`.
 static ParseResult parseBlockSelect(AsmParser &parser, BlockSelect &select,
                                     int64_t &topK, Real &topP) {
   StringRef keyword;
@@ -65,7 +65,8 @@ static ParseResult parseBlockSelect(AsmParser &parser, BlockSelect &select,
     return failure();
   std::optional<BlockSelect> kind = symbolizeBlockSelect(keyword);
   if (!kind)
-    return parser.emitError(location, "expected none, top_k or top_p, got ")
+    return parser.emitError(location,
+                            "expected none, top_k, top_p or top_share, got ")
            << keyword;
   select = *kind;
   topK = 0;
@@ -91,7 +92,7 @@ static void printBlockSelect(AsmPrinter &printer, BlockSelect select,
   printer << stringifyBlockSelect(select);
   if (select == BlockSelect::TopK) {
     printer << "(" << topK << ")";
-  } else if (select == BlockSelect::TopP) {
+  } else if (select != BlockSelect::None) {
     printer << "(";
     printReal(printer, topP);
     printer << ")";
@@ -215,20 +216,22 @@ LogicalResult BlockSparsityAttr::verify(EmitError emitError, int64_t block,
                                         int64_t local, int64_t adjacent,
                                         int64_t sink, BlockSelect select,
                                         int64_t topK, Real topP,
-                                        Estimator estimate) {
+                                        Estimator estimate, int64_t dense) {
   if (!isBlockSize(block))
     return emitError() << "block must be a power of two in 16..1024, got "
                        << block << " (C1)";
   if (local < 1)
     return emitError() << "local must be at least 1, got " << local << " (C2)";
-  if (adjacent < 0 || sink < 0)
-    return emitError() << "adjacent and sink must not be negative, got "
-                       << adjacent << " and " << sink << " (C3)";
+  if (adjacent < 0 || sink < 0 || dense < 0)
+    return emitError() << "adjacent, sink and dense must not be negative, got "
+                       << adjacent << ", " << sink << " and " << dense
+                       << " (C3)";
   if (select == BlockSelect::TopK && topK < 1)
     return emitError() << "top_k must be at least 1, got " << topK << " (C4)";
-  if (select == BlockSelect::TopP && !(topP > 0 && topP <= 1))
-    return emitError() << "top_p must be in (0, 1], got " << double(topP)
-                       << " (C5)";
+  bool isShare = select == BlockSelect::TopP || select == BlockSelect::TopShare;
+  if (isShare && !(topP > 0 && topP <= 1))
+    return emitError() << stringifyBlockSelect(select)
+                       << " must be in (0, 1], got " << double(topP) << " (C5)";
   return success();
 }
 

@@ -193,8 +193,10 @@ def Lm_BlockSparsityAttr : Lm_Attr<"BlockSparsity", "block_sparsity"> {
     * its own and the `local - 1` blocks before it,
     * the `adjacent` blocks before those,
     * the first `sink` blocks,
+    * all of them if b is below `dense`,
     * and of the others those that `select` chooses: none, the `top_k(k)` of the
-      largest estimated mass, or as many as make the estimated mass kept reach
+      largest estimated mass, of the same as many as `top_share(s)` of the b + 1
+      blocks rounded up, or as many as make the estimated mass kept reach
       `top_p(p)`.
 
     The choice is made per KV head and shared by its query heads; `estimate`
@@ -203,9 +205,9 @@ def Lm_BlockSparsityAttr : Lm_Attr<"BlockSparsity", "block_sparsity"> {
     Constraints:
     * (C1) `block` is a power of two in 16..1024.
     * (C2) `local` is at least 1.
-    * (C3) `adjacent` and `sink` are not negative.
+    * (C3) `adjacent`, `sink` and `dense` are not negative.
     * (C4) k of `top_k(k)` is at least 1.
-    * (C5) p of `top_p(p)` is in (0, 1].
+    * (C5) p of `top_p(p)` and s of `top_share(s)` are in (0, 1].
 
     Example: `#lm.block_sparsity<block = 128, local = 1, adjacent = 1, sink = 1,
     select = top_k(32), estimate = mean_key>`
@@ -213,13 +215,14 @@ def Lm_BlockSparsityAttr : Lm_Attr<"BlockSparsity", "block_sparsity"> {
   let parameters = (ins
     "int64_t":$block, "int64_t":$local, "int64_t":$adjacent, "int64_t":$sink,
     "::stele::lm::BlockSelect":$select,
-    "int64_t":$top_k, Lm_Real<"target mass">:$top_p,
-    "::stele::lm::Estimator":$estimate);
+    "int64_t":$top_k, Lm_Real<"target mass or share of the blocks">:$top_p,
+    "::stele::lm::Estimator":$estimate,
+    Lm_DefaultInt<"query blocks that keep everything", "0">:$dense);
   let assemblyFormat = [{
     `<` `block` `=` $block `,` `local` `=` $local `,` `adjacent` `=` $adjacent
     `,` `sink` `=` $sink `,`
     `select` `=` custom<BlockSelect>($select, $top_k, $top_p) `,`
-    `estimate` `=` $estimate `>`
+    `estimate` `=` $estimate (`,` struct($dense)^)? `>`
   }];
   let genVerifyDecl = 1;
 }

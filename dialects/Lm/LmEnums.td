@@ -27,7 +27,8 @@ def Lm_BlockSelect
     : Lm_Enum<"BlockSelect", "how far blocks are chosen per query block", [
   I32EnumCase<"None", 0, "none">,
   I32EnumCase<"TopK", 1, "top_k">,
-  I32EnumCase<"TopP", 2, "top_p">
+  I32EnumCase<"TopP", 2, "top_p">,
+  I32EnumCase<"TopShare", 3, "top_share">
 ]>;
 
 def Lm_Estimator

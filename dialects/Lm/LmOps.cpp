@@ -494,8 +494,7 @@ LogicalResult SelectBlocksOp::verify() {
                              block, "C8")))
     return failure();
   if (getSparsity().getSelect() == BlockSelect::None)
-    return emitOpError() << "sparsity must choose top_k or top_p, got none "
-                            "(C9)";
+    return emitOpError() << "sparsity must choose, got none (C9)";
   return verifyChunkGrid(*this, getRopeAttr(), block, "C10");
 }
 

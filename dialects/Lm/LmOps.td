@@ -332,7 +332,8 @@ def Lm_LogitsOp : Lm_WeightedOp<"logits", (ins
 //===----------------------------------------------------------------------===//
 
 def Lm_RotaryTableOp : Lm_WeightedOp<"rotary_table", (ins
-    Lm_Batch:$batch, FlatSymbolRefAttr:$frequencies, Lm_RopeAttr:$rope)> {
+    Lm_Batch:$batch, FlatSymbolRefAttr:$frequencies, Lm_RopeAttr:$rope,
+    UnitAttr:$estimate)> {
   let summary = "cosines and sines of this step's positions";
   let description = [{
     output[t, :] = for each part of `rope` (one; intra, successive and inter with
@@ -340,7 +341,8 @@ def Lm_RotaryTableOp : Lm_WeightedOp<"rotary_table", (ins
     position * frequencies[i], times YaRN's attention factor. Angles are products
     of f32 numbers, as the reference implementations compute them.
 
-    stele-prepare-positions makes one for all layers of the same `rope`.
+    stele-prepare-positions makes one for all layers of the same `rope`. With
+    `estimate` the positions are the unclamped ones of `lm.select_blocks`.
 
     Constraints:
     * (C1) `frequencies` names an `lm.weight` [dims / 2].
@@ -353,7 +355,8 @@ def Lm_RotaryTableOp : Lm_WeightedOp<"rotary_table", (ins
   }];
   let results = (outs Lm_Rows:$output);
   let assemblyFormat = [{
-    $batch `,` $frequencies `rope` `(` $rope `)` attr-dict `:` type($output)
+    $batch `,` $frequencies `rope` `(` $rope `)` (`estimate` $estimate^)?
+    attr-dict `:` type($output)
   }];
   let hasVerifier = 1;
 }
@@ -520,7 +523,7 @@ def Lm_SelectBlocksOp : Lm_AttentionLikeOp<"select_blocks", (ins), (ins
     Constraints:
     * (C1) to (C7) of `lm.attention`, but for (C4).
     * (C8) the selection's heads are the cache's and its block is `sparsity`'s.
-    * (C9) `sparsity` chooses `top_k` or `top_p`; `none` needs no selection.
+    * (C9) `sparsity` chooses; `none` needs no selection.
     * (C10) with dual chunk attention, the block divides chunk - local.
 
     Example:
@@ -553,7 +556,7 @@ def Lm_BlockSparseAttentionOp : Lm_AttentionLikeOp<"block_sparse_attention", (in
 
     Constraints:
     * (C1) to (C8) of `lm.attention`.
-    * (C9) `selection` is there exactly when `sparsity` chooses (`top_k`, `top_p`).
+    * (C9) `selection` is there exactly when `sparsity` chooses.
     * (C10) the selection's heads are the cache's and its block is `sparsity`'s.
     * (C11) `bias` has `heads` rows and at least one column.
     * (C12) with dual chunk attention, the block divides chunk - local.

@@ -115,16 +115,18 @@ ParameterAttr::verify(function_ref<InFlightDiagnostic()> emitError,
 LogicalResult
 PageShapeAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                       int64_t heads, int64_t headDim, int64_t block, Type type,
-                      int64_t features) {
+                      int64_t features, bool meanKeys) {
   if (features != 0) {
     for (int64_t count : {heads, headDim, features})
       if (count < 1 || count > 1 << 16)
         return emitError() << "a state's heads, head_dim and features must be "
                               "in 1..65536, got "
                            << count << " (C3)";
-    if (block != 0 || !type.isF32())
-      return emitError() << "a state has block 0 and type f32, got " << block
-                         << " and " << type << " (C3)";
+    if (block != 0 || !type.isF32() || meanKeys)
+      return emitError() << "a state has block 0, type f32 and no mean keys, "
+                            "got "
+                         << block << ", " << type << " and " << meanKeys
+                         << " (C3)";
     return success();
   }
   if (heads <= 0 || headDim <= 0 || !lm::isBlockSize(block))
@@ -142,7 +144,7 @@ int64_t PageShapeAttr::getPageBytes() const {
   if (getFeatures() != 0)
     return stele::schema::KernelStateBytes(getFeatures(), getHeadDim());
   return stele::schema::KvPageBytes(*lm::cacheElement(getType()), getBlock(),
-                                    getHeadDim());
+                                    getHeadDim(), getMeanKeys());
 }
 
 LogicalResult

@@ -249,10 +249,11 @@ LogicalResult ExecutableOp::verifySymbolUses(SymbolTableCollection &symbols) {
 }
 
 LogicalResult EntryOp::verify() {
-  if (getTokenLimit() < 0 || getScratch() < 0)
-    return emitOpError() << "token_limit and scratch must not be negative, got "
-                         << getTokenLimit() << " and " << getScratch()
-                         << " (C1)";
+  if (getTokenLimit() < 0 || getContextLimit() < 0 || getScratch() < 0)
+    return emitOpError() << "token_limit, context_limit and scratch must not "
+                            "be negative, got "
+                         << getTokenLimit() << ", " << getContextLimit()
+                         << " and " << getScratch() << " (C1)";
   // Bounded, so that its product with the tokens cannot overflow.
   if (getShared() < 0 || getShared() > 1 << 20)
     return emitOpError() << "shared must be in 0..1048576, got " << getShared()

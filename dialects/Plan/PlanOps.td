@@ -200,14 +200,16 @@ def Plan_EntryOp : Plan_Op<"entry", [
   let description = [{
     `instance` says what code generation makes the kernel from; a plan that was
     read back from an artifact has none, its symbol is the one inside the code.
-    `token_limit`: the kernel indexes by token ids, all must be below. `scratch`
+    `token_limit`: the kernel indexes by token ids, all must be below.
+    `context_limit`: its code is sized for contexts up to this; 0: any. `scratch`
     are the bytes that each worker needs, `shared` those that all share for each
     token of the batch.
     `chosen_by` is the row of kernels-templates/selection.inc that named its
     template, for those who read the plan.
 
     Constraints:
-    * (C1) `token_limit` and `scratch` are not negative, `shared` is in 0..2^20.
+    * (C1) `token_limit`, `context_limit` and `scratch` are not negative,
+      `shared` is in 0..2^20.
 
     Example:
     ```mlir
@@ -225,10 +227,12 @@ def Plan_EntryOp : Plan_Op<"entry", [
                            "{}">:$immediates,
                        Plan_IntOr<"0">:$token_limit, Plan_IntOr<"0">:$scratch,
                        Plan_IntOr<"0">:$shared,
+                       Plan_IntOr<"0">:$context_limit,
                        OptionalAttr<StrAttr>:$chosen_by);
   let assemblyFormat = [{
     $sym_name (`from` $instance^)? `params` $params (`immediates` $immediates^)?
     (`token_limit` $token_limit^)? (`scratch` $scratch^)? (`shared` $shared^)?
+    (`context_limit` $context_limit^)?
     (`chosen_by` $chosen_by^)? attr-dict
   }];
   let hasVerifier = 1;

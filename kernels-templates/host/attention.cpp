@@ -1,5 +1,5 @@
-// Dense causal attention over pages: online softmax, grouped query heads,
-// optional window, q-norm and rotation.
+// Causal attention over pages, dense or over the blocks of a selection: online
+// softmax, grouped query heads, optional window, q-norm and rotation.
 //
 // A chain is one KV head and up to 32 query tokens of one sequence; its rows
 // are (token, query head of the group) pairs, which share every key read. Keys
@@ -9,6 +9,11 @@
 // that a row does not see leaves its state bit for bit as it was. A row's
 // result so depends on its own keys and their positions only, never on the
 // rows, chunks or workers around it.
+//
+// Sparse (STELE_SPARSE), the walk over a chain's tiles passes over the blocks
+// that its query block does not keep, and over segments that hold none; so a
+// chain lies in one query block. With all blocks kept the result is that of
+// dense attention, bit for bit.
 //
 // A worker takes a whole chain, or, where chains are few or short, one segment
 // of one; the fold then passes from worker to worker in the segments' order.
@@ -25,26 +30,21 @@
 // parts.
 //
 // Scores are in units of log2: scale * log2(e) is folded into q.
-#include "math.h"
 #include "page.h"
-#include "rope.h"
+#include "query.h"
+#if STELE_SPARSE
+#include "selection.h"
+#endif
 
-STELE_INT(heads)
-STELE_INT(kv_heads)
-STELE_INT(head_dim)
 STELE_INT(block)
-STELE_INT(window)  // 0: none
-STELE_INT(q_offset)
-STELE_INT(q_stride)
-STELE_INT(rotary)  // 0: q comes rotated
-STELE_INT(rotary_dims)
-STELE_INT(parts)       // queries of a row: 1, or 3 with dual chunk attention
-STELE_INT(chunk_keys)  // keys of a chunk, if 3
-STELE_INT(norm)
 STELE_INT(lse)
-STELE_FLOAT(scale)
-STELE_FLOAT(eps)
-STELE_FLOAT(original)  // with chunks: beyond it, queries are scaled; 0: never
+#if STELE_SPARSE
+STELE_INT(bias_width)  // distances that have a bias of their own; 0: no bias
+constexpr int32_t stele_window = 0;
+#else
+STELE_INT(window)  // 0: none
+constexpr int32_t stele_bias_width = 0;
+#endif
 
 using namespace stele;
 
@@ -62,13 +62,10 @@ constexpr int kColumnTile = 4;
 #else
 constexpr int kColumnTile = 1;
 #endif
-constexpr float kLog2E = 1.44269504f;
 constexpr float kLn2 = 0.69314718f;
 
-STELE_INLINE int64_t Group() { return stele_heads / stele_kv_heads; }
 STELE_INLINE int64_t MaxRows() { return kQueryTokens * Group(); }
 STELE_INLINE int64_t KeyTile() { return Min(kKeyTile, stele_block); }
-STELE_INLINE int64_t PaddedDim() { return RoundUp(stele_head_dim, kLanes); }
 STELE_INLINE float Infinity() { return __builtin_inff(); }
 STELE_INLINE PageShape Shape() { return {stele_block, stele_head_dim}; }
 
@@ -80,6 +77,7 @@ struct Rows {
   float* weight;      // [rows, 16]: sum of p, lane = key % 16
   float* maximum;     // [rows]
   int32_t* position;  // [rows]
+  const float* bias;  // [Group(), bias_width]
 
   uint32_t* Query(int64_t part, int64_t row) const {
     return q + (part * MaxRows() + row) * PaddedDim();
@@ -155,9 +153,9 @@ STELE_INLINE int64_t SharedBytes() {
 }
 
 struct Operands {
-  const float* q;       // [T, q_stride]
-  const float* rotary;  // [T, parts, rotary_dims]
-  const float* norm;    // [head_dim]
+  Queries queries;
+  uint32_t* selection;  // selection.h; sparse only
+  const float* bias;    // [heads, bias_width]
   char* cache;
   float* out;  // [T, heads, head_dim]
   float* lse;  // [T, heads]
@@ -175,41 +173,35 @@ struct Operands {
 struct Chain {
   int64_t s, head, begin, end;
   int64_t first, last;  // segments, both included
+#if STELE_SPARSE
+  KeptBlocks kept;
+#endif
 };
+
+// The first key from `key` on, where a tile begins, that a chain's blocks have;
+// if it is beyond the chain's last key, any such one.
+STELE_INLINE int64_t NextKey([[maybe_unused]] const Chain& chain, int64_t key) {
+#if STELE_SPARSE
+  return Max(key, chain.kept.Next(key / stele_block) * stele_block);
+#else
+  return key;
+#endif
+}
+// Likewise the first segment that has any.
+STELE_INLINE int64_t NextSegment(const Chain& chain, int64_t segment) {
+  return NextKey(chain, segment * kSegment) / kSegment;
+}
 
 // The first key that a query at `position` sees.
 STELE_INLINE int64_t FirstKey(int64_t position) {
   return stele_window ? Max(0, position - stele_window + 1) : 0;
 }
 
-// The part of a query's keys that `key` is in, both on the same grid of
-// positions: its own chunk's, those of the chunk before, or all others.
-STELE_INLINE int64_t PartOf(int64_t position, int64_t key) {
-  if (stele_parts == 1) return 0;
-  const int64_t chunks = position / stele_chunk_keys - key / stele_chunk_keys;
-  return Min(Max(chunks, 0), 2);
-}
-
-// What makes up for the many keys of a query far behind the trained length. By
-// its own position, so that no key or value depends on what comes after it.
-STELE_INLINE float Temperature(int64_t position) {
-  if (stele_parts == 1 || stele_original == 0) return 1.0f;
-  const float m =
-      0.1f * Log(static_cast<float>(position + 1) / stele_original) + 1.0f;
-  return m > 1.0f ? m * m : 1.0f;
-}
-
 // Normalises, rotates, scales and rounds one query row for a part of its keys.
 STELE_INLINE void PackQuery(const Operands& op, int64_t t, int64_t head,
                             int64_t part, float* buffer, uint32_t* to) {
-  PrepareHead(
-      op.q + t * stele_q_stride + stele_q_offset + head * stele_head_dim,
-      op.norm, stele_eps,
-      stele_rotary ? op.rotary + (t * stele_parts + part) * stele_rotary_dims
-                   : nullptr,
-      stele_rotary_dims, stele_head_dim, buffer);
-  const V16 scale =
-      Splat(stele_scale * kLog2E * Temperature(op.batch->positions[t]));
+  PrepareQuery(op.queries, t, head, part, buffer);
+  const V16 scale = Splat(QueryScale(op.queries, t));
   for (int64_t i = 0; i < stele_head_dim; i += kLanes) {
     const V16 v = LoadUpTo(buffer + i, Min(kLanes, stele_head_dim - i));
     StoreAsUnits(to + i / kDepth, v * scale);
@@ -220,6 +212,7 @@ STELE_INLINE void PackQuery(const Operands& op, int64_t t, int64_t head,
 STELE_INLINE void Begin(const Operands& op, const Chain& chain, int64_t first,
                         int64_t last, Scratch& s) {
   s.rows.count = (chain.end - chain.begin) * Group();
+  s.rows.bias = op.bias + chain.head * Group() * stele_bias_width;
   for (int64_t row = 0; row < s.rows.count; ++row) {
     const int64_t t = chain.begin + row / Group();
     const int64_t head = chain.head * Group() + row % Group();
@@ -331,6 +324,15 @@ STELE_INLINE void Scores(const uint32_t* q, const Source<kInPage>& source,
     }
 }
 
+// Adds what the row's head adds to the scores of keys so far away.
+STELE_INLINE void AddBias(const Rows& rows, int64_t row, int64_t first_key,
+                          float* score) {
+  const float* bias = rows.bias + row % Group() * stele_bias_width;
+  const int64_t nearest = rows.position[row] - first_key;
+  for (int64_t i = 0; i < KeyTile(); ++i)
+    score[i] += kLog2E * bias[Min(Max(nearest - i, 0), stele_bias_width - 1)];
+}
+
 // Keys of the tile that the row at `position` may not see become -infinity.
 STELE_INLINE void Mask(int64_t position, int64_t first_key, float* score) {
   const int64_t tile = KeyTile();
@@ -379,6 +381,7 @@ STELE_INLINE void Softmax(Rows& rows, int64_t row, int64_t first_key,
   V16 before{}, after{};
   for (int r = 0; r < R; ++r) {
     float* score = tile.score + r * kKeyTile;
+    if (stele_bias_width) AddBias(rows, row + r, first_key, score);
     Mask(rows.position[row + r], first_key, score);
     const float old = rows.maximum[row + r], here = RowMaximum(score);
     const float now = old > here ? old : here;
@@ -510,7 +513,8 @@ STELE_INLINE Source<false> Expanded(const Source<true>& source, Tile& tile) {
 // The first key of a segment that any row of the chain sees.
 STELE_INLINE int64_t FirstKeyIn(const Operands& op, const Chain& chain,
                                 int64_t segment) {
-  return Max(segment * kSegment, FirstKey(op.batch->positions[chain.begin]));
+  return Max(NextKey(chain, segment * kSegment),
+             FirstKey(op.batch->positions[chain.begin]));
 }
 
 STELE_INLINE Source<true> SourceOf(const Operands& op, const Chain& chain,
@@ -530,11 +534,13 @@ STELE_INLINE void AttendSegment(const Operands& op, const Chain& chain,
   const int64_t end =
       Min((segment + 1) * kSegment, rows.position[rows.count - 1] + 1);
   Clear(rows);
-  for (int64_t key = begin; key < end; key += tile) {
+  int64_t following;
+  for (int64_t key = begin; key < end; key = following) {
+    following = NextKey(chain, key + tile);
     Source<true> source = SourceOf(op, chain, key);
     if (rows.count <= kRowTile) {
       const char* ahead =
-          key + tile < end ? SourceOf(op, chain, key + tile).keys : next;
+          following < end ? SourceOf(op, chain, following).keys : next;
       if (ahead)
         source.ahead = reinterpret_cast<intptr_t>(ahead) -
                        reinterpret_cast<intptr_t>(source.keys);
@@ -605,6 +611,7 @@ STELE_INLINE void End(const Operands& op, const Chain& chain) {
 struct Item {
   Chain chain;
   int64_t first, last;
+  int64_t before;  // items of the chain that come before this one
 };
 
 STELE_INLINE const char* FirstKeysOf(const Operands& op, const Item& item) {
@@ -617,20 +624,107 @@ STELE_INLINE void Run(const SteleHostArgs* args, const Operands& op,
   const Chain& chain = item.chain;
   Begin(op, chain, item.first, item.last, s);
   uint32_t* folded = &op.SharedOf(chain.begin, chain.head)->folded;
-  for (int64_t segment = item.first; segment <= item.last; ++segment) {
+  for (int64_t segment = item.first; segment <= item.last;
+       segment = NextSegment(chain, segment + 1)) {
     AttendSegment(op, chain, segment, segment == item.last ? next : nullptr, s);
     // Segments are handed out in ascending order, and every worker does its own
     // in that order, so that the one before these is done or will be.
     if (segment == item.first)
-      WaitUntil(args, folded, static_cast<uint32_t>(segment - chain.first));
+      WaitUntil(args, folded, static_cast<uint32_t>(item.before));
     Fold(op, chain, s.rows);
   }
   const bool is_end = item.last == chain.last;
   if (is_end) End(op, chain);
-  __atomic_store_n(
-      folded, is_end ? 0 : static_cast<uint32_t>(item.last + 1 - chain.first),
-      __ATOMIC_RELEASE);
+  __atomic_store_n(folded, is_end ? 0 : static_cast<uint32_t>(item.before + 1),
+                   __ATOMIC_RELEASE);
 }
+
+#if STELE_SPARSE
+
+STELE_INLINE TokenGrid ChainsOf(const SteleBatch* batch, int64_t s) {
+  return TokenGrid(batch, s, Min(kQueryTokens, stele_block));
+}
+
+// The launch's items in the order in which they are handed out: the chains of
+// all sequences backwards, since later tokens see more keys, and of one that is
+// split the segments that hold kept blocks. Where those are the selection says,
+// so that each worker walks over all items and takes the ones it is given.
+class Items {
+ public:
+  Items(const Operands& op, int64_t workers)
+      : op_(op), s_(op.batch->sequences) {
+    int64_t chains = 0;
+    for (int64_t s = 0; s < op.batch->sequences; ++s)
+      chains += ChainsOf(op.batch, s).count() * stele_kv_heads;
+    split_all_ = chains < kFewChains * workers;
+  }
+
+  // Takes the next item; false when there is none.
+  bool Take(const SteleHostArgs* args, Item* item) {
+    for (const int64_t index = NextItem(args); at_ < index; ++at_)
+      if (!Advance()) return false;
+    *item = item_;
+    return true;
+  }
+
+ private:
+  // Goes to the item after this one.
+  bool Advance() {
+    if (at_ >= 0 && item_.last < item_.chain.last) {
+      item_.first = item_.last = NextSegment(item_.chain, item_.last + 1);
+      ++item_.before;
+      return true;
+    }
+    while (chains_ == 0)
+      if (!NextSequence()) return false;
+    --chains_;
+    item_.chain = ChainAt(chains_);
+    item_.first = item_.chain.first;
+    item_.last = split_ ? item_.first : item_.chain.last;
+    item_.before = 0;
+    return true;
+  }
+
+  bool NextSequence() {
+    if (s_ == 0) return false;
+    --s_;
+    const int64_t tokens =
+        op_.batch->q_offsets[s_ + 1] - op_.batch->q_offsets[s_];
+    chains_ = ChainsOf(op_.batch, s_).count() * stele_kv_heads;
+    split_ = split_all_ || tokens <= kFewTokens;
+    return true;
+  }
+
+  Chain ChainAt(int64_t index) const {
+    const int32_t* positions = op_.batch->positions;
+    const Range tokens = ChainsOf(op_.batch, s_).at(index / stele_kv_heads);
+    const int64_t at = positions[tokens.begin];
+    // The first of the step's tokens in the same query block.
+    const int64_t first =
+        Max(op_.batch->q_offsets[s_], tokens.begin - at % stele_block);
+    Chain chain;
+    chain.s = s_;
+    chain.head = index % stele_kv_heads;
+    chain.begin = tokens.begin;
+    chain.end = tokens.end;
+    chain.kept = KeptBlocks(
+        stele_select ? SelectionOf(op_.selection, first, chain.head) : nullptr,
+        at / stele_block);
+    chain.first = NextSegment(chain, 0);
+    chain.last = positions[tokens.end - 1] / kSegment;
+    return chain;
+  }
+
+  const Operands& op_;
+  bool split_all_;
+  // The item taken or passed over last, and what is left after it.
+  Item item_;
+  int64_t at_ = -1;
+  int64_t s_, chains_ = 0;
+  bool split_ = false;
+};
+
+#else
 
 STELE_INLINE int64_t BlocksOf(const SteleBatch* batch, int64_t s) {
   const int64_t tokens = batch->q_offsets[s + 1] - batch->q_offsets[s];
@@ -643,11 +737,11 @@ STELE_INLINE int64_t BlocksOf(const SteleBatch* batch, int64_t s) {
 // order, all blocks and heads of one before the next.
 class Items {
  public:
-  Items(const SteleBatch* batch, int64_t workers)
-      : batch_(batch), s_(batch->sequences) {
+  Items(const Operands& op, int64_t workers)
+      : batch_(op.batch), s_(op.batch->sequences) {
     int64_t chains = 0;
-    for (int64_t s = 0; s < batch->sequences; ++s)
-      chains += BlocksOf(batch, s) * stele_kv_heads;
+    for (int64_t s = 0; s < op.batch->sequences; ++s)
+      chains += BlocksOf(op.batch, s) * stele_kv_heads;
     split_all_ = chains < kFewChains * workers;
     Next();
   }
@@ -663,9 +757,11 @@ class Items {
       item->chain = ChainAt(index % chains);
       item->first = item->chain.first;
       item->last = item->chain.last;
+      item->before = 0;
       if (!split_) return true;
       const int64_t segment = first_segment_ + index / chains;
       if (segment < item->first || segment > item->last) continue;
+      item->before = segment - item->first;
       item->first = item->last = segment;
       return true;
     }
@@ -707,6 +803,8 @@ class Items {
   bool split_ = false;
 };
 
+#endif
+
 }  // namespace
 
 STELE_SCRATCH { return Carve(nullptr).bytes; }
@@ -715,9 +813,11 @@ STELE_SHARED { return stele_kv_heads * SharedBytes(); }
 STELE_ENTRY {
   Bindings bindings(args);
   Operands op;
-  op.q = bindings.Next<const float>();
-  op.rotary = bindings.NextIf<const float>(stele_rotary);
-  op.norm = bindings.NextIf<const float>(stele_norm);
+  op.queries = TakeQueries(args, &bindings);
+#if STELE_SPARSE
+  op.selection = bindings.NextIf<uint32_t>(stele_select);
+#endif
+  op.bias = bindings.NextIf<const float>(stele_bias_width);
   op.cache = bindings.Next<char>();
   op.out = bindings.Next<float>();
   op.lse = bindings.NextIf<float>(stele_lse);
@@ -725,7 +825,7 @@ STELE_ENTRY {
   op.layer = args->immediates[0];
   op.shared = static_cast<char*>(args->shared);
   Scratch scratch = Carve(args->scratch);
-  Items items(args->batch, args->workers);
+  Items items(op, args->workers);
   // The next item is taken early, so that its first keys are on their way.
   Item item, next;
   bool has_item = false;

@@ -1,5 +1,6 @@
 // Writes this step's keys and values into their pages; keys are normalised and
-// rotated on the way when the variant says so.
+// rotated on the way when the variant says so. With `mean_keys`, whoever writes
+// the last token of a page that is full then adds the mean of its keys.
 #include "page.h"
 #include "rope.h"
 
@@ -45,8 +46,38 @@ STELE_INLINE float ToStored(float x, float inverse) {
   return inverse == 0.0f ? 0.0f : __builtin_elementwise_roundeven(x * inverse);
 }
 
+// Tokens of a page that were written in this launch, kept with the first of
+// them: a page that the step fills may be written by several workers.
+struct Page {
+  int64_t first, tokens;  // of the step
+};
+
+// The page that token t of sequence s is in, if the step fills it.
+STELE_INLINE bool FillsPage(const SteleBatch* batch, int64_t s, int64_t t,
+                            Page* page) {
+  const int64_t row = batch->positions[t] % stele_block;
+  const int64_t end = t - row + stele_block;
+  page->first = Max(batch->q_offsets[s], t - row);
+  page->tokens = end - page->first;
+  return end <= batch->q_offsets[s + 1];
+}
+
+// Counts a token that was written; true for the last one of the page.
+STELE_INLINE bool IsLastWritten(const Page& page, int64_t head,
+                                uint32_t* written) {
+  uint32_t* count = written + page.first * stele_kv_heads + head;
+  if (__atomic_add_fetch(count, 1u, __ATOMIC_ACQ_REL) !=
+      static_cast<uint32_t>(page.tokens))
+    return false;
+  *count = 0;
+  return true;
+}
+
 }  // namespace
 
+STELE_SHARED {
+  return stele_mean_keys ? RoundUp(stele_kv_heads * sizeof(uint32_t), 64) : 0;
+}
 STELE_SCRATCH { return RoundUp(stele_head_dim * sizeof(float), 64); }
 
 STELE_ENTRY {
@@ -90,5 +121,10 @@ STELE_ENTRY {
     if (kDepth == 2 && last && row % 2 == 0)
       for (int64_t i = 0; i < stele_head_dim; ++i)
         StoreElement(page, shape.ValueElement(row + 1, i), 0.0f);
+    Page filled;
+    if (stele_mean_keys && FillsPage(batch, s, t, &filled) &&
+        IsLastWritten(filled, head, static_cast<uint32_t*>(args->shared)))
+      MeanKey(page, shape, stele_block,
+              reinterpret_cast<float*>(page + shape.MeanKey()));
   }
 }

@@ -10,7 +10,8 @@
 // so that scores of 16 keys, and 16 columns of the output, are a vector each.
 // An element is stored as `kv` says, and converted without loss on its way to a
 // product. For int8 the scales of K [block] and of V [block] follow, in f32: an
-// element is its code times the scale of its key.
+// element is its code times the scale of its key. A page with a mean key ends
+// in it, in f32 [head_dim].
 //
 // The odd half of V's last unit is 0 while its key is not there: attention
 // multiplies it by a probability of 0, and must not meet a NaN.
@@ -20,7 +21,8 @@
 #include "arithmetic.h"
 #include "stele/schema/kv_page.h"
 
-STELE_INT(kv)  // how pages store an element: a schema::KvElement
+STELE_INT(kv)         // how pages store an element: a schema::KvElement
+STELE_INT(mean_keys)  // pages end in the mean of their keys
 
 namespace stele {
 
@@ -45,7 +47,13 @@ class PageShape {
   int64_t Bytes() const {
     return static_cast<int64_t>(
         schema::KvPageBytes(Stored(), static_cast<uint64_t>(block_),
-                            static_cast<uint64_t>(head_dim_)));
+                            static_cast<uint64_t>(head_dim_), stele_mean_keys));
+  }
+  // Bytes from the page's start to the mean of its keys, f32 [head_dim].
+  int64_t MeanKey() const {
+    return static_cast<int64_t>(
+        schema::KvMeanKey(Stored(), static_cast<uint64_t>(block_),
+                          static_cast<uint64_t>(head_dim_)));
   }
 
   // Element of K: row `key` of the page, column `i`.
@@ -136,6 +144,50 @@ STELE_INLINE U16 LoadFirstStored(const char* from, int64_t unit, int64_t n) {
 #pragma clang loop unroll(disable) vectorize(disable)
   for (int64_t i = 0; i < n * kDepth * ElementBytes(); ++i) copy[i] = at[i];
   return LoadStored(copy, 0);
+}
+
+// 16 neighbouring elements of K from `element` on, `Depth` of each key from
+// `key` on, as numbers; 0 for keys from `count` on, which may not be there.
+template <int64_t Depth>
+STELE_INLINE V16 LoadKeys(const char* page, const PageShape& shape,
+                          int64_t element, int64_t key, int64_t count) {
+  V16 value = LoadElements(page + element * ElementBytes());
+  if (Stored() == KvElement::kInt8) {
+    const V16 scales =
+        Load(reinterpret_cast<const float*>(page + shape.KeyScales()) + key);
+    value *= Depth == 1
+                 ? scales
+                 : __builtin_shufflevector(scales, scales, 0, 0, 1, 1, 2, 2, 3,
+                                           3, 4, 4, 5, 5, 6, 6, 7, 7);
+  }
+  const I16 index =
+      kIota / static_cast<int32_t>(Depth) + static_cast<int32_t>(key);
+  return index < static_cast<int32_t>(count) ? value : V16{};
+}
+
+// The mean of a page's first `count` keys, from what the page stores alone.
+STELE_INLINE void MeanKey(const char* page, const PageShape& shape,
+                          int64_t count, float* mean) {
+  const float share = 1.0f / static_cast<float>(count);
+  for (int64_t step = 0; step < shape.KeySteps(); ++step) {
+    float lanes[kLanes];
+    V16 sum{};
+    for (int64_t key = 0; key < count; key += kLanes)
+      for (int64_t i = 0; i < kDepth; ++i)
+        sum += LoadKeys<kDepth>(
+            page, shape, shape.KeyElement(key, step * kDepth) + i * kLanes,
+            key + i * kLanes / kDepth, count);
+    Store(lanes, sum);
+    for (int width = kLanes / 2; width >= kDepth; width /= 2)
+      for (int i = 0; i < width; ++i) lanes[i] += lanes[i + width];
+    for (int64_t i = 0; i < kDepth; ++i)
+      mean[step * kDepth + i] = lanes[i] * share;
+  }
+  if (!shape.HasOddColumn()) return;
+  V16 sum{};
+  for (int64_t key = 0; key < count; key += kLanes)
+    sum += LoadKeys<1>(page, shape, shape.OddColumn(key), key, count);
+  mean[shape.KeySteps() * kDepth] = Sum(sum) * share;
 }
 
 }  // namespace stele

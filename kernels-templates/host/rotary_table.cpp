@@ -9,6 +9,7 @@
 STELE_INT(rotary_dims)
 STELE_INT(chunk)       // dual chunk attention: the longest distance; 0: without
 STELE_INT(chunk_keys)  // and the positions that keys have
+STELE_INT(estimate)  // of block selection: positions beyond `chunk` as they are
 STELE_FLOAT(factor)
 
 using namespace stele;
@@ -22,6 +23,8 @@ STELE_INLINE int64_t RotatedTo(int64_t part, int64_t position) {
   if (!stele_chunk) return position;
   const int64_t within = position % stele_chunk_keys;
   if (part == kIntra) return within;
+  if (stele_estimate)
+    return within + (part == kSuccessive ? stele_chunk_keys : stele_chunk);
   if (part == kSuccessive) return Min(within + stele_chunk_keys, stele_chunk);
   return Min(int64_t{2} * stele_chunk_keys - 1, stele_chunk);
 }

@@ -395,13 +395,27 @@ void Engine::GatherFrom(Session* session, uint32_t* tokens, uint32_t* rows) {
     return;
   // Tokens for whose logits there is no room are left to the next step.
   const uint64_t before_rows = session->FirstRow() - session->position_;
-  const uint64_t count =
-      std::min<uint64_t>({session->pending(), options_.chunk - *tokens,
-                          before_rows + largest.max_logit_rows() - *rows});
+  const uint64_t room = std::min<uint64_t>(
+      options_.chunk - *tokens, before_rows + largest.max_logit_rows() - *rows);
+  const uint64_t count = CountFitting(*session, room, /*first=*/*tokens == 0);
   if (count == 0) return;
   *tokens += static_cast<uint32_t>(count);
   if (count > before_rows) *rows += static_cast<uint32_t>(count - before_rows);
   parts_.push_back({session, static_cast<uint32_t>(count)});
+}
+
+// Where the queries of a block choose its keys together, a prompt is cut
+// between blocks, so that the choice is the same in any company; it rather
+// waits for the next step, unless a step may have room for no more than one
+// block.
+uint64_t Engine::CountFitting(const Session& session, uint64_t room,
+                              bool first) const {
+  if (session.pending() <= room) return session.pending();
+  if (!model_->cache() || !model_->cache()->mean_keys()) return room;
+  const uint64_t block = shape_.block_tokens;
+  const uint64_t cut = (session.position_ + room) / block * block;
+  if (cut > session.position_) return cut - session.position_;
+  return first || options_.chunk < 2 * block ? room : 0;
 }
 
 void Engine::BatchArrays::Allocate(uint32_t tokens, uint32_t sequences) {

@@ -130,6 +130,9 @@ class Engine {
 
   void Gather();
   void GatherFrom(Session* session, uint32_t* tokens, uint32_t* rows);
+  // How many of a session's pending tokens go into a step that has `room`.
+  uint64_t CountFitting(const Session& session, uint64_t room,
+                        bool first) const;
   Status GrowPages(Session* session, uint64_t tokens);
   Status PreparePart(const Part& part);
   Status RunBatch(const Bucket& bucket);

@@ -265,7 +265,8 @@ Result<uint64_t> PageBytesOf(const std::string& where,
     return Unsupported(where + ".dtype: " + plan::EnumNameDType(cache.dtype()) +
                        " pages are not known to this runtime; update stele");
   return schema::KvPageBytes(static_cast<schema::KvElement>(cache.dtype()),
-                             cache.block_tokens(), cache.head_dim());
+                             cache.block_tokens(), cache.head_dim(),
+                             cache.mean_keys());
 }
 
 // Bytes of a state of kernelized attention.
@@ -276,6 +277,7 @@ Result<uint64_t> StateBytesOf(const std::string& where,
   if (cache.block_tokens() != 0)
     return Bad(where + ".block_tokens", cache.block_tokens(),
                "but a state is of a whole sequence, which 0 stands for");
+  if (cache.mean_keys()) return Bad(where + ".mean_keys", "a state has none");
   if (cache.transient())
     return Bad(where + ".transient", "a state is all that is kept of a past");
   if (cache.dtype() != plan::DType::F32)
@@ -341,6 +343,12 @@ Status VerifyEntry(const plan::Plan& plan, const std::string& where,
     return Bad(
         where + ".token_limit", entry.token_limit(),
         Format("is below the vocabulary of %u", plan.model()->vocab_size()));
+  if (entry.context_limit() != 0 &&
+      entry.context_limit() < plan.model()->context())
+    return Bad(
+        where + ".context_limit", entry.context_limit(),
+        Format("is below the context of %llu",
+               static_cast<unsigned long long>(plan.model()->context())));
   return OkStatus();
 }
 

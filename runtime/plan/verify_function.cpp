@@ -376,6 +376,8 @@ Status FunctionVerifier::CheckCacheBinding(
       same("features", cache.features(), parameter.features()));
   STELE_RETURN_IF_ERROR(same("dtype", static_cast<uint64_t>(cache.dtype()),
                              static_cast<uint64_t>(parameter.dtype())));
+  STELE_RETURN_IF_ERROR(
+      same("mean_keys", cache.mean_keys(), parameter.mean_keys()));
   return same("page_bytes", cache.page_bytes(), parameter.page_bytes());
 }
 

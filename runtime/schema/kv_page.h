@@ -18,16 +18,25 @@ constexpr uint64_t KvElementBytes(KvElement element) {
   return element == KvElement::kF32 ? 4 : 2;
 }
 
-// Bytes of `block` tokens of one layer and KV head: K and V, for int8 the f32
-// scale of each key and value, and padding to a cache line. `block` and
-// `head_dim` are at most 2^16.
-constexpr uint64_t KvPageBytes(KvElement element, uint64_t block,
-                               uint64_t head_dim) {
+constexpr uint64_t KvPadded(uint64_t bytes) { return (bytes + 63) / 64 * 64; }
+
+// Bytes from a page's start to the mean of its keys, f32 [head_dim]: behind K
+// and V of `block` tokens of one layer and KV head, for int8 the f32 scale of
+// each key and value, and padding to a cache line. `block` and `head_dim` are
+// at most 2^16.
+constexpr uint64_t KvMeanKey(KvElement element, uint64_t block,
+                             uint64_t head_dim) {
   const uint64_t scales =
       element == KvElement::kInt8 ? 2 * block * sizeof(float) : 0;
-  const uint64_t bytes =
-      2 * block * head_dim * KvElementBytes(element) + scales;
-  return (bytes + 63) / 64 * 64;
+  return KvPadded(2 * block * head_dim * KvElementBytes(element) + scales);
+}
+
+// Bytes of a page. With `mean_keys` it ends in the mean of its keys, by which
+// block selection finds it; there once the page is full.
+constexpr uint64_t KvPageBytes(KvElement element, uint64_t block,
+                               uint64_t head_dim, bool mean_keys = false) {
+  return KvMeanKey(element, block, head_dim) +
+         (mean_keys ? KvPadded(head_dim * sizeof(float)) : 0);
 }
 
 }  // namespace stele::schema

@@ -32,6 +32,7 @@ static ref::BlockSparsity convert(lm::BlockSparsityAttr sparsity) {
   result.select = static_cast<ref::BlockSparsity::Select>(sparsity.getSelect());
   result.topK = sparsity.getTopK();
   result.topP = sparsity.getTopP();
+  result.dense = sparsity.getDense();
   result.estimate =
       static_cast<ref::BlockSparsity::Estimator>(sparsity.getEstimate());
   return result;

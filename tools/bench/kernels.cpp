@@ -387,6 +387,7 @@ void Attention(benchmark::State& state, const Machine& machine,
                    {"parts", 1},
                    {"chunk_keys", 0},
                    {"norm", 0},
+                   {"mean_keys", 0},
                    {"lse", 0}};
   instance.floats = {{"scale", 0.125}, {"eps", 0}, {"original", 0}};
   Kernel kernel(instance, machine.target, machine.pool.get());
@@ -436,6 +437,7 @@ void KvAppend(benchmark::State& state, const Machine& machine,
                    {"rotary", 1},
                    {"rotary_dims", kHeadDim},
                    {"parts", 1},
+                   {"mean_keys", 0},
                    {"norm", 0}};
   instance.floats = {{"eps", 0}};
   Kernel kernel(instance, machine.target, machine.pool.get());
@@ -488,6 +490,7 @@ void Kernelized(benchmark::State& state, const Machine& machine, int tokens) {
                    {"rotary", 1},
                    {"rotary_dims", kHeadDim},
                    {"parts", 1},
+                   {"mean_keys", 0},
                    {"norm", 0},
                    {"lse", 0}};
   instance.floats = {{"scale", 0.125}, {"eps", 0}};

@@ -16,6 +16,8 @@ using namespace stele;
 
 static constexpr int exitFailed = 1, exitUsage = 2, exitInterrupted = 130;
 
+static constexpr int maxBlocks = 1 << 20;
+
 static constexpr const char *usage =
     "usage: stele compile CHECKPOINT -o OUT.stele [flags]";
 
@@ -77,6 +79,54 @@ static void addGateFlags(CLI::App &app, compiler::GateOptions &gate) {
                "more");
 }
 
+/// Which key blocks sparse attention reads.
+static void addSparsityFlags(CLI::App &app, compiler::CompileOptions &options) {
+  auto &sparsity = options.sparsity;
+  app.add_option("--attention", options.attention,
+                 "dense, sparse (over chosen blocks of keys), kernelized "
+                 "(random features: for models trained with them) or auto, "
+                 "which is dense (default: auto)")
+      ->check(CLI::IsMember({"auto", "dense", "sparse", "kernelized"}))
+      ->type_name("KIND");
+  app.add_option("--block", sparsity.block,
+                 "sparse: tokens in a block, 64, 128, 256 or 512 (default: "
+                 "128)")
+      ->check(CLI::IsMember({64, 128, 256, 512}))
+      ->type_name("N");
+  app.add_option("--local", sparsity.local,
+                 "sparse: blocks always kept, from the query's own backwards "
+                 "(default: 1)")
+      ->check(CLI::Range(1, maxBlocks))
+      ->type_name("N");
+  app.add_option("--adjacent", sparsity.adjacent,
+                 "sparse: blocks always kept before those (default: 1)")
+      ->check(CLI::Range(0, maxBlocks))
+      ->type_name("N");
+  app.add_option("--sink", sparsity.sink,
+                 "sparse: first blocks, always kept (default: 1)")
+      ->check(CLI::Range(0, maxBlocks))
+      ->type_name("N");
+  auto *count = app.add_option("--top-k", sparsity.topK,
+                               "sparse: how many other blocks are chosen for a "
+                               "block of queries")
+                    ->check(CLI::Range(1, maxBlocks))
+                    ->type_name("N");
+  auto *share =
+      app.add_option("--density", sparsity.share,
+                     "sparse: or their share of the blocks up to the query's; "
+                     "0: none are chosen (default: 0.1)")
+          ->check(CLI::Range(0.0, 1.0))
+          ->type_name("SHARE");
+  auto *mass = app.add_option("--mass", sparsity.mass,
+                              "sparse: or as many as hold this share of the "
+                              "attention, by the estimate, with those always "
+                              "kept")
+                   ->check(CLI::Range(1e-6, 1.0))
+                   ->type_name("SHARE");
+  count->excludes(share)->excludes(mass);
+  share->excludes(mass);
+}
+
 static void addFlags(CLI::App &app, compiler::CompileOptions &options,
                      std::string &stopAfter) {
   app.add_option("checkpoint", options.input,
@@ -117,11 +167,6 @@ static void addFlags(CLI::App &app, compiler::CompileOptions &options,
                  "bf16 or int8 (default: auto, as the arithmetic)")
       ->check(CLI::IsMember({"auto", "f32", "f16", "bf16", "int8"}))
       ->type_name("TYPE");
-  app.add_option("--attention", options.attention,
-                 "auto, dense, or kernelized (random features: for models "
-                 "trained with them) (default: auto, dense)")
-      ->check(CLI::IsMember({"auto", "dense", "kernelized"}))
-      ->type_name("KIND");
   app.add_option("--features", options.features,
                  "with --attention kernelized: random features (default: 256)")
       ->check(CLI::Range(1, 65536))
@@ -194,6 +239,7 @@ int main(int argc, char **argv) {
                "Example: stele compile SmolLM2-135M-Instruct -o smollm2.stele",
                "stele compile");
   addFlags(app, options, stopAfter);
+  addSparsityFlags(app, options);
   addGateFlags(app, gate);
   try {
     app.parse(argc, argv);
@@ -207,6 +253,13 @@ int main(int argc, char **argv) {
     return refuseUsage("--dca-chunk and --dca-local need --positions dca");
   if (app.count("--features") > 0 && options.attention != "kernelized")
     return refuseUsage("--features needs --attention kernelized");
+  const bool isSparse = options.attention == "sparse";
+  for (const char *flag : {"--block", "--local", "--adjacent", "--sink",
+                           "--top-k", "--density", "--mass"})
+    if (app.count(flag) > 0 && !isSparse)
+      return refuseUsage(std::string(flag) + " needs --attention sparse");
+  if (app.count("--top-k") + app.count("--density") + app.count("--mass") == 0)
+    options.sparsity.share = 0.1;
   if (!stopAfter.empty())
     options.stopAfter = *compiler::parsePhase(stopAfter);
   if (options.output.empty() && options.stopAfter == compiler::Phase::Artifact)

@@ -229,14 +229,15 @@ void reference::rotate(double *head, const Rope &rope, int64_t position) {
   }
 }
 
-Matrix reference::rotaryTable(const Batch &batch, const Rope &rope) {
+Matrix reference::rotaryTable(const Batch &batch, const Rope &rope,
+                              bool estimate) {
   int64_t half = rope.frequencies.size();
   int64_t parts = rope.dualChunk ? 3 : 1;
   Matrix output(batch.tokens(), parts * 2 * half);
   for (int64_t t = 0; t < output.rows; ++t)
     for (int64_t p = 0; p < parts; ++p) {
-      int64_t position =
-          queryPosition(rope, batch.position[t], static_cast<RopePart>(p));
+      int64_t position = queryPosition(rope, batch.position[t],
+                                       static_cast<RopePart>(p), estimate);
       for (int64_t i = 0; i < half; ++i) {
         double angle = angleOf(position, rope.frequencies[i]);
         output(t, p * 2 * half + i) = std::cos(angle) * rope.attentionFactor;
@@ -403,7 +404,7 @@ Attended reference::attention(const Queries &queries, const Cache &cache,
 
 bool reference::keepsAlways(const BlockSparsity &sparsity, int64_t queryBlock,
                             int64_t keyBlock) {
-  return keyBlock < sparsity.sink ||
+  return queryBlock < sparsity.dense || keyBlock < sparsity.sink ||
          keyBlock > queryBlock - sparsity.local - sparsity.adjacent;
 }
 
@@ -446,10 +447,13 @@ public:
     std::sort(others.begin(), others.end(), [&](int64_t a, int64_t b) {
       return mass[a] != mass[b] ? mass[a] > mass[b] : a < b;
     });
-    for (size_t i = 0; i < others.size(); ++i) {
-      bool enough = sparsity.select == BlockSparsity::TopK
-                        ? static_cast<int64_t>(i) >= sparsity.topK
-                        : kept >= sparsity.topP * total;
+    int64_t most = sparsity.topK;
+    if (sparsity.select == BlockSparsity::TopShare)
+      most = std::ceil(sparsity.topP * (block.index + 1));
+    for (int64_t i = 0; i < static_cast<int64_t>(others.size()); ++i) {
+      bool enough = sparsity.select == BlockSparsity::TopP
+                        ? kept >= sparsity.topP * total
+                        : i >= most;
       if (enough)
         break;
       chosen.push_back(others[i]);

@@ -122,7 +122,7 @@ double temperature(const Rope &rope, int64_t position);
 void rotate(double *head, const Rope &rope, int64_t position);
 
 /// [T, parts * dims]: per part cosines, then sines.
-Matrix rotaryTable(const Batch &batch, const Rope &rope);
+Matrix rotaryTable(const Batch &batch, const Rope &rope, bool estimate = false);
 /// Rotates every head of every row for the cache.
 Matrix rope(const Matrix &x, const Batch &batch, int64_t heads,
             const Rope &rope);
@@ -179,10 +179,11 @@ Attended attention(const Queries &queries, const Cache &cache,
 
 struct BlockSparsity {
   int64_t block = 128, local = 1, adjacent = 1, sink = 1;
-  enum Select { None, TopK, TopP } select = None;
+  enum Select { None, TopK, TopP, TopShare } select = None;
   int64_t topK = 0;
-  double topP = 0;
+  double topP = 0; // mass of TopP, share of TopShare
   enum Estimator { MeanKey, Antidiagonal, VerticalSlash } estimate = MeanKey;
+  int64_t dense = 0; // query blocks that keep everything
 };
 
 /// Whether a query block keeps a key block without being asked.

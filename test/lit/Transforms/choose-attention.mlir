@@ -2,6 +2,7 @@
 // RUN: stele-opt --stele-choose-attention='kind=sparse top-k=32 block=64' %s | FileCheck %s --check-prefix=SPARSE
 // RUN: stele-opt --stele-choose-attention='kind=sparse local=8 adjacent=0' %s | FileCheck %s --check-prefix=LOCAL
 // RUN: stele-opt --stele-choose-attention='kind=kernelized features=32 seed=7' %s | FileCheck %s --check-prefix=KERNEL
+// RUN: stele-opt --stele-choose-attention='kind=sparse top-share=0.25 dense=4' %s | FileCheck %s --check-prefix=SHARE
 // RUN: not stele-opt --stele-choose-attention='kind=linear' %s 2>&1 | FileCheck %s --check-prefix=KIND
 // RUN: not stele-opt --stele-choose-attention='kind=sparse top-k=1 top-p=0.5' %s 2>&1 | FileCheck %s --check-prefix=BOTH
 // RUN: not stele-opt --stele-choose-attention='kind=sparse block=100' %s 2>&1 | FileCheck %s --check-prefix=BLOCK
@@ -13,7 +14,7 @@
 // CHUNKS: error: 'lm.attention' op cannot be kernelized with dual chunk positions: {{.*}}; compile with --positions rope or yarn
 // FEATURES: error: features must be in 1..65536, got 0 (C1)
 // KIND: error: unknown attention kind 'linear', expected dense, sparse or kernelized
-// BOTH: error: top-k and top-p exclude each other
+// BOTH: error: top-k, top-p and top-share exclude each other
 // BLOCK: error: block must be a power of two in 16..1024, got 100 (C1)
 // ESTIMATE: error: unknown estimator 'oracle', expected mean_key, antidiagonal or vertical_slash
 
@@ -21,6 +22,9 @@
 !cache = !lm.kv_cache<layers = 3, heads = 2, head_dim = 16, block = 128, f32>
 lm.weight @n : tensor<16xf32>
 
+// SPARSE: !cache = !lm.kv_cache<layers = 3, heads = 2, head_dim = 16, block = 64, f32, mean_keys = true>
+// LOCAL: !cache = !lm.kv_cache<layers = 3, heads = 2, head_dim = 16, block = 128, f32>
+// SHARE: <block = 128, local = 1, adjacent = 1, sink = 1, select = top_share(2.500000e-01), estimate = mean_key, dense = 4>
 // KERNEL: func.func @forward(%{{.*}}, %[[S0:.+]]: !state)
 func.func @forward(%x: tensor<?x96xf32>, %c: !cache, %b: !lm.batch) -> (tensor<?x64xf32>, tensor<?x4xf32>, tensor<?x64xf32>, tensor<?x64xf32>) {
   // DENSE-COUNT-3: lm.attention

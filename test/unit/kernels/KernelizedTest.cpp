@@ -73,11 +73,13 @@ public:
         features(Random(size_t(c.features) * c.headDim, 13)),
         frequencies(ref::ropeFrequencies(1e4, std::max(c.rotaryDims, 2))),
         packed(Pack("panel_f32", false, features, c.features, c.headDim)),
-        rotary(
-            {"rotary_table",
-             {{"rotary_dims", c.rotaryDims}, {"chunk", 0}, {"chunk_keys", 0}},
-             {{"factor", 1.0}}},
-            target),
+        rotary({"rotary_table",
+                {{"rotary_dims", c.rotaryDims},
+                 {"chunk", 0},
+                 {"chunk_keys", 0},
+                 {"estimate", 0}},
+                {{"factor", 1.0}}},
+               target),
         append(appendInstance(), target), attend(attendInstance(), target) {}
 
   int columns() const { return (c.heads + 2 * c.kvHeads) * c.headDim; }
@@ -163,6 +165,7 @@ private:
                      {"norm", c.norm},
                      {"rotary_dims", c.rotaryDims},
                      {"parts", 1},
+                     {"mean_keys", 0},
                      {"kv", static_cast<int>(format.kv)}};
     instance.floats = {{"eps", kEps}};
     return instance;

@@ -150,7 +150,7 @@ TEST_P(Tokenwise, RotaryTable) {
   batch.Refresh();
   KernelInstance instance{
       "rotary_table",
-      {{"rotary_dims", 10}, {"chunk", 0}, {"chunk_keys", 0}},
+      {{"rotary_dims", 10}, {"chunk", 0}, {"chunk_keys", 0}, {"estimate", 0}},
       {{"factor", 1.25}}};
   ref::Batch plain;
   plain.position.assign(batch.positions.begin(), batch.positions.end());
@@ -168,6 +168,10 @@ TEST_P(Tokenwise, RotaryTable) {
   expectNear(runAll(instance, GetParam(), {rope.frequencies.data()},
                     batch.view(), 120),
              ref::rotaryTable(plain, rope), 2e-7);
+  instance.ints["estimate"] = 1;
+  expectNear(runAll(instance, GetParam(), {rope.frequencies.data()},
+                    batch.view(), 120),
+             ref::rotaryTable(plain, rope, /*estimate=*/true), 2e-7);
 }
 
 TEST_P(Tokenwise, Rope) {

@@ -529,6 +529,13 @@ const Rule kRules[] = {
        b.plan.kv_caches[0]->transient = true;
      },
      "transient: a state is all that is kept of a past"},
+    {"StateMeanKeys",
+     [](B &b) {
+       b.plan.kv_caches[0]->features = 8;
+       b.plan.kv_caches[0]->block_tokens = 0;
+       b.plan.kv_caches[0]->mean_keys = true;
+     },
+     "mean_keys: a state has none"},
     {"StateType",
      [](B &b) {
        b.plan.kv_caches[0]->features = 8;
@@ -547,6 +554,14 @@ const Rule kRules[] = {
              parameter->features = 8;
      },
      "the cache's features is 0, the kernel was compiled for 8"},
+    {"CacheMeanKeys", [](B &b) { b.plan.kv_caches[0]->mean_keys = true; },
+     "page_bytes: 128 but a page of K and V needs 192"},
+    {"CacheMeanKeysLaunch",
+     [](B &b) {
+       b.plan.kv_caches[0]->mean_keys = true;
+       b.plan.kv_caches[0]->page_bytes = 192;
+     },
+     "the cache's mean_keys is 1, the kernel was compiled for 0"},
     {"CodeSegment", [](B &b) { b.plan.executables[0]->segment = 0; },
      "executables[0] \"kernels\".segment: 0 holds no code"},
     {"SymbolTwice",
@@ -561,6 +576,9 @@ const Rule kRules[] = {
     {"TokenLimit",
      [](B &b) { b.plan.executables[0]->entries[0]->token_limit = 16; },
      "token_limit: 16 is below the vocabulary of 17"},
+    {"ContextLimit",
+     [](B &b) { b.plan.executables[0]->entries[0]->context_limit = 63; },
+     "context_limit: 63 is below the context of 64"},
     {"NoFunctions", [](B &b) { b.plan.functions.clear(); },
      "functions: is empty"},
     {"Ranks", [](B &b) { b.plan.functions[0]->ranks = 2; },

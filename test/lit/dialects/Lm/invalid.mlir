@@ -138,7 +138,7 @@ func.func @f(%x: tensor<4x8xf32>) {
 
 // -----
 
-// expected-error@+1 {{adjacent and sink must not be negative, got 1 and -1 (C3)}}
+// expected-error@+1 {{adjacent, sink and dense must not be negative, got 1, -1 and 0 (C3)}}
 "t.t"() {a = #lm.block_sparsity<block = 128, local = 1, adjacent = 1, sink = -1, select = none, estimate = mean_key>} : () -> ()
 
 // -----
@@ -153,7 +153,7 @@ func.func @f(%x: tensor<4x8xf32>) {
 
 // -----
 
-// expected-error@+1 {{expected none, top_k or top_p, got best}}
+// expected-error@+1 {{expected none, top_k, top_p or top_share, got best}}
 "t.t"() {a = #lm.block_sparsity<block = 128, local = 1, adjacent = 1, sink = 1, select = best, estimate = mean_key>} : () -> ()
 
 // -----
@@ -810,7 +810,7 @@ func.func @f(%q: tensor<?x64xf32>, %b: !lm.batch, %c: !lm.kv_cache<layers = 2, h
 // -----
 
 func.func @f(%q: tensor<?x64xf32>, %b: !lm.batch, %c: !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32>) {
-  // expected-error@+1 {{sparsity must choose top_k or top_p, got none (C9)}}
+  // expected-error@+1 {{sparsity must choose, got none (C9)}}
   %0 = lm.select_blocks %q, %c, %b layer 0 heads 4 scale 0.25 <block = 128, local = 1, adjacent = 1, sink = 1, select = none, estimate = mean_key> : tensor<?x64xf32>, !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32> -> !lm.selection<heads = 2, block = 128>
   return
 }

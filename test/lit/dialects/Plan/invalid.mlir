@@ -61,7 +61,7 @@
 
 // -----
 
-// expected-error @below {{a state has block 0 and type f32, got 16 and 'f32' (C3)}}
+// expected-error @below {{a state has block 0, type f32 and no mean keys, got 16, 'f32' and 0 (C3)}}
 #a = #plan.page<heads = 1, head_dim = 16, block = 16, type = f32, features = 8>
 
 // -----
@@ -318,7 +318,7 @@ plan.segment @code executable inline for [@t]
 plan.segment @weights weights inline for [@t] length 128
 plan.tensor @w in @weights offset 0 length 64 layout "rows" : tensor<16xf32>
 plan.executable @x elf in @code target @t {
-  // expected-error @below {{token_limit and scratch must not be negative, got -1 and 0 (C1)}}
+  // expected-error @below {{token_limit, context_limit and scratch must not be negative, got -1, 0 and 0 (C1)}}
   plan.entry @e params [] token_limit -1
 }
 

@@ -1,0 +1,148 @@
+#!/usr/bin/env python3
+"""`--attention sparse` on whole models: with every block kept it is dense attention,
+bit for bit; with few it is what a reference in numpy computes from the definition,
+in prefill and decode, with plain and dual chunk positions. Chunks of whole blocks,
+threads and company change no bit.
+"""
+
+import json
+
+import numpy as np
+
+import harness
+from sparse_reference import Model, Sparsity
+
+DENSE_MODELS = ["llama-long", "llama-yarn", "llama3-rope", "qwen2", "qwen3",
+                "qwen2-chunks", "llama-chunks-yarn"]
+REFERENCE_MODELS = ["llama-long", "qwen2-chunks", "qwen3-chunks"]
+SPARSITIES = {
+    "top-k": Sparsity(top_k=1),
+    "density": Sparsity(density=0.2, sink=1),
+    "mass": Sparsity(mass=0.4, local=2),
+    "local": Sparsity(local=2, sink=1),
+}
+LENGTH, DECODED = 460, 12
+
+
+def prompt(folder, length=LENGTH):
+    vocabulary = json.loads((folder / "config.json").read_text())["vocab_size"]
+    return np.random.default_rng(5).integers(3, vocabulary, length).tolist()
+
+
+def test_everything_kept(report, programs, model):
+    folder = harness.TINY / model
+    tokens = prompt(folder)
+    for arithmetic in ("f32", "bf16"):
+        flags = ["--activations", arithmetic]
+        dense = programs.compile(folder, f"{model}-{arithmetic}", *flags)
+        sparse = programs.compile(folder, f"{model}-{arithmetic}-all", *flags,
+                                  "--attention", "sparse", "--block", "64",
+                                  "--top-k", "1000")
+        report.check(f"{model} {arithmetic}, everything kept",
+                     programs.logits(dense, tokens).tobytes() ==
+                     programs.logits(sparse, tokens).tobytes(), "other bits")
+        answers = [programs.run(artifact, tokens, 30)["tokens"]
+                   for artifact in (dense, sparse)]
+        report.check(f"{model} {arithmetic}, everything kept, decoded",
+                     answers[0] == answers[1], answers)
+
+
+def check_decode(report, name, programs, artifact, model, tokens):
+    """Each token that is decoded chooses its own blocks."""
+    answer = programs.run(artifact, tokens, DECODED)["tokens"]
+    whole = tokens + answer[:-1]
+    logits = model.logits(whole, [len(tokens)] + [1] * (DECODED - 1))
+    rows = logits[len(tokens) - 1:]
+    best = rows.max(1)
+    behind = (best - rows[np.arange(DECODED), answer]) / (best - rows.min(1))
+    report.check(f"{name}, decoded", behind.max() <= harness.TIE,
+                 f"{answer} is {behind.max():.1e} of the range behind the best")
+
+
+def test_reference(report, programs, model):
+    folder = harness.TINY / model
+    tokens = prompt(folder)
+    dense = programs.logits(
+        programs.compile(folder, f"{model}-dense", "--activations", "f32"),
+        tokens)
+    for kind, sparsity in SPARSITIES.items():
+        name = f"{model} {kind}"
+        artifact = programs.compile(folder, name.replace(" ", "-"),
+                                    "--activations", "f32", *sparsity.flags())
+        found = programs.logits(artifact, tokens)
+        reference = Model(folder, sparsity)
+        harness.check_logits(report, name, found,
+                             reference.logits(tokens, [len(tokens)]))
+        changed = float(harness.differences(found, dense).max())
+        report.check(f"{name} is sparse", changed > 10 * harness.TIE,
+                     f"differs from dense by {changed:.1e} only")
+        check_decode(report, name, programs, artifact, reference, tokens)
+        for flags in (("--chunk", "64"), ("--chunk", "192", "--threads", "3")):
+            report.check(f"{name} {' '.join(flags)}",
+                         programs.logits(artifact, tokens, *flags).tobytes() ==
+                         found.tobytes(), "other bits")
+
+
+def test_batch(report, programs):
+    """Requests of several lengths in one batch answer as each does alone."""
+    folder = harness.TINY / "llama-long"
+    artifact = programs.compile(folder, "batch", *SPARSITIES["top-k"].flags())
+    prompts = [prompt(folder, length) for length in (1, 70, 129, 400)]
+    file = programs.work / "prompts.jsonl"
+    file.write_text("".join(json.dumps({"tokens": p}) + "\n" for p in prompts))
+    out = programs.execute("stele", "run", artifact, "--prompts", file, "-n",
+                           DECODED, "--json", *harness.GREEDY)
+    together = [json.loads(line)["tokens"] for line in out.splitlines()]
+    alone = [programs.run(artifact, p, DECODED)["tokens"] for p in prompts]
+    report.check("batch", together == alone, f"{together}, alone {alone}")
+
+
+def refused(programs, *flags):
+    try:
+        programs.compile(harness.TINY / "llama-long", "refused", *flags)
+    except harness.ProgramFailed as error:
+        return str(error)
+    return "was taken"
+
+
+def test_refusals(report, programs):
+    for flags, expected in (
+            (("--block", "64"), "--block needs --attention sparse"),
+            (("--attention", "sparse", "--block", "100"), "--block"),
+            (("--attention", "sparse", "--top-k", "0"), "--top-k"),
+            (("--attention", "sparse", "--density", "1.5"), "--density"),
+            (("--attention", "sparse", "--mass", "0"), "--mass"),
+            (("--attention", "sparse", "--mass", "0.9", "--top-k", "3"),
+             "excludes")):
+        error = refused(programs, *flags)
+        report.check(f"refuses {' '.join(flags)}", expected in error and
+                     "exit code 2" in error, error)
+
+
+def test_inspect(report, programs):
+    artifact = programs.compile(harness.TINY / "llama-long", "inspect",
+                                *SPARSITIES["top-k"].flags())
+    kernels = programs.execute("stele", "inspect", artifact, "--kernels").decode()
+    for name in ("select_blocks_", "block_sparse_"):
+        report.check(f"inspect names {name}", name in kernels, kernels)
+
+
+def attempt(report, name, case, *arguments):
+    try:
+        case(report, *arguments)
+    except harness.ProgramFailed as error:
+        report.check(name, False, error)
+
+
+def test(report, programs, only):
+    for model in only or DENSE_MODELS:
+        attempt(report, model, test_everything_kept, programs, model)
+    for model in only or REFERENCE_MODELS:
+        if model in REFERENCE_MODELS:
+            attempt(report, model, test_reference, programs, model)
+    for case in (test_batch, test_refusals, test_inspect):
+        attempt(report, case.__name__, case, programs)
+
+
+if __name__ == "__main__":
+    harness.main(__doc__.split("\n")[0], test)

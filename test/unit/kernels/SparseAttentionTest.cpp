@@ -1,0 +1,231 @@
+// Block selection and block-sparse attention: against the plain reference, and
+// bit for bit against dense attention where everything is kept, and against
+// themselves under other workers, chunks and company.
+#include "AttentionModel.h"
+
+namespace stele::test {
+namespace {
+
+using ref::BlockSparsity;
+
+const Case kCases[] = {
+    {.heads = 9, .kvHeads = 3, .headDim = 64, .block = 16, .rotaryDims = 64},
+    {.heads = 5, .kvHeads = 1, .headDim = 80, .block = 32, .norm = true},
+    {.heads = 4, .kvHeads = 2, .headDim = 15, .block = 16, .rotaryDims = 14},
+    {.heads = 2, .kvHeads = 2, .headDim = 96, .block = 64, .rotaryDims = 32},
+    // Chunks of 48 keys.
+    {.heads = 6,
+     .kvHeads = 2,
+     .headDim = 64,
+     .block = 16,
+     .rotaryDims = 64,
+     .norm = true,
+     .chunk = 72,
+     .local = 24,
+     .original = 60},
+};
+
+const BlockSparsity kSparsities[] = {
+    {.local = 1,
+     .adjacent = 0,
+     .sink = 0,
+     .select = BlockSparsity::TopK,
+     .topK = 2},
+    {.local = 2,
+     .adjacent = 1,
+     .sink = 1,
+     .select = BlockSparsity::TopP,
+     .topP = 0.7,
+     .dense = 3},
+    {.local = 1,
+     .adjacent = 1,
+     .sink = 1,
+     .select = BlockSparsity::TopShare,
+     .topP = 0.3},
+    {.local = 2, .adjacent = 0, .sink = 1},
+};
+
+// Decoding past blocks that a chunk left half full, and prefill across many.
+const Steps kSparseSteps = {{150, 77, 1}, {131, 1, 70}, {1, 1, 1}, {20, 1, 1}};
+
+Case with(Case c, BlockSparsity sparsity) {
+  sparsity.block = c.block;
+  c.sparsity = sparsity;
+  return c;
+}
+
+// Steps through `counts`, and has `check` look at each.
+template <typename Check>
+void run(Attention &model, const Steps &counts, Check check) {
+  std::vector<int> pasts(counts[0].size()), totals(counts[0].size());
+  for (const std::vector<int> &step : counts)
+    for (size_t s = 0; s < step.size(); ++s)
+      totals[s] += step[s];
+  Batch batch(totals, pasts, kLayers, model.c.kvHeads, model.c.block, 7);
+  model.reset(batch);
+  for (size_t i = 0; i < counts.size(); ++i) {
+    batch.SetTokens(counts[i], pasts);
+    check(batch, Random(size_t(batch.tokens()) * model.columns(), 40 + i, 2));
+    for (size_t s = 0; s < pasts.size(); ++s)
+      pasts[s] += counts[i][s];
+  }
+}
+
+// Each shape with one of the sparsities, another one for every target.
+TEST(SparseAttention, AgreesWithTheReference) {
+  size_t turn = 0;
+  for (const std::string &target : RunnableTargets())
+    for (const Case &shape : kCases) {
+      Case c = with(shape, kSparsities[turn++ % std::size(kSparsities)]);
+      c.biasWidth = shape.norm ? 40 : 0;
+      for (const Format &format : {kFormats[0], kFormats[1]}) {
+        SCOPED_TRACE(target + " " + format.name + " " + name(c));
+        Attention model(c, format, target);
+        checkAgainstReference(model, kSparseSteps);
+      }
+    }
+}
+
+// In f32 the choice is the reference's own.
+TEST(SparseAttention, SelectsWhatTheReferenceSelects) {
+  for (const Case &shape : kCases)
+    for (const BlockSparsity &sparsity : kSparsities) {
+      const Case c = with(shape, sparsity);
+      if (!c.selects())
+        continue;
+      SCOPED_TRACE(name(c));
+      Attention model(c, kFormats[0], RunnableTargets().back());
+      Reference reference(model);
+      run(model, kSparseSteps,
+          [&](const Batch &batch, const std::vector<float> &qkv) {
+            model.step(qkv, batch, 2);
+            reference.append(qkv, batch);
+            EXPECT_EQ(model.kept(batch).kept,
+                      reference.select(qkv, batch).kept);
+          });
+    }
+}
+
+// All that is kept by number, mass or place: the bits of dense attention.
+TEST(SparseAttention, WithEverythingKeptIsDense) {
+  const BlockSparsity everything[] = {
+      {.sink = 0, .select = BlockSparsity::TopK, .topK = 1000},
+      {.sink = 0, .select = BlockSparsity::TopP, .topP = 1},
+      {.local = 1000},
+      {.select = BlockSparsity::TopK, .topK = 1, .dense = 1000},
+  };
+  for (size_t i = 0; i < std::size(kFormats); ++i) {
+    const Format &format = kFormats[i];
+    const Case &shape = kCases[i % std::size(kCases)];
+    Attention dense(shape, format, RunnableTargets().back());
+    std::vector<std::vector<float>> want;
+    run(dense, kSparseSteps,
+        [&](const Batch &batch, const std::vector<float> &qkv) {
+          want.push_back(dense.step(qkv, batch, 2));
+        });
+    for (const BlockSparsity &sparsity : everything) {
+      const Case c = with(shape, sparsity);
+      SCOPED_TRACE(std::string(format.name) + " " + name(c));
+      Attention sparse(c, format, RunnableTargets().back());
+      size_t step = 0;
+      run(sparse, kSparseSteps,
+          [&](const Batch &batch, const std::vector<float> &qkv) {
+            EXPECT_EQ(sparse.step(qkv, batch, 2), want[step++]);
+          });
+    }
+  }
+}
+
+// The same in chunks of whole blocks beside another sequence, and by other
+// numbers of workers.
+TEST(SparseAttention, IsExactUnderWorkersChunksAndCompany) {
+  size_t turn = 0;
+  for (const Case &shape : kCases) {
+    const Case c = with(shape, kSparsities[turn++ % std::size(kSparsities)]);
+    for (const Format &format : {kFormats[0], kFormats[1], kFormats[5]}) {
+      SCOPED_TRACE(std::string(format.name) + " " + name(c));
+      Attention model(c, format, RunnableTargets().back());
+      const int block = c.block;
+      checkExact(model, {{block, 9},
+                         {5 * block, 0},
+                         {2 * block, 50},
+                         {block, 1},
+                         {block + 3, 3}});
+    }
+  }
+}
+
+// Over many segments, of blocks smaller and larger than one.
+TEST(SparseAttention, DecodesLongSequences) {
+  for (int block : {64, 128, 512})
+    for (const Format &format : {kFormats[0], kFormats[1]}) {
+      Case c{.heads = 3, .kvHeads = 1, .headDim = 16, .block = block};
+      c = with(c, {.select = BlockSparsity::TopK, .topK = 2});
+      SCOPED_TRACE(std::string(format.name) + " " + name(c));
+      Attention model(c, format, RunnableTargets().back());
+      checkAgainstReference(model, {{2100}, {1}, {3}});
+      checkExact(model, {{1024, 0}, {1100, 7}});
+    }
+}
+
+void poison(Attention &model, const Batch &batch,
+            const std::function<bool(int head, int block)> &isRead) {
+  const Case &c = model.c;
+  const size_t bytes = schema::KvMeanKey(model.format.kv, c.block, c.headDim);
+  for (int g = 0; g < c.kvHeads; ++g)
+    for (int b = 0; b < batch.view().page_table_blocks; ++b)
+      if (!isRead(g, b))
+        std::memset(model.page(batch, 0, g, b), 0xff, bytes);
+}
+
+// Selecting reads mean keys alone of all blocks but the query's own, attention
+// nothing of a block that is not kept.
+TEST(SparseAttention, ReadsNothingElse) {
+  for (size_t i = 0; i < std::size(kFormats); ++i) {
+    const Format &format = kFormats[i];
+    const Case c = with(kCases[i % std::size(kCases)], kSparsities[0]);
+    SCOPED_TRACE(std::string(format.name) + " " + name(c));
+    Attention model(c, format, RunnableTargets().back());
+    const int length = 20 * c.block + 5;
+    Batch batch({length + 1}, {0}, kLayers, c.kvHeads, c.block, 3);
+    model.reset(batch);
+    batch.SetTokens({length}, {0});
+    model.append(Random(size_t(length) * model.columns(), 1), batch, 2);
+    batch.SetTokens({1}, {length});
+    std::vector<float> qkv = Random(model.columns(), 2);
+    model.append(qkv, batch, 1);
+    model.select(qkv, batch, 2);
+    const ref::Selection kept = model.kept(batch);
+    const std::vector<float> want = model.attend(qkv, batch, 2);
+    poison(model, batch, [&](int head, int block) {
+      return kept.keeps(0, head, length, int64_t(block) * c.block);
+    });
+    EXPECT_EQ(model.attend(qkv, batch, 2), want);
+    poison(model, batch, [](int, int block) { return block == 20; });
+    model.select(qkv, batch, 1);
+    EXPECT_EQ(model.kept(batch).kept, kept.kept);
+  }
+}
+
+TEST(SparseAttention, AgreesWithTheReferenceOnRandomShapes) {
+  const std::vector<std::string> targets = RunnableTargets();
+  uint32_t seed = 100;
+  for (int round = 0; round < 2; ++round)
+    for (const Format &format : kFormats) {
+      const std::string &target = targets[seed % targets.size()];
+      Draw draw(seed);
+      Case c = draw.shape();
+      c.window = 0;
+      c = with(c, draw.of({kSparsities[0], kSparsities[1], kSparsities[2],
+                           kSparsities[3]}));
+      c.biasWidth = draw.coin() ? 0 : draw.upTo(100);
+      SCOPED_TRACE("seed " + std::to_string(seed) + ": " + target + " " +
+                   format.name + " " + name(c));
+      Attention model(c, format, target);
+      checkAgainstReference(model, draw.steps());
+      ++seed;
+    }
+}
+
+} // namespace
+} // namespace stele::test
