@@ -127,6 +127,17 @@ def test_inspect(report, programs):
         report.check(f"inspect names {name}", name in kernels, kernels)
 
 
+def test_perplexity(report, programs):
+    """What is not measured is not claimed."""
+    artifact = programs.compile(harness.TINY / "qwen2", "perplexity",
+                                *SPARSITIES["local"].flags())
+    text = harness.DATA / "smollm2/perplexity.txt"
+    out = json.loads(programs.execute("stele", "perplexity", artifact, "-f", text,
+                                      "--context", "256", "--json"))
+    report.check("perplexity", out["kept_mass"] is None and
+                 out["work_share"] is None, out)
+
+
 def attempt(report, name, case, *arguments):
     try:
         case(report, *arguments)
@@ -140,7 +151,7 @@ def test(report, programs, only):
     for model in only or REFERENCE_MODELS:
         if model in REFERENCE_MODELS:
             attempt(report, model, test_reference, programs, model)
-    for case in (test_batch, test_refusals, test_inspect):
+    for case in (test_batch, test_refusals, test_inspect, test_perplexity):
         attempt(report, case.__name__, case, programs)
 
 

@@ -369,17 +369,45 @@ constexpr KvFormat kKvFormats[] = {{"bf16", true, schema::KvElement::kBf16},
                                    {"f16", false, schema::KvElement::kF16},
                                    {"int8", true, schema::KvElement::kInt8}};
 
+// Which key blocks are kept: all, or the query's own and every `spread`th.
+struct Kept {
+  int spread = 1;
+
+  bool keeps(int query_block, int block) const {
+    return block == query_block || block % spread == 0;
+  }
+  // A bit for each block, for each token and KV head.
+  std::vector<uint32_t> Selection(const Sequence& batch, int words) const {
+    std::vector<uint32_t> selection(batch.positions.size() * kKvHeads * words);
+    for (size_t row = 0; row < batch.positions.size() * kKvHeads; ++row) {
+      const int own = batch.positions[row / kKvHeads] / kBlock;
+      for (int b = 0; b <= own; ++b)
+        if (keeps(own, b)) selection[row * words + b / 32] |= 1u << b % 32;
+    }
+    return selection;
+  }
+  // Keys that the batch's queries see together.
+  double Keys(const Sequence& batch) const {
+    double keys = 0;
+    for (const int position : batch.positions)
+      for (int b = 0; b <= position / kBlock; ++b)
+        if (keeps(position / kBlock, b))
+          keys += std::min(kBlock, position + 1 - b * kBlock);
+    return keys;
+  }
+};
+
 void Attention(benchmark::State& state, const Machine& machine,
-               const KvFormat& kv, int tokens, int past) {
-  const bool bf16 = kv.bf16;
+               const KvFormat& kv, int tokens, int past, Kept kept = {}) {
+  const bool bf16 = kv.bf16, sparse = kept.spread > 1;
   KernelInstance instance;
-  instance.templateName = bf16 ? "attention_bf16" : "attention_f32";
+  instance.templateName = (sparse ? "block_sparse_" : "attention_") +
+                          std::string(bf16 ? "bf16" : "f32");
   instance.ints = {{"heads", kHeads},
                    {"kv_heads", kKvHeads},
                    {"head_dim", kHeadDim},
                    {"block", kBlock},
                    {"kv", static_cast<int64_t>(kv.stored)},
-                   {"window", 0},
                    {"q_offset", 0},
                    {"q_stride", kQkv},
                    {"rotary", 1},
@@ -390,8 +418,21 @@ void Attention(benchmark::State& state, const Machine& machine,
                    {"mean_keys", 0},
                    {"lse", 0}};
   instance.floats = {{"scale", 0.125}, {"eps", 0}, {"original", 0}};
-  Kernel kernel(instance, machine.target, machine.pool.get());
   Sequence batch(tokens, past);
+  const int blocks = batch.view.page_table_blocks;
+  if (sparse)
+    for (const auto& [name, value] : {std::pair("blocks", blocks),
+                                      {"select", 1},
+                                      {"local", 1},
+                                      {"adjacent", 0},
+                                      {"sink", 0},
+                                      {"dense", 0},
+                                      {"bias_width", 0}})
+      instance.ints[name] = value;
+  else
+    instance.ints["window"] = 0;
+  Kernel kernel(instance, machine.target, machine.pool.get());
+  std::vector<uint32_t> selection = kept.Selection(batch, (blocks + 31) / 32);
   const size_t bytes = batch.table.size() * kv.page_bytes();
   // One token waits for keys and values: none may still be in a cache, as those
   // of a model's other layers push them out.
@@ -403,14 +444,15 @@ void Attention(benchmark::State& state, const Machine& machine,
   double best = 1e9;
   size_t copy = 0;
   for (auto _ : state) {
-    const double seconds =
-        kernel.Run({q.data(), rotary.data(), cache.at(copy++ % copies * bytes),
-                    out.data()},
-                   batch.view);
+    std::vector<void*> bindings{q.data(), rotary.data()};
+    if (sparse) bindings.push_back(selection.data());
+    bindings.push_back(cache.at(copy++ % copies * bytes));
+    bindings.push_back(out.data());
+    const double seconds = kernel.Run(bindings, batch.view);
     state.SetIterationTime(seconds);
     best = std::min(best, seconds);
   }
-  const double keys = double(tokens) * past + tokens * (tokens + 1) / 2.0;
+  const double keys = kept.Keys(batch);
   const double ops = keys * kHeads * kHeadDim * 4;
   const double ops_per_byte = ops / double(bytes);
   if (tokens == 1)
@@ -549,6 +591,11 @@ void RegisterAll(const Machine& machine) {
                [&machine, &kv, tokens, past](benchmark::State& state) {
                  Attention(state, machine, kv, tokens, past);
                });
+    // One block in eight, half of what dense attention does after 512 tokens.
+    Register("block_sparse_attention/" + name + "/512_after_7680",
+             [&machine, &kv](benchmark::State& state) {
+               Attention(state, machine, kv, 512, 7680, {8});
+             });
   }
   for (int tokens : {512, 1})
     Register("kernelized_attention/f32/" + std::to_string(tokens),

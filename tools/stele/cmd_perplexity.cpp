@@ -68,13 +68,22 @@ struct Scores {
   bool is_dense = true;             // attention reads every key
 };
 
+bool ReadsEveryKey(const Model& model) {
+  if (model.states()) return false;
+  for (const plan::Op* op : *model.functions().back()->ops())
+    if (const auto* launch = op->body_as_Launch())
+      if (launch->label()->string_view().starts_with("block_sparse_attention"))
+        return false;
+  return true;
+}
+
 class Scorer {
  public:
   Scorer(const PerplexityFlags& flags) : flags_(flags) {}
 
   Result<Scores> Run() {
     STELE_ASSIGN_OR_RETURN(model_, flags_.model.Load());
-    scores_.is_dense = model_->states() == nullptr;
+    scores_.is_dense = ReadsEveryKey(*model_);
     if (!flags_.reference.empty()) {
       ModelFlags other = flags_.model;
       other.artifact = flags_.reference;
