@@ -641,6 +641,30 @@ STELE_INLINE void Run(const SteleHostArgs* args, const Operands& op,
 
 #if STELE_SPARSE
 
+// Adds what an item's queries see, and, with the first of a chain, what they
+// would see of all keys.
+STELE_INLINE void Count(const Operands& op, const Item& item,
+                        SteleAttentionWork* work) {
+  const Chain& chain = item.chain;
+  const int32_t* positions = op.queries.batch->positions;
+  uint64_t kept = 0, causal = 0;
+  for (int64_t t = chain.begin; t < chain.end; ++t) {
+    const int64_t end = Min(positions[t] + 1, (item.last + 1) * kSegment);
+    for (int64_t key = NextKey(chain, item.first * kSegment); key < end;) {
+      const int64_t tile_end = Min(key + KeyTile(), end);
+      kept += tile_end - key;
+      key = NextKey(chain, tile_end);
+    }
+    causal += positions[t] + 1;
+  }
+  const uint64_t group = Group();
+  __atomic_fetch_add(&work->kept_pairs, kept * group, __ATOMIC_RELAXED);
+  if (item.before > 0) return;
+  __atomic_fetch_add(&work->causal_pairs, causal * group, __ATOMIC_RELAXED);
+  __atomic_fetch_add(&work->queries, (chain.end - chain.begin) * group,
+                     __ATOMIC_RELAXED);
+}
+
 STELE_INLINE TokenGrid ChainsOf(const SteleBatch* batch, int64_t s) {
   return TokenGrid(batch, s, Min(kQueryTokens, stele_block));
 }
@@ -831,6 +855,9 @@ STELE_ENTRY {
   bool has_item = false;
   for (;;) {
     const bool has_next = items.Take(args, &next);
+#if STELE_SPARSE
+    if (has_item) Count(op, item, args->work);
+#endif
     if (has_item)
       Run(args, op, item, has_next ? FirstKeysOf(op, next) : nullptr, scratch);
     if (!has_next) break;

@@ -234,7 +234,8 @@ STELE_INLINE int64_t MostChosen(int64_t blocks) {
       __builtin_ceilf(stele_top_p * static_cast<float>(blocks)));
 }
 
-STELE_INLINE void Select(const Operands& op, const QueryBlock& block,
+// Returns whether it needed an estimate.
+STELE_INLINE bool Select(const Operands& op, const QueryBlock& block,
                          Scratch& s) {
   const int64_t blocks = block.index + 1;
   uint32_t* words = SelectionOf(op.selection, block.tokens.begin, block.head);
@@ -246,12 +247,12 @@ STELE_INLINE void Select(const Operands& op, const QueryBlock& block,
       Keep(words, b);
     else
       ++others;
-  if (others == 0) return;
+  if (others == 0) return false;
   const bool has_all = stele_select == kTopP ? stele_top_p >= 1.0f
                                              : others <= MostChosen(blocks);
   if (has_all) {
     for (int64_t b = 0; b < blocks; ++b) Keep(words, b);
-    return;
+    return false;
   }
   Estimate(op, block, s);
   float total = 0.0f, kept = 0.0f;
@@ -269,6 +270,7 @@ STELE_INLINE void Select(const Operands& op, const QueryBlock& block,
                          ? stele_top_p * total - kept
                          : static_cast<float>(MostChosen(blocks));
   if (need > 0.0f) Choose(s.mass, blocks, need, words);
+  return true;
 }
 
 // The launch's query blocks in the order in which they are handed out:
@@ -313,5 +315,10 @@ STELE_ENTRY {
   op.layer = args->immediates[0];
   Scratch scratch = Carve(args->scratch);
   Items items(args->batch);
-  for (QueryBlock block; items.Take(args, &block);) Select(op, block, scratch);
+  uint64_t estimated = 0;
+  for (QueryBlock block; items.Take(args, &block);)
+    if (Select(op, block, scratch))
+      estimated +=
+          (block.tokens.end - block.tokens.begin) * Group() * (block.index + 1);
+  __atomic_fetch_add(&args->work->estimated_pairs, estimated, __ATOMIC_RELAXED);
 }

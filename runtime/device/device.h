@@ -92,6 +92,8 @@ class Program {
   virtual ~Program() = default;
   // Runs all steps over one batch and returns when their results can be read.
   virtual Status Run(const SteleBatch& batch) = 0;
+  // What block-sparse attention did in all runs so far.
+  virtual SteleAttentionWork work() const { return {}; }
 };
 
 class Device {

@@ -353,6 +353,19 @@ Status Engine::RunBatch(const Bucket& bucket) {
   return Deliver(bucket);
 }
 
+SteleAttentionWork Engine::attention_work() const {
+  std::lock_guard lock(model_->device_mutex());
+  SteleAttentionWork sum{};
+  for (const Bucket& bucket : buckets_) {
+    const SteleAttentionWork work = bucket.program->work();
+    sum.queries += work.queries;
+    sum.causal_pairs += work.causal_pairs;
+    sum.kept_pairs += work.kept_pairs;
+    sum.estimated_pairs += work.estimated_pairs;
+  }
+  return sum;
+}
+
 Result<OutputShape> Engine::ReadOutput(std::string_view name,
                                        std::span<float> values) const {
   std::lock_guard lock(model_->device_mutex());

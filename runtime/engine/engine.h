@@ -62,6 +62,9 @@ class Engine {
   // says that the planned memory is taken.
   Result<std::unique_ptr<Session>> NewSession(uint64_t max_tokens = 0);
 
+  // What block-sparse attention did in all steps so far.
+  SteleAttentionWork attention_work() const;
+
   // One batched step. After an error the sessions are as they were before, but
   // with kernelized attention: there all of their tokens are pending again.
   Result<StepReport> Step();

@@ -39,6 +39,15 @@ typedef struct SteleBatch {
   const int32_t* states;
 } SteleBatch;
 
+// What block-sparse attention did, for statistics. A pair is a query head of
+// one token and a key.
+typedef struct SteleAttentionWork {
+  uint64_t queries;          // query heads of tokens
+  uint64_t causal_pairs;     // what dense attention would score
+  uint64_t kept_pairs;       // what was scored
+  uint64_t estimated_pairs;  // queries with what stands for a block
+} SteleAttentionWork;
+
 typedef struct SteleHostArgs {
   void* const* bindings;      // in the order of the plan's launch
   const int64_t* immediates;  // likewise
@@ -55,6 +64,8 @@ typedef struct SteleHostArgs {
   // Lets other threads run. For a worker that waits for what another one is
   // about to write to `shared`, once spinning has taken unusually long.
   void (*yield)(void);
+  // Since format 1.2. Sums to which launches add, atomically.
+  SteleAttentionWork* work;
 } SteleHostArgs;
 
 typedef void (*SteleHostKernel)(const SteleHostArgs* args);

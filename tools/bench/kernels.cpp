@@ -134,7 +134,8 @@ class Kernel {
                        self->pool_->workers(),
                        &self->next_item_,
                        self->shared_.data(),
-                       [] { sched_yield(); }};
+                       [] { sched_yield(); },
+                       &self->work_};
     const double begin = ThreadSeconds();
     self->entry_(&args);
     self->seconds_[worker] = ThreadSeconds() - begin;
@@ -152,6 +153,7 @@ class Kernel {
   std::vector<void*> bindings_;
   const SteleBatch* batch_ = nullptr;
   uint32_t next_item_ = 0;
+  SteleAttentionWork work_{};
   std::vector<double> seconds_;
 };
 

@@ -11,6 +11,7 @@
 #include <numeric>
 #include <utility>
 
+#include "attention_stats.h"
 #include "cli.h"
 #include "prompts.h"
 #include "stele/runtime/base/file.h"
@@ -66,6 +67,7 @@ struct Scores {
   uint64_t agreements = 0;
   std::vector<double> divergences;  // KL(reference || model) of each row
   bool is_dense = true;             // attention reads every key
+  SteleAttentionWork work{};        // if it does not
 };
 
 bool ReadsEveryKey(const Model& model) {
@@ -100,6 +102,7 @@ class Scorer {
       STELE_RETURN_IF_ERROR(Window(begin, end, std::max(scored, begin + 1)));
       scored = end;
     }
+    scores_.work = engine_->attention_work();
     return std::move(scores_);
   }
 
@@ -242,6 +245,7 @@ json ToJson(Scores scores, bool compared) {
                  {"kept_mass", nullptr},
                  {"work_share", nullptr}};
   if (scores.is_dense) result["kept_mass"] = result["work_share"] = 1.0;
+  if (scores.work.causal_pairs) result["work_share"] = WorkShare(scores.work);
   if (!compared) return result;
   std::vector<double>& kl = scores.divergences;
   std::sort(kl.begin(), kl.end());

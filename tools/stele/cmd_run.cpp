@@ -3,6 +3,7 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "attention_stats.h"
 #include "batch.h"
 #include "cli.h"
 #include "npy.h"
@@ -239,6 +240,10 @@ class Runner {
         {"steps", batch_->steps()},
         {"drafted", batch_->session(i).drafts().drafted},
         {"accepted", batch_->session(i).drafts().accepted}};
+    const SteleAttentionWork work = batch_->engine().attention_work();
+    if (work.causal_pairs)
+      stats["attention"] = {{"work_share", WorkShare(work)},
+                            {"effective_window", EffectiveWindow(work)}};
     if (batch_->moved()) stats["store"] = StoreStats(*batch_->moved());
     return stats;
   }

@@ -78,6 +78,8 @@ class HostProgram : public Program {
     return OkStatus();
   }
 
+  SteleAttentionWork work() const override { return work_; }
+
  private:
   struct alignas(kCacheLine) Counter {
     uint32_t next_item;
@@ -109,6 +111,7 @@ class HostProgram : public Program {
     args.next_item = &counters_[index].next_item;
     args.shared = shared_.data();
     args.yield = [] { sched_yield(); };
+    args.work = &work_;
     kernels_[index](&args);
   }
 
@@ -120,6 +123,7 @@ class HostProgram : public Program {
   std::vector<Counter> counters_;         // one per step
   std::vector<SteleHostKernel> kernels_;  // null where a step is no launch
   const SteleBatch* batch_ = nullptr;
+  SteleAttentionWork work_{};
 };
 
 uint32_t UsableCpus() {

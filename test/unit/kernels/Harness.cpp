@@ -59,6 +59,7 @@ void Kernel::Run(const std::vector<void *> &bindings,
                  const std::vector<int64_t> &immediates,
                  const SteleBatch &batch, int workers) const {
   uint32_t next_item = 0;
+  SteleAttentionWork attention_work{};
   const size_t shared_bytes = shared_bytes_per_token_ * batch.tokens;
   std::unique_ptr<uint8_t, decltype(&std::free)> shared(
       static_cast<uint8_t *>(std::aligned_alloc(64, shared_bytes + 64)),
@@ -70,9 +71,9 @@ void Kernel::Run(const std::vector<void *> &bindings,
     auto *scratch = static_cast<uint8_t *>(std::aligned_alloc(64, bytes));
     std::memset(scratch, 0xff, bytes);
     SteleHostArgs args{
-        bindings.data(), immediates.data(), &batch,
-        scratch,         uint32_t(worker),  uint32_t(workers),
-        &next_item,      shared.get(),      [] { sched_yield(); }};
+        bindings.data(),       immediates.data(), &batch,     scratch,
+        uint32_t(worker),      uint32_t(workers), &next_item, shared.get(),
+        [] { sched_yield(); }, &attention_work};
     entry_(&args);
     EXPECT_TRUE(std::all_of(scratch + scratch_bytes_, scratch + bytes,
                             [](uint8_t byte) { return byte == 0xff; }))
