@@ -39,15 +39,30 @@ def check_grid(report, programs, artifact, name, haystack, length):
                      prefill["planned_bytes"] + BEYOND_PLAN, prefill)
 
 
-def test(report, programs, only):
-    checkpoint = programs.work / "checkpoint"
-    make.make(checkpoint)
+def test_dense(report, programs, checkpoint):
     for arithmetic in ["f32", "bf16"]:
         artifact = programs.compile(checkpoint, arithmetic, "--activations",
                                     arithmetic, "--context", "4K")
         for kind, haystack in HAYSTACKS.items():
             check_grid(report, programs, artifact, f"{arithmetic} {kind}",
                        haystack, length=2999)
+
+
+def check_sparse(report, programs, checkpoint, length, density, kinds):
+    """`density`: the share of blocks that is chosen, beside three that always are."""
+    artifact = programs.compile(checkpoint, "sparse", "--attention", "sparse",
+                                "--density", density, "--context", length)
+    for kind in kinds:
+        check_grid(report, programs, artifact, f"sparse {kind} {length}",
+                   HAYSTACKS[kind], length)
+
+
+def test(report, programs, only):
+    checkpoint = programs.work / "checkpoint"
+    make.make(checkpoint)
+    test_dense(report, programs, checkpoint)
+    # 6 of 128 blocks: less than a twentieth of the keys.
+    check_sparse(report, programs, checkpoint, 16 << 10, 0.02, HAYSTACKS)
 
 
 if __name__ == "__main__":
