@@ -62,7 +62,7 @@ constexpr int kUnits = STELE_INT8 ? 1 : kWordColumns / kDepth;
 // from, and whether the block has a low plane; there again the scale and start.
 constexpr int64_t kHeadWords = STELE_INT8 ? 3 : STELE_BF16 ? 1 : 0;
 constexpr int kLowBits = 7;
-constexpr float kLowSteps = 1 << kLowBits;
+[[maybe_unused]] constexpr float kLowSteps = 1 << kLowBits;
 
 STELE_INLINE constexpr QuantFormat Format() {
   return schema::QuantFormatOf(stele_bits, stele_group, stele_scale_f32,
