@@ -339,10 +339,6 @@ static void describeQueries(OpT op, LaunchBuilder &launch) {
   launch.integer("q_offset", op.getQueryOffset());
   launch.integer("q_stride", columnsOf(op.getQuery()));
   launch.real("scale", op.getScale().convertToDouble());
-  lm::RopeAttr rope = op.getRopeAttr();
-  lm::DualChunkAttr dual = rope ? rope.getDualChunk() : lm::DualChunkAttr();
-  launch.integer("chunk_keys", dual ? dual.getChunkKeys() : 0);
-  launch.real("original", dual ? dual.getOriginal() : 0);
   std::optional<APFloat> eps = op.getNormEps();
   launch.headConstants(op.getCache().getType(), op.getNormWeight().has_value(),
                        eps ? &*eps : nullptr, op.getRopeAttr(), op.getRotary());
@@ -351,10 +347,18 @@ static void describeQueries(OpT op, LaunchBuilder &launch) {
   launch.weightIf(op.getNormWeightAttr());
 }
 
+/// Of those with an own query for every part of the keys.
+static void describeChunks(lm::RopeAttr rope, LaunchBuilder &launch) {
+  lm::DualChunkAttr dual = rope ? rope.getDualChunk() : lm::DualChunkAttr();
+  launch.integer("chunk_keys", dual ? dual.getChunkKeys() : 0);
+  launch.real("original", dual ? dual.getOriginal() : 0);
+}
+
 static void describe(lm::AttentionOp op, LaunchBuilder &launch) {
   launch.integer("window", op.getWindow().value_or(0));
   launch.integer("lse", op.getLse() != nullptr);
   describeQueries(op, launch);
+  describeChunks(op.getRopeAttr(), launch);
   launch.cache(op.getCache(), op.getLayer(), /*isWritten=*/false);
   launch.write(op.getOutput());
   if (op.getLse())
@@ -372,18 +376,9 @@ static void describe(lm::KernelizedAttentionOp op, LaunchBuilder &launch) {
            .getElementType()
            .isF32())
     return launch.fail("takes features of f32 only");
-  launch.integer("heads", op.getHeads());
   launch.integer("features", op.getFeatureMap().getFeatures());
-  launch.integer("q_offset", op.getQueryOffset());
-  launch.integer("q_stride", columnsOf(op.getQuery()));
   launch.integer("lse", !op.getLse().use_empty());
-  launch.real("scale", op.getScale().convertToDouble());
-  std::optional<APFloat> eps = op.getNormEps();
-  launch.headConstants(op.getCache().getType(), op.getNormWeight().has_value(),
-                       eps ? &*eps : nullptr, op.getRopeAttr(), op.getRotary());
-  launch.read(op.getQuery());
-  launch.readIf(op.getRotary());
-  launch.weightIf(op.getNormWeightAttr());
+  describeQueries(op, launch);
   launch.weight(op.getFeaturesAttr());
   launch.cache(op.getCache(), op.getLayer(), /*isWritten=*/false);
   launch.cache(op.getState(), op.getLayer(), /*isWritten=*/true);
@@ -420,6 +415,7 @@ static void describe(lm::SelectBlocksOp op, LaunchBuilder &launch) {
   launch.integer("top_k", sparsity.getTopK());
   launch.real("top_p", double(sparsity.getTopP()));
   describeQueries(op, launch);
+  describeChunks(op.getRopeAttr(), launch);
   launch.cache(op.getCache(), op.getLayer(), /*isWritten=*/false);
   launch.selection(op.getOutput(), /*isWritten=*/true);
 }
@@ -429,6 +425,7 @@ static void describe(lm::BlockSparseAttentionOp op, LaunchBuilder &launch) {
   launch.integer("bias_width", op.getBias() ? columnsOf(op.getBias()) : 0);
   launch.integer("lse", 1);
   describeQueries(op, launch);
+  describeChunks(op.getRopeAttr(), launch);
   if (op.getSelection())
     launch.selection(op.getSelection(), /*isWritten=*/false);
   if (op.getBias())

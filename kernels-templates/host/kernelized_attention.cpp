@@ -21,25 +21,13 @@
 // block before it; the products before and after do not.
 //
 // Exponents are in units of log2. All is f32, whatever the pages store.
-#include "math.h"
 #include "page.h"
-#include "rope.h"
+#include "query.h"
 #include "stele/schema/kernel_state.h"
 
-STELE_INT(heads)
-STELE_INT(kv_heads)
-STELE_INT(head_dim)
 STELE_INT(block)
 STELE_INT(features)
-STELE_INT(q_offset)
-STELE_INT(q_stride)
-STELE_INT(rotary)  // 0: q comes rotated
-STELE_INT(rotary_dims)
-STELE_INT(parts)  // rotations in a row of the table: 1
-STELE_INT(norm)
 STELE_INT(lse)
-STELE_FLOAT(scale)
-STELE_FLOAT(eps)
 
 using namespace stele;
 
@@ -53,13 +41,10 @@ constexpr int kColumnTile = 4;
 #else
 constexpr int kColumnTile = 1;
 #endif
-constexpr float kLog2E = 1.44269504f;
 constexpr float kLn2 = 0.69314718f;
 // What vanished is below 2^-126: a row's sum of at least this does not miss it.
 constexpr float kLeastTotal = 0x1p-64f;
 
-STELE_INLINE int64_t Group() { return stele_heads / stele_kv_heads; }
-STELE_INLINE int64_t PaddedDim() { return RoundUp(stele_head_dim, kLanes); }
 STELE_INLINE int64_t PaddedFeatures() {
   return RoundUp(stele_features, kLanes);
 }
@@ -118,9 +103,7 @@ STELE_INLINE Scratch Carve(void* base) {
 }
 
 struct Operands {
-  const float* q;         // [T, q_stride]
-  const float* rotary;    // [T, parts, rotary_dims]
-  const float* norm;      // [head_dim]
+  Queries queries;
   const float* features;  // [features / 16, head_dim, 16]
   char* cache;
   char* states;
@@ -377,12 +360,7 @@ STELE_INLINE bool AttendRows(const Operands& op, const Item& item, int64_t row,
   for (int64_t r = 0; r < count; ++r) {
     const int64_t t = item.begin + (row + r) / Group();
     const int64_t head = item.head * Group() + (row + r) % Group();
-    PrepareHead(
-        op.q + t * stele_q_stride + stele_q_offset + head * stele_head_dim,
-        op.norm, stele_eps,
-        stele_rotary ? op.rotary + t * stele_parts * stele_rotary_dims
-                     : nullptr,
-        stele_rotary_dims, stele_head_dim, s.head);
+    PrepareQuery(op.queries, t, head, /*part=*/0, s.head);
     halves[r] = ScaleRow(s.head, s.queries + r * PaddedDim());
   }
   MultiplyFeatures(op, s.queries, count, s.mapped);
@@ -564,9 +542,7 @@ STELE_SHARED { return SharedBytes(); }
 STELE_ENTRY {
   Bindings bindings(args);
   Operands op;
-  op.q = bindings.Next<const float>();
-  op.rotary = bindings.NextIf<const float>(stele_rotary);
-  op.norm = bindings.NextIf<const float>(stele_norm);
+  op.queries = TakeQueries(args, &bindings);
   op.features = bindings.Next<const float>();
   op.cache = bindings.Next<char>();
   op.states = bindings.Next<char>();
