@@ -225,11 +225,10 @@ STELE_INLINE void Choose(const float* mass, int64_t blocks, float need,
   }
 }
 
-// How many blocks beyond those always kept are to be chosen, at most.
+// How many blocks beyond those always kept are to be chosen, at most, where
+// that does not depend on their mass.
 STELE_INLINE int64_t MostChosen(int64_t blocks) {
   if (stele_select == kTopK) return stele_top_k;
-  if (stele_top_p >= 1.0f) return blocks;
-  if (stele_select == kTopP) return blocks;
   return static_cast<int64_t>(
       __builtin_ceilf(stele_top_p * static_cast<float>(blocks)));
 }
