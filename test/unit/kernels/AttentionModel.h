@@ -76,6 +76,41 @@ inline ref::Matrix toMatrix(const std::vector<float> &values, int64_t columns) {
   return matrix;
 }
 
+// The bindings of a kernel whose heads may be rotated and normalised.
+template <typename CaseT>
+std::vector<void *>
+bindHeads(const CaseT &c, std::vector<void *> first, std::vector<float> &table,
+          std::vector<float> &norm, const std::vector<void *> &last) {
+  if (c.rotaryDims)
+    first.push_back(table.data());
+  if (c.norm)
+    first.push_back(norm.data());
+  first.insert(first.end(), last.begin(), last.end());
+  return first;
+}
+
+// kv_append for rows of q, k and v side by side; `instance` has what all
+// kernels of the case have.
+template <typename CaseT>
+KernelInstance appendInstance(const CaseT &c, KernelInstance instance) {
+  instance.ints["key_offset"] = c.heads * c.headDim;
+  instance.ints["value_offset"] = (c.heads + c.kvHeads) * c.headDim;
+  instance.ints["key_stride"] = instance.ints["value_stride"] =
+      (c.heads + 2 * c.kvHeads) * c.headDim;
+  return instance;
+}
+
+inline ref::Batch plain(const Batch &batch) {
+  ref::Batch result;
+  result.sequence.assign(batch.sequence.begin(), batch.sequence.end());
+  result.position.assign(batch.positions.begin(), batch.positions.end());
+  return result;
+}
+
+inline ref::Norm norm(const std::vector<float> &weight) {
+  return {{weight.begin(), weight.end()}, kEps};
+}
+
 // A model's attention: kernels, weights and a cache.
 class Attention {
 public:
@@ -85,7 +120,7 @@ public:
         frequencies(ref::ropeFrequencies(1e4, std::max(c.rotaryDims, 2))),
         bias(Random(size_t(c.heads) * c.biasWidth, 13)),
         rotary(rotaryInstance(0), target),
-        appendKernel(appendInstance(), target),
+        appendKernel(appendInstance(c, shared("kv_append")), target),
         attendKernel(attendInstance(), target) {
     if (!c.selects())
       return;
@@ -113,17 +148,17 @@ public:
   void append(std::vector<float> qkv, const Batch &batch, int workers) {
     std::vector<float> table = rotations(rotary, batch, workers);
     appendKernel.Run(
-        bind({qkv.data(), qkv.data()}, table, kNorm, {cache.data()}), {kLayer},
-        batch.view(), workers);
+        bindHeads(c, {qkv.data(), qkv.data()}, table, kNorm, {cache.data()}),
+        {kLayer}, batch.view(), workers);
   }
 
   // Leaves its choice in `selection`.
   void select(std::vector<float> qkv, const Batch &batch, int workers) {
     std::vector<float> table = rotations(*estimateRotary, batch, workers);
     selection.assign(size_t(batch.tokens()) * c.kvHeads * words(), 0xdeadbeef);
-    selectKernel->Run(
-        bind({qkv.data()}, table, qNorm, {cache.data(), selection.data()}),
-        {kLayer}, batch.view(), workers);
+    selectKernel->Run(bindHeads(c, {qkv.data()}, table, qNorm,
+                                {cache.data(), selection.data()}),
+                      {kLayer}, batch.view(), workers);
   }
 
   std::vector<float> attend(std::vector<float> qkv, const Batch &batch,
@@ -136,7 +171,7 @@ public:
       last.insert(last.begin(), bias.data());
     if (c.selects())
       last.insert(last.begin(), selection.data());
-    attendKernel.Run(bind({qkv.data()}, table, qNorm, last), {kLayer},
+    attendKernel.Run(bindHeads(c, {qkv.data()}, table, qNorm, last), {kLayer},
                      batch.view(), workers);
     if (lse)
       *lse = sums;
@@ -185,16 +220,6 @@ private:
       kernel.Run({frequencies.data(), table.data()}, {}, batch.view(), workers);
     return table;
   }
-  std::vector<void *> bind(std::vector<void *> first, std::vector<float> &table,
-                           std::vector<float> &norm,
-                           const std::vector<void *> &last) {
-    if (c.rotaryDims)
-      first.push_back(table.data());
-    if (c.norm)
-      first.push_back(norm.data());
-    first.insert(first.end(), last.begin(), last.end());
-    return first;
-  }
 
   KernelInstance shared(const char *templateName) {
     KernelInstance instance;
@@ -207,13 +232,6 @@ private:
         {"parts", c.parts()},      {"kv", static_cast<int>(format.kv)},
         {"mean_keys", c.selects()}};
     instance.floats = {{"eps", kEps}};
-    return instance;
-  }
-  KernelInstance appendInstance() {
-    KernelInstance instance = shared("kv_append");
-    instance.ints["key_offset"] = c.heads * c.headDim;
-    instance.ints["value_offset"] = (c.heads + c.kvHeads) * c.headDim;
-    instance.ints["key_stride"] = instance.ints["value_stride"] = columns();
     return instance;
   }
   KernelInstance rotaryInstance(int estimate) {
@@ -314,12 +332,6 @@ public:
   }
 
 private:
-  static ref::Batch plain(const Batch &batch) {
-    ref::Batch result;
-    result.sequence.assign(batch.sequence.begin(), batch.sequence.end());
-    result.position.assign(batch.positions.begin(), batch.positions.end());
-    return result;
-  }
   std::optional<ref::Rope> rope() const {
     const Case &c = model.c;
     if (!c.rotaryDims)
@@ -340,9 +352,6 @@ private:
     if (c.norm)
       result.norm = norm(model.qNorm);
     return result;
-  }
-  static ref::Norm norm(const std::vector<float> &weight) {
-    return {{weight.begin(), weight.end()}, kEps};
   }
   const Attention &model;
   ref::Cache cache;

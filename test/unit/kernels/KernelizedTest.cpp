@@ -3,24 +3,14 @@
 // most features vanish. Bit for bit against itself under other workers and
 // company, and in chunks of whole blocks; in any others, as near as rounding
 // lets it be.
-#include <cmath>
-#include <cstring>
-#include <random>
-
-#include "Harness.h"
-#include "stele/dialects/Lm/reference/Reference.h"
+#include "AttentionModel.h"
 #include "stele/schema/kernel_state.h"
-#include "stele/schema/kv_page.h"
-#include "gmock/gmock.h"
 
-namespace stele::test {
+// A namespace of its own, for a case, a model and a reference of its own.
+namespace stele::test::kernelized {
 namespace {
 
-namespace ref = lm::reference;
-
-constexpr int kLayers = 2, kLayer = 1;
 constexpr int kBlockTokens = 32; // of the kernel
-constexpr double kEps = 1e-6;
 
 struct Case {
   int heads, kvHeads, headDim, block, features;
@@ -58,12 +48,6 @@ std::string name(const Case &c) {
          std::to_string(c.block) + ", size " + std::to_string(c.size);
 }
 
-ref::Matrix toMatrix(const std::vector<float> &values, int64_t columns) {
-  ref::Matrix matrix(values.size() / columns, columns);
-  matrix.values.assign(values.begin(), values.end());
-  return matrix;
-}
-
 // A model's attention: kernels, weights, a cache and states.
 class Attention {
 public:
@@ -80,7 +64,8 @@ public:
                  {"estimate", 0}},
                 {{"factor", 1.0}}},
                target),
-        append(appendInstance(), target), attend(attendInstance(), target) {}
+        append(appendInstance(c, shared("kv_append")), target),
+        attend(attendInstance(), target) {}
 
   int columns() const { return (c.heads + 2 * c.kvHeads) * c.headDim; }
   int outColumns() const { return c.heads * c.headDim; }
@@ -125,13 +110,13 @@ public:
     view.states = firstStates.data();
     if (c.rotaryDims)
       rotary.Run({frequencies.data(), table.data()}, {}, view, workers);
-    append.Run(bind({x.data(), x.data()}, table, kNorm, {cache.data()}),
+    append.Run(bindHeads(c, {x.data(), x.data()}, table, kNorm, {cache.data()}),
                {kLayer}, view, workers);
     std::vector<float> out(size_t(batch.tokens()) * outColumns(), NAN);
     std::vector<float> sums(size_t(batch.tokens()) * c.heads, NAN);
-    attend.Run(bind({x.data()}, table, qNorm,
-                    {packed.data(), cache.data(), states.data(), out.data(),
-                     sums.data()}),
+    attend.Run(bindHeads(c, {x.data()}, table, qNorm,
+                         {packed.data(), cache.data(), states.data(),
+                          out.data(), sums.data()}),
                {kLayer}, view, workers);
     if (lse)
       *lse = sums;
@@ -143,17 +128,6 @@ public:
   std::vector<float> qNorm, kNorm, features, frequencies;
 
 private:
-  std::vector<void *> bind(std::vector<void *> first, std::vector<float> &table,
-                           std::vector<float> &norm,
-                           const std::vector<void *> &last) {
-    if (c.rotaryDims)
-      first.push_back(table.data());
-    if (c.norm)
-      first.push_back(norm.data());
-    first.insert(first.end(), last.begin(), last.end());
-    return first;
-  }
-
   KernelInstance shared(const char *templateName) {
     KernelInstance instance;
     instance.templateName =
@@ -168,13 +142,6 @@ private:
                      {"mean_keys", 0},
                      {"kv", static_cast<int>(format.kv)}};
     instance.floats = {{"eps", kEps}};
-    return instance;
-  }
-  KernelInstance appendInstance() {
-    KernelInstance instance = shared("kv_append");
-    instance.ints["key_offset"] = c.heads * c.headDim;
-    instance.ints["value_offset"] = (c.heads + c.kvHeads) * c.headDim;
-    instance.ints["key_stride"] = instance.ints["value_stride"] = columns();
     return instance;
   }
   KernelInstance attendInstance() {
@@ -204,9 +171,6 @@ public:
 
   ref::Attended step(const std::vector<float> &qkv, const Batch &batch) {
     const Case &c = model.c;
-    ref::Batch plain;
-    plain.sequence.assign(batch.sequence.begin(), batch.sequence.end());
-    plain.position.assign(batch.positions.begin(), batch.positions.end());
     ref::Matrix x = toMatrix(qkv, model.columns());
     ref::AppendOptions options;
     ref::Queries queries;
@@ -219,17 +183,15 @@ public:
     options.layer = queries.layer = kLayer;
     options.keyOffset = c.heads * c.headDim;
     options.valueOffset = (c.heads + c.kvHeads) * c.headDim;
-    ref::kvAppend(cache, x, x, plain, options);
+    ref::kvAppend(cache, x, x, plain(batch), options);
     queries.query = x;
     queries.heads = c.heads;
     queries.scale = 1 / std::sqrt(double(c.headDim));
-    return ref::kernelizedAttention(queries, cache, plain, state, features);
+    return ref::kernelizedAttention(queries, cache, plain(batch), state,
+                                    features);
   }
 
 private:
-  static ref::Norm norm(const std::vector<float> &weight) {
-    return {{weight.begin(), weight.end()}, kEps};
-  }
   const Attention &model;
   ref::Matrix features;
   ref::Cache cache;
@@ -265,9 +227,6 @@ double largestOf(const std::vector<double> &values) {
     largest = std::max(largest, std::abs(value));
   return largest;
 }
-
-// Tokens of each sequence in each step.
-using Steps = std::vector<std::vector<int>>;
 
 // Chunked prefill of two sequences beside one that decodes, then two decode
 // steps of all three.
@@ -462,4 +421,4 @@ TEST(Kernelized, ShowsWhatIsNotFinite) {
 }
 
 } // namespace
-} // namespace stele::test
+} // namespace stele::test::kernelized
