@@ -8,6 +8,7 @@ stele and stele-compile, the committed goldens and, for text, the Hugging Face
 import argparse
 import json
 import pathlib
+import struct
 import subprocess
 import sys
 
@@ -20,6 +21,30 @@ DATA = ROOT / "test/data"
 # Two best logits closer than this share of the row's range may swap.
 TIE = 1e-4
 GREEDY = ["--temperature", "0", "--repeat-penalty", "1", "--ignore-eos"]
+
+
+def read_tensors(folder):
+    """{name: float32 array} of a checkpoint's safetensors files."""
+    tensors = {}
+    for file in sorted(folder.glob("*.safetensors")):
+        data = file.read_bytes()
+        size, = struct.unpack("<Q", data[:8])
+        header = json.loads(data[8:8 + size])
+        header.pop("__metadata__", None)
+        for name, entry in header.items():
+            begin, end = (8 + size + at for at in entry["data_offsets"])
+            tensors[name] = to_floats(data[begin:end], entry["dtype"]).reshape(
+                entry["shape"])
+    return tensors
+
+
+def to_floats(data, dtype):
+    """A float32 array of elements in F32, F16 or BF16."""
+    if dtype == "BF16":
+        return (np.frombuffer(data, np.uint16).astype(np.uint32) << 16).view(
+            np.float32)
+    return np.frombuffer(data, {"F32": np.float32, "F16": np.float16}[dtype]).astype(
+        np.float32)
 
 
 class Report:

@@ -10,7 +10,6 @@ work with them is refused by name.
 
 import json
 import shutil
-import struct
 import subprocess
 
 import numpy as np
@@ -64,35 +63,13 @@ def random_features(count, head_dim):
 # ---- the model
 
 
-def read_tensors(file):
-    """A safetensors file in float64."""
-    data = file.read_bytes()
-    length = struct.unpack("<Q", data[:8])[0]
-    header = json.loads(data[8:8 + length])
-    tensors = {}
-    for name, entry in header.items():
-        if name == "__metadata__":
-            continue
-        begin, end = entry["data_offsets"]
-        raw = data[8 + length + begin:8 + length + end]
-        if entry["dtype"] == "BF16":
-            bits = np.frombuffer(raw, np.uint16).astype(np.uint32) << 16
-            values = bits.view(np.float32)
-        else:
-            values = np.frombuffer(raw, {"F32": np.float32,
-                                         "F16": np.float16}[entry["dtype"]])
-        tensors[name] = values.astype(np.float64).reshape(entry["shape"])
-    return tensors
-
-
 class Model:
     """Llama, Qwen2 and Qwen3 with kernelized attention, all tokens at once."""
 
     def __init__(self, folder, features):
         self.config = json.loads((folder / "config.json").read_text())
-        self.weights = {}
-        for file in folder.glob("*.safetensors"):
-            self.weights |= read_tensors(file)
+        self.weights = {name: values.astype(np.float64) for name, values
+                        in harness.read_tensors(folder).items()}
         c = self.config
         self.heads, self.kv_heads = c["num_attention_heads"], c["num_key_value_heads"]
         self.dim = c.get("head_dim", c["hidden_size"] // self.heads)

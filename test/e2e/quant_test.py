@@ -48,21 +48,6 @@ WIDE = {"int8": (2.3e-2, 0.1), "bf16": (1e-2, 3e-2)}
 CLIPPED = {"int8": (2.5e-2, 0.11), "int4": (0.26, 0.9)}
 
 
-def read_tensors(folder):
-    """{name: float32 array} of a safetensors file in F32."""
-    data = (folder / "model.safetensors").read_bytes()
-    size, = struct.unpack("<Q", data[:8])
-    header = json.loads(data[8:8 + size])
-    header.pop("__metadata__", None)
-    tensors = {}
-    for name, entry in header.items():
-        assert entry["dtype"] == "F32", name
-        begin, end = (8 + size + at for at in entry["data_offsets"])
-        tensors[name] = np.frombuffer(data[begin:end], np.float32).reshape(
-            entry["shape"]).copy()
-    return tensors
-
-
 def write_checkpoint(folder, source, tensors):
     folder.mkdir(parents=True, exist_ok=True)
     for file in source.glob("*.json"):
@@ -166,7 +151,7 @@ def test_quantise(report, programs, model, kind, group):
     source = harness.TINY / model
     folder = programs.work / f"{name}-expected"
     write_checkpoint(folder, source,
-                     dequantised(read_tensors(source), kind, group))
+                     dequantised(harness.read_tensors(source), kind, group))
     plain = programs.compile(folder, f"{name}-expected", "--activations", "f32")
     flags = ["--quant", kind, "--group", group]
     exact = compile_nearest(programs, source, f"{name}-f32", *flags,
@@ -195,7 +180,7 @@ def test_wide_scales(report, programs, kind):
     """A matrix with scales beyond f16 has them in f32. The norm before it makes
     up for its size, so that it counts like any other."""
     source = harness.TINY / "llama-tied"
-    tensors = read_tensors(source)
+    tensors = harness.read_tensors(source)
     layer = "model.layers.0"
     tensors[f"{layer}.post_attention_layernorm.weight"] *= np.float32(1e-9)
     for name in ("gate_proj", "up_proj"):
@@ -229,7 +214,7 @@ def test_wide_scales(report, programs, kind):
 def test_wide_scales_in_gate(report, programs, rows):
     """`--quant auto` counts them, also where its sample of rows sees none."""
     source = harness.TINY / "llama-tied"
-    tensors = read_tensors(source)
+    tensors = harness.read_tensors(source)
     tensors["model.layers.0.mlp.up_proj.weight"][rows] *= np.float32(1e9)
     huge = programs.work / "huge-gate"
     write_checkpoint(huge, source, tensors)

@@ -10,9 +10,10 @@ chunk.
 import dataclasses
 import json
 import math
-import struct
 
 import numpy as np
+
+import harness
 
 
 @dataclasses.dataclass
@@ -49,22 +50,6 @@ class Sparsity:
         return kept
 
 
-def read_safetensors(file):
-    data = file.read_bytes()
-    length = struct.unpack("<Q", data[:8])[0]
-    header = json.loads(data[8:8 + length])
-    tensors = {}
-    for name, entry in header.items():
-        if name == "__metadata__":
-            continue
-        begin, end = entry["data_offsets"]
-        raw = np.frombuffer(data[8 + length + begin:8 + length + end], np.uint16)
-        assert entry["dtype"] == "BF16"
-        values = (raw.astype(np.uint32) << 16).view(np.float32)
-        tensors[name] = values.reshape(entry["shape"]).astype(np.float64)
-    return tensors
-
-
 def softmax(x):
     e = np.exp(x - x.max(-1, keepdims=True))
     return e / e.sum(-1, keepdims=True)
@@ -73,7 +58,8 @@ def softmax(x):
 class Model:
     def __init__(self, folder, sparsity):
         self.config = json.loads((folder / "config.json").read_text())
-        self.weights = read_safetensors(folder / "model.safetensors")
+        self.weights = {name: values.astype(np.float64) for name, values
+                        in harness.read_tensors(folder).items()}
         self.sparsity = sparsity
         self.heads = self.config["num_attention_heads"]
         self.kv_heads = self.config["num_key_value_heads"]
