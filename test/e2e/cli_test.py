@@ -131,6 +131,7 @@ def test_broken_json(report, programs, artifact):
 def test_links(report, programs, artifact):
     """What a link names is written; the link stays."""
     folder = programs.work / "links"
+    shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
     for name, command in {
             "m.stele": ["compile", harness.TINY / "llama-tied", "-o"],
