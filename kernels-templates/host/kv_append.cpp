@@ -21,9 +21,6 @@ using namespace stele;
 
 namespace {
 
-// Below this a row is taken for zeros: 127 / largest would overflow.
-constexpr float kLeast = 1e-35f;
-
 // For int8: writes the scale of a key's or value's codes, and returns what an
 // element is multiplied by. A scale of a row with NaN or infinity is NaN, so
 // that they show in whatever reads the row.

@@ -27,6 +27,11 @@ STELE_INT(mean_keys)  // pages end in the mean of their keys
 namespace stele {
 
 using schema::KvElement;
+
+// Below this a row is taken for zeros when its int8 codes are made: 127 /
+// largest would overflow.
+constexpr float kLeast = 1e-35f;
+
 STELE_INLINE KvElement Stored() { return static_cast<KvElement>(stele_kv); }
 
 // Whether a unit of a page is what products read, as it is.

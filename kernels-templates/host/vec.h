@@ -173,6 +173,21 @@ STELE_INLINE V16 LoadHalves(const void* p) {
 #endif
 }
 
+// Stores 16 numbers as f16, nearest even; infinite beyond its range.
+STELE_INLINE void StoreHalves(void* p, V16 v) {
+  constexpr int kNearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+#ifdef __AVX512F__
+  _mm256_storeu_si256(static_cast<__m256i*>(p),
+                      _mm512_cvtps_ph(reinterpret_cast<__m512>(v), kNearest));
+#else
+  __m256 halves[2];
+  __builtin_memcpy(halves, &v, sizeof(v));
+  auto* to = static_cast<__m128i*>(p);
+  _mm_storeu_si128(to, _mm256_cvtps_ph(halves[0], kNearest));
+  _mm_storeu_si128(to + 1, _mm256_cvtps_ph(halves[1], kNearest));
+#endif
+}
+
 // To bf16, nearest even; a NaN stays one.
 STELE_INLINE uint16_t ToBf16(float x) {
   const uint32_t bits = __builtin_bit_cast(uint32_t, x);

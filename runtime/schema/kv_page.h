@@ -2,7 +2,9 @@
 // it, the runtime that checks and allocates it, and the kernels that fill it.
 //
 // Place on the road: the page shape of the plan dialect, the verifier of
-// runtime/plan and page.h of the host templates, which says what lies where.
+// runtime/plan and page.h of the host templates, which says what lies where; of
+// the records that pages are packed into when they leave device memory,
+// page_codec.cpp there says it.
 #ifndef STELE_SCHEMA_KV_PAGE_H_
 #define STELE_SCHEMA_KV_PAGE_H_
 
@@ -10,8 +12,9 @@
 
 namespace stele::schema {
 
-// What a page stores for an element of K or V. Numbered as DType of plan.fbs.
-enum class KvElement { kF32 = 0, kF16 = 1, kBf16 = 2, kInt8 = 4 };
+// What a page or record stores for an element of K or V. Numbered as DType of
+// plan.fbs. kInt4 is for records only.
+enum class KvElement { kF32 = 0, kF16 = 1, kBf16 = 2, kInt8 = 4, kInt4 = 7 };
 
 constexpr uint64_t KvElementBytes(KvElement element) {
   if (element == KvElement::kInt8) return 1;
@@ -37,6 +40,31 @@ constexpr uint64_t KvPageBytes(KvElement element, uint64_t block,
                                uint64_t head_dim, bool mean_keys = false) {
   return KvMeanKey(element, block, head_dim) +
          (mean_keys ? KvPadded(head_dim * sizeof(float)) : 0);
+}
+
+// Whether pages of `hot` can be packed into records of `warm`: as they are, or
+// rounded to codes.
+constexpr bool KvCanPack(KvElement hot, KvElement warm) {
+  if (warm == hot) return true;
+  return (warm == KvElement::kInt8 || warm == KvElement::kInt4) &&
+         (hot == KvElement::kF32 || hot == KvElement::kBf16);
+}
+
+// Bytes from a record's start to its scales, behind the codes of K and V.
+// Columns of K, and tokens of V, share a byte of int4 two by two.
+constexpr uint64_t KvRecordScales(KvElement warm, uint64_t block,
+                                  uint64_t head_dim) {
+  if (warm == KvElement::kInt8) return 2 * block * head_dim;
+  return block * ((head_dim + 1) / 2) + block / 2 * head_dim;
+}
+
+// Bytes of the record that a page of `block` tokens is packed into, a multiple
+// of 64: a copy has all of the page; codes have an f32 scale (int8), or a scale
+// and an offset of f16 (int4), for each key and each value, and no mean key.
+constexpr uint64_t KvRecordBytes(KvElement hot, KvElement warm, uint64_t block,
+                                 uint64_t head_dim, bool mean_keys = false) {
+  if (warm == hot) return KvPageBytes(hot, block, head_dim, mean_keys);
+  return KvPadded(KvRecordScales(warm, block, head_dim) + 8 * block);
 }
 
 }  // namespace stele::schema

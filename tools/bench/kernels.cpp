@@ -500,6 +500,45 @@ void KvAppend(benchmark::State& state, const Machine& machine,
          machine.limits.read_gbs, "GB/s");
 }
 
+// One page after the other, more of them than the last cache holds, by one
+// worker as in a transfer thread. Bytes are those of the page: what attention
+// gets for the move.
+void PageCodec(benchmark::State& state, const Machine& machine,
+               const KvFormat& kv, schema::KvElement warm, bool unpack) {
+  KernelInstance instance;
+  instance.templateName = kv.bf16 ? "page_codec_bf16" : "page_codec_f32";
+  instance.ints = {{"block", kBlock},
+                   {"head_dim", kHeadDim},
+                   {"kv", static_cast<int64_t>(kv.stored)},
+                   {"warm", static_cast<int64_t>(warm)},
+                   {"mean_keys", 0},
+                   {"unpack", unpack}};
+  auto pool = ThreadPool::Create(1);
+  Kernel kernel(instance, machine.target, pool->get());
+  const size_t page_bytes = kv.page_bytes();
+  const size_t record_bytes =
+      schema::KvRecordBytes(kv.stored, warm, kBlock, kHeadDim);
+  const size_t pages = kColdBytes / page_bytes;
+  Numbers hot(pages * page_bytes), records(pages * record_bytes);
+  const SteleBatch batch{};
+  double best = 1e9;
+  size_t page = 0;
+  constexpr int kPages = 64;  // an iteration
+  for (auto _ : state) {
+    double seconds = 0;
+    for (int i = 0; i < kPages; ++i, ++page) {
+      void* from = hot.at(page % pages * page_bytes);
+      void* to = records.at(page % pages * record_bytes);
+      if (unpack) std::swap(from, to);
+      seconds += kernel.Run({from, to}, batch);
+    }
+    state.SetIterationTime(seconds);
+    best = std::min(best, seconds);
+  }
+  Report(state, best, double(kPages * page_bytes), machine.limits.read_gbs,
+         "GB/s");
+}
+
 template <typename Function>
 void Register(const std::string& name, Function function) {
   benchmark::RegisterBenchmark(name.c_str(), function)
@@ -599,6 +638,16 @@ void RegisterAll(const Machine& machine) {
                Attention(state, machine, kv, 512, 7680, {8});
              });
   }
+  for (const KvFormat& kv : {kKvFormats[0], kKvFormats[1]})
+    for (auto [warm, format] : {std::pair{kv.stored, "copy"},
+                                {schema::KvElement::kInt8, "int8"},
+                                {schema::KvElement::kInt4, "int4"}})
+      for (bool unpack : {false, true})
+        Register(std::string("page_codec/") + kv.name + "/" + format +
+                     (unpack ? "/unpack" : "/pack"),
+                 [&machine, kv, warm, unpack](benchmark::State& state) {
+                   PageCodec(state, machine, kv, warm, unpack);
+                 });
   for (int tokens : {512, 1})
     Register("kernelized_attention/f32/" + std::to_string(tokens),
              [&machine, tokens](benchmark::State& state) {
