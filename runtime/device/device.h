@@ -3,8 +3,9 @@
 // Place on the road: runtime/engine loads a plan's weights and code through a
 // Device, resolves each Function's ops to addresses and kernels (Step) and has
 // the Device prepare them as a Program, which it then runs once per batch. The
-// host device runs Steps on its thread pool; a GPU device would upload weights
-// in MapWeights and record the Steps as one graph in Prepare.
+// host device runs Steps of stream 0 on its thread pool and those of others on
+// a transfer thread; a GPU device would upload weights in MapWeights and record
+// the Steps as one graph in Prepare.
 //
 // Addresses are the device's: only Device may read or write behind them.
 // A Device may be used from one thread at a time; Programs of one Device, too.
@@ -75,7 +76,50 @@ struct WaitStep {
   uint16_t stream;
 };
 
-using Step = std::variant<LaunchStep, CopyStep, SignalStep, WaitStep>;
+// The paging steps of a cache; PageMover says what they do.
+struct SelectPagesStep {
+  uint32_t layer;
+  const uint32_t* selection;  // device address
+  uint32_t slots;
+  uint16_t stream;
+};
+
+struct PageInStep {
+  uint32_t layer;
+  uint32_t first_slot;
+  uint32_t slots;
+  bool ahead;
+  uint16_t stream;
+};
+
+struct PageOutStep {
+  uint32_t layer;
+  uint32_t max_pages;
+  uint16_t stream;
+};
+
+using Step = std::variant<LaunchStep, CopyStep, SignalStep, WaitStep,
+                          SelectPagesStep, PageInStep, PageOutStep>;
+
+// Carries out a program's paging steps on the sequences of its batch
+// (runtime/context/pager.h). Select may be called while another thread is in
+// PageIn or PageOut of other layers; those two by one thread.
+class PageMover {
+ public:
+  virtual ~PageMover() = default;
+  // Takes down which pages of a layer the batch is going to read, for which
+  // each sequence has `slots` staging slots.
+  virtual Status Select(uint32_t layer, const uint32_t* selection,
+                        const SteleBatch& batch, uint32_t slots) = 0;
+  // Brings pages of a layer into staging slots [first, first + slots) of every
+  // sequence of the batch: what was selected, or `ahead` of a selection what
+  // the one before it asked for.
+  virtual Status PageIn(uint32_t layer, uint32_t first, uint32_t slots,
+                        bool ahead) = 0;
+  // Takes the pages of a layer that fall out of device memory with this step,
+  // at most `max_pages` of each sequence.
+  virtual Status PageOut(uint32_t layer, uint32_t max_pages) = 0;
+};
 
 // A Function of the plan with every name resolved.
 struct ProgramSpec {
@@ -85,6 +129,7 @@ struct ProgramSpec {
   uint32_t events = 0;
   uint64_t scratch_bytes = 0;  // per worker
   uint64_t shared_bytes = 0;   // for all workers together
+  PageMover* mover = nullptr;  // of programs with paging steps; outlives them
 };
 
 class Program {
@@ -95,6 +140,9 @@ class Program {
   // What block-sparse attention did in all runs so far.
   virtual SteleAttentionWork work() const { return {}; }
 };
+
+// Makes one page or record from another, on the calling thread.
+using PageTransform = std::function<void(const std::byte* from, std::byte* to)>;
 
 class Device {
  public:
@@ -116,6 +164,9 @@ class Device {
   virtual Result<std::unique_ptr<LoadedCode>> LoadCode(
       const plan::Executable& executable, std::span<const uint8_t> bytes) = 0;
   virtual Result<std::unique_ptr<Program>> Prepare(ProgramSpec spec) = 0;
+  // Entry `entry` of `code`, which takes a page or record and the other.
+  virtual Result<PageTransform> Transform(const LoadedCode& code,
+                                          uint32_t entry) = 0;
   virtual Status CopyFromHost(std::byte* destination,
                               std::span<const std::byte> source) = 0;
   virtual Status Zero(std::byte* destination, uint64_t bytes) = 0;

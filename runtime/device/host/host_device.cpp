@@ -1,4 +1,4 @@
-// Host memory, host code and the loop that runs a program; see host_device.h.
+// Host memory and host code; see host_device.h.
 #include "stele/runtime/device/host/host_device.h"
 
 #include <sched.h>
@@ -13,6 +13,7 @@
 #include "stele/runtime/base/format.h"
 #include "stele/runtime/device/host/cpu_features.h"
 #include "stele/runtime/device/host/elf_loader.h"
+#include "stele/runtime/device/host/host_program.h"
 
 namespace stele {
 namespace {
@@ -45,87 +46,6 @@ class ElfCode : public HostCode {
   std::unique_ptr<ElfImage> image_;
 };
 
-// The steps of a function on the thread pool. A function's ops are stored in
-// an order that respects its events, so running them one after the other
-// needs no streams, signals or waits.
-class HostProgram : public Program {
- public:
-  // `shared` is all zero, as kernels expect it and leave it.
-  HostProgram(ThreadPool* pool, ProgramSpec spec, DeviceMemory scratch,
-              uint64_t scratch_stride, DeviceMemory shared)
-      : pool_(pool),
-        spec_(std::move(spec)),
-        scratch_(std::move(scratch)),
-        scratch_stride_(scratch_stride),
-        shared_(std::move(shared)),
-        counters_(spec_.steps.size()) {
-    for (const Step& step : spec_.steps) {
-      const auto* launch = std::get_if<LaunchStep>(&step);
-      kernels_.push_back(launch ? static_cast<const HostCode*>(launch->code)
-                                      ->kernel(launch->entry)
-                                : nullptr);
-    }
-  }
-
-  Status Run(const SteleBatch& batch) override {
-    batch_ = &batch;
-    for (Counter& counter : counters_) counter.next_item = 0;
-    pool_->Run(
-        [](void* program, uint32_t worker) {
-          static_cast<HostProgram*>(program)->RunWorker(worker);
-        },
-        this);
-    return OkStatus();
-  }
-
-  SteleAttentionWork work() const override { return work_; }
-
- private:
-  struct alignas(kCacheLine) Counter {
-    uint32_t next_item;
-  };
-
-  void RunWorker(uint32_t worker) {
-    for (size_t i = 0; i < spec_.steps.size(); ++i) {
-      if (kernels_[i]) {
-        RunLaunch(i, worker);
-      } else if (const auto* copy = std::get_if<CopyStep>(&spec_.steps[i])) {
-        if (worker == 0)
-          std::memcpy(copy->destination, copy->source, copy->bytes);
-      } else {
-        continue;
-      }
-      if (i + 1 < spec_.steps.size()) pool_->Barrier();
-    }
-  }
-
-  void RunLaunch(size_t index, uint32_t worker) {
-    const auto& launch = std::get<LaunchStep>(spec_.steps[index]);
-    SteleHostArgs args;
-    args.bindings = launch.bindings.data();
-    args.immediates = launch.immediates.data();
-    args.batch = batch_;
-    args.scratch = scratch_.data() + worker * scratch_stride_;
-    args.worker = worker;
-    args.workers = pool_->workers();
-    args.next_item = &counters_[index].next_item;
-    args.shared = shared_.data();
-    args.yield = [] { sched_yield(); };
-    args.work = &work_;
-    kernels_[index](&args);
-  }
-
-  ThreadPool* pool_;
-  ProgramSpec spec_;
-  DeviceMemory scratch_;
-  uint64_t scratch_stride_;
-  DeviceMemory shared_;
-  std::vector<Counter> counters_;         // one per step
-  std::vector<SteleHostKernel> kernels_;  // null where a step is no launch
-  const SteleBatch* batch_ = nullptr;
-  SteleAttentionWork work_{};
-};
-
 uint32_t UsableCpus() {
   cpu_set_t set;
   if (sched_getaffinity(0, sizeof set, &set) != 0) return 1;
@@ -135,6 +55,18 @@ uint32_t UsableCpus() {
 // Workers touch their own cache lines only.
 uint64_t ScratchStride(uint64_t scratch_bytes) {
   return RoundUp(scratch_bytes, kCacheLine);
+}
+
+// The pool computes, the transfer thread moves.
+Status CheckStreams(const ProgramSpec& spec) {
+  for (const Step& step : spec.steps)
+    if (const auto* launch = std::get_if<LaunchStep>(&step);
+        launch && launch->stream != 0)
+      return Unsupported("function " + Printable(spec.name) + " launches " +
+                         Printable(launch->label) + " on stream " +
+                         std::to_string(launch->stream) +
+                         " beside paging steps; the host launches on stream 0");
+  return OkStatus();
 }
 
 }  // namespace
@@ -198,17 +130,49 @@ Result<std::unique_ptr<LoadedCode>> HostDevice::LoadCode(
 }
 
 Result<std::unique_ptr<Program>> HostDevice::Prepare(ProgramSpec spec) {
+  TransferThread* transfer = nullptr;
+  if (HasPagingSteps(spec)) {
+    STELE_RETURN_IF_ERROR(CheckStreams(spec));
+    STELE_ASSIGN_OR_RETURN(transfer, StartedTransfer());
+  }
+  HostMemory memory;
+  memory.scratch_stride = ScratchStride(spec.scratch_bytes);
   STELE_ASSIGN_OR_RETURN(
-      DeviceMemory scratch,
+      memory.scratch,
       Allocate(ScratchTotal(spec.scratch_bytes), "scratch of " + spec.name));
-  const uint64_t stride = ScratchStride(spec.scratch_bytes);
   STELE_ASSIGN_OR_RETURN(
-      DeviceMemory shared,
+      memory.shared,
       Allocate(spec.shared_bytes, "shared memory of " + spec.name));
-  std::memset(shared.data(), 0, spec.shared_bytes);
+  std::memset(memory.shared.data(), 0, spec.shared_bytes);
   return std::unique_ptr<Program>(std::make_unique<HostProgram>(
-      pool_.get(), std::move(spec), std::move(scratch), stride,
-      std::move(shared)));
+      pool_.get(), transfer, std::move(spec), std::move(memory)));
+}
+
+Result<TransferThread*> HostDevice::StartedTransfer() {
+  if (!transfer_) {
+    STELE_ASSIGN_OR_RETURN(transfer_, TransferThread::Create());
+  }
+  return transfer_.get();
+}
+
+Result<PageTransform> HostDevice::Transform(const LoadedCode& code,
+                                            uint32_t entry) {
+  const SteleHostKernel kernel =
+      static_cast<const HostCode&>(code).kernel(entry);
+  return PageTransform([kernel](const std::byte* from, std::byte* to) {
+    void* const bindings[] = {const_cast<std::byte*>(from), to};
+    const SteleBatch batch{};
+    uint32_t next_item = 0;
+    SteleAttentionWork work{};
+    SteleHostArgs args{};
+    args.bindings = bindings;
+    args.batch = &batch;
+    args.workers = 1;
+    args.next_item = &next_item;
+    args.yield = [] { sched_yield(); };
+    args.work = &work;
+    kernel(&args);
+  });
 }
 
 Status HostDevice::Zero(std::byte* destination, uint64_t bytes) {

@@ -9,6 +9,7 @@
 
 #include "stele/runtime/device/device.h"
 #include "stele/runtime/device/host/thread_pool.h"
+#include "stele/runtime/device/host/transfer_thread.h"
 
 namespace stele {
 
@@ -37,6 +38,8 @@ class HostDevice : public Device {
       const plan::Executable& executable,
       std::span<const uint8_t> bytes) override;
   Result<std::unique_ptr<Program>> Prepare(ProgramSpec spec) override;
+  Result<PageTransform> Transform(const LoadedCode& code,
+                                  uint32_t entry) override;
   Status Zero(std::byte* destination, uint64_t bytes) override;
   Status CopyFromHost(std::byte* destination,
                       std::span<const std::byte> source) override;
@@ -48,7 +51,10 @@ class HostDevice : public Device {
       : pool_(std::move(pool)) {}
 
  private:
+  Result<TransferThread*> StartedTransfer();
+
   std::unique_ptr<ThreadPool> pool_;
+  std::unique_ptr<TransferThread> transfer_;  // null until a program needs it
 };
 
 }  // namespace stele

@@ -1,30 +1,12 @@
 // Static workers and a spin-then-sleep barrier; see thread_pool.h.
 #include "stele/runtime/device/host/thread_pool.h"
 
-#include <immintrin.h>
-
 #include <string>
 #include <system_error>
 
+#include "stele/runtime/device/host/spin_wait.h"
+
 namespace stele {
-namespace {
-
-// About 50 us on current cores: longer than the imbalance of most launches,
-// short enough not to steal time from others when a machine is shared.
-constexpr int kSpins = 1500;
-
-// Returns when `value` is no longer `old`.
-void WaitWhile(const std::atomic<uint32_t>& value, uint32_t old) {
-  for (int i = 0; i < kSpins; ++i) {
-    if (value.load(std::memory_order_acquire) != old) return;
-    _mm_pause();
-  }
-  while (value.load(std::memory_order_acquire) == old)
-    value.wait(old, std::memory_order_acquire);
-}
-
-}  // namespace
-
 Result<std::unique_ptr<ThreadPool>> ThreadPool::Create(uint32_t workers) {
   std::unique_ptr<ThreadPool> pool(new ThreadPool(workers));
   try {

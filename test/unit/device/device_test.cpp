@@ -3,7 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cstring>
+#include <map>
 #include <numeric>
 
 #include "artifact_builder.h"
@@ -136,6 +138,131 @@ TEST(HostDevice, CopiesInOrderWithLaunches) {
           ->CopyToHost(std::as_writable_bytes(std::span(out, 3)), data + 16)
           .ok());
   EXPECT_STREQ(out, "abc");
+}
+
+// Moves numbers between cells by the layer's number, and fails when told to.
+class FakeMover : public PageMover {
+public:
+  Status Select(uint32_t layer, const uint32_t *selection, const SteleBatch &,
+                uint32_t slots) override {
+    selected[layer] = *selection + slots;
+    return At("select", layer);
+  }
+  Status PageIn(uint32_t layer, uint32_t first, uint32_t slots,
+                bool ahead) override {
+    in[layer] = ahead ? out[layer] : selected[layer];
+    in[layer] += first + slots;
+    return At("in", layer);
+  }
+  Status PageOut(uint32_t layer, uint32_t max_pages) override {
+    out[layer] = *hot + max_pages;
+    return At("out", layer);
+  }
+  Status At(const char *what, uint32_t layer) {
+    const std::string now = what + std::to_string(layer);
+    ++calls[now];
+    return now == failing ? Unavailable(now + " failed") : OkStatus();
+  }
+
+  const uint32_t *hot = nullptr;
+  std::string failing;
+  std::array<uint32_t, 8> selected{}, in{}, out{};
+  std::map<std::string, int> calls;
+};
+
+// Cells in device memory, and a program of eight layers in two streams whose
+// every result depends on the order of its moves and copies:
+//
+//   stream 1  out, in ahead, signal                wait, in, signal
+//   stream 0                  wait, copy, select, signal           wait, copy
+class TwoStreams {
+public:
+  explicit TwoStreams(uint32_t threads) {
+    device = *HostDevice::Create(threads);
+    memory = *device->Allocate(256, "test");
+    cells = reinterpret_cast<uint32_t *>(memory.data());
+    std::fill_n(cells, 64, 0);
+    mover.hot = cells;
+    ProgramSpec spec;
+    spec.streams = 2;
+    spec.events = 32;
+    spec.mover = &mover;
+    for (uint32_t layer = 0; layer < 8; ++layer) {
+      const uint32_t event = 4 * layer;
+      // Cell 0 is what the layer before left.
+      spec.steps.push_back(PageOutStep{layer, 1, 1});
+      spec.steps.push_back(PageInStep{layer, 2, 3, true, 1});
+      spec.steps.push_back(SignalStep{event, 1});
+      spec.steps.push_back(WaitStep{event, 0});
+      spec.steps.push_back(Copy(layer, 1));
+      spec.steps.push_back(SelectPagesStep{layer, cells + 1, 4, 0});
+      spec.steps.push_back(SignalStep{event + 1, 0});
+      spec.steps.push_back(WaitStep{event + 1, 1});
+      spec.steps.push_back(PageInStep{layer, 5, 6, false, 1});
+      spec.steps.push_back(SignalStep{event + 2, 1});
+      spec.steps.push_back(WaitStep{event + 2, 0});
+      spec.steps.push_back(Copy(layer, 0));
+      spec.steps.push_back(SignalStep{event + 3, 0});
+      spec.steps.push_back(WaitStep{event + 3, 1});
+    }
+    program = *device->Prepare(std::move(spec));
+  }
+  CopyStep Copy(uint32_t layer, int cell) {
+    return {cells + cell, &mover.in[layer], sizeof(uint32_t), 0};
+  }
+
+  std::unique_ptr<HostDevice> device;
+  DeviceMemory memory;
+  uint32_t *cells;
+  FakeMover mover;
+  std::unique_ptr<Program> program;
+};
+
+class Streams : public testing::TestWithParam<uint32_t> {};
+
+TEST_P(Streams, KeepTheOrderOfTheirEvents) {
+  TwoStreams test(GetParam());
+  uint32_t expected = 0;
+  for (int run = 0; run < 40; ++run) {
+    ASSERT_TRUE(test.program->Run(SteleBatch{}).ok());
+    // Out adds 1, in ahead 2 + 3, select 4, in 5 + 6.
+    expected += 8 * (1 + 2 + 3 + 4 + 5 + 6);
+    ASSERT_EQ(test.cells[0], expected) << "run " << run;
+  }
+}
+
+TEST_P(Streams, HandOnTheErrorOfAMove) {
+  TwoStreams test(GetParam());
+  for (const char *failing : {"out0", "in3", "select5", "in7"}) {
+    test.mover.failing = failing;
+    test.mover.calls.clear();
+    const Status status = test.program->Run(SteleBatch{});
+    EXPECT_EQ(status.code(), StatusCode::kUnavailable);
+    EXPECT_EQ(status.message(), std::string(failing) + " failed");
+    // What comes behind it does not move.
+    EXPECT_EQ(test.mover.calls.count("in7"), failing == std::string("in7"));
+    test.mover.failing.clear();
+    EXPECT_TRUE(test.program->Run(SteleBatch{}).ok());
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Workers, Streams, testing::Values(1, 2, 4));
+
+TEST(HostDevice, LaunchesOnOneStreamBesidePaging) {
+  auto device = HostDevice::Create(1);
+  ASSERT_TRUE(device.ok());
+  FakeMover mover;
+  ProgramSpec spec;
+  spec.name = "decode_1";
+  spec.streams = 2;
+  spec.mover = &mover;
+  spec.steps.push_back(PageOutStep{0, 1, 1});
+  LaunchStep launch{};
+  launch.label = "attention";
+  launch.stream = 1;
+  spec.steps.push_back(launch);
+  EXPECT_THAT((*device)->Prepare(spec).status().message(),
+              HasSubstr("launches attention on stream 1 beside paging steps"));
 }
 
 TEST(HostDevice, SaysWhatItCannotAllocate) {

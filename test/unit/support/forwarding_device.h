@@ -36,6 +36,10 @@ public:
   Result<std::unique_ptr<Program>> Prepare(ProgramSpec spec) override {
     return device_->Prepare(std::move(spec));
   }
+  Result<PageTransform> Transform(const LoadedCode &code,
+                                  uint32_t entry) override {
+    return device_->Transform(code, entry);
+  }
   Status Zero(std::byte *destination, uint64_t bytes) override {
     return device_->Zero(destination, bytes);
   }

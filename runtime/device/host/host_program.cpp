@@ -1,0 +1,149 @@
+// The loops of the pool and of the transfer thread; see host_program.h.
+#include "stele/runtime/device/host/host_program.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "stele/runtime/device/host/host_device.h"
+
+namespace stele {
+namespace {
+
+bool IsPaging(const Step& step) {
+  return std::holds_alternative<SelectPagesStep>(step) ||
+         std::holds_alternative<PageInStep>(step) ||
+         std::holds_alternative<PageOutStep>(step);
+}
+
+uint16_t StreamOf(const Step& step) {
+  return std::visit([](const auto& body) { return body.stream; }, step);
+}
+
+}  // namespace
+
+bool HasPagingSteps(const ProgramSpec& spec) {
+  return std::any_of(spec.steps.begin(), spec.steps.end(), IsPaging);
+}
+
+HostProgram::HostProgram(ThreadPool* pool, TransferThread* transfer,
+                         ProgramSpec spec, HostMemory memory)
+    : pool_(pool),
+      transfer_(transfer),
+      spec_(std::move(spec)),
+      memory_(std::move(memory)),
+      counters_(spec_.steps.size()),
+      events_(spec_.events) {
+  for (const Step& step : spec_.steps) {
+    const auto* launch = std::get_if<LaunchStep>(&step);
+    kernels_.push_back(
+        launch
+            ? static_cast<const HostCode*>(launch->code)->kernel(launch->entry)
+            : nullptr);
+  }
+}
+
+Status HostProgram::Run(const SteleBatch& batch) {
+  batch_ = &batch;
+  ++run_;
+  for (Counter& counter : counters_) counter.next_item = 0;
+  if (transfer_)
+    transfer_->Start(
+        [](void* program) {
+          static_cast<HostProgram*>(program)->RunTransfers();
+        },
+        this);
+  pool_->Run(
+      [](void* program, uint32_t worker) {
+        static_cast<HostProgram*>(program)->RunWorker(worker);
+      },
+      this);
+  if (transfer_) transfer_->Join();
+  failed_ = false;
+  return std::exchange(error_, OkStatus());
+}
+
+bool HostProgram::IsPooled(const Step& step) const {
+  return !transfer_ || StreamOf(step) == 0;
+}
+
+// Behind a step of the pool all workers meet, so that what a signal tells of is
+// over when worker 0 comes to it. Without a transfer thread there is nobody to
+// signal to or wait for.
+void HostProgram::RunWorker(uint32_t worker) {
+  for (size_t i = 0; i < spec_.steps.size(); ++i) {
+    const Step& step = spec_.steps[i];
+    if (!IsPooled(step)) continue;
+    if (const auto* signal = std::get_if<SignalStep>(&step)) {
+      if (transfer_ && worker == 0) Signal(signal->event);
+      continue;
+    }
+    if (const auto* wait = std::get_if<WaitStep>(&step)) {
+      if (transfer_) WaitFor(wait->event);
+      continue;
+    }
+    if (kernels_[i])
+      RunLaunch(i, worker);
+    else if (worker == 0)
+      RunAlone(step);
+    if (i + 1 < spec_.steps.size()) pool_->Barrier();
+  }
+}
+
+void HostProgram::RunTransfers() {
+  for (const Step& step : spec_.steps) {
+    if (IsPooled(step)) continue;
+    if (const auto* signal = std::get_if<SignalStep>(&step))
+      Signal(signal->event);
+    else if (const auto* wait = std::get_if<WaitStep>(&step))
+      WaitFor(wait->event);
+    else
+      RunAlone(step);
+  }
+}
+
+void HostProgram::RunLaunch(size_t index, uint32_t worker) {
+  const auto& launch = std::get<LaunchStep>(spec_.steps[index]);
+  SteleHostArgs args;
+  args.bindings = launch.bindings.data();
+  args.immediates = launch.immediates.data();
+  args.batch = batch_;
+  args.scratch = memory_.scratch.data() + worker * memory_.scratch_stride;
+  args.worker = worker;
+  args.workers = pool_->workers();
+  args.next_item = &counters_[index].next_item;
+  args.shared = memory_.shared.data();
+  args.yield = [] { sched_yield(); };
+  args.work = &work_;
+  kernels_[index](&args);
+}
+
+// Once a page did not move, none does until the run is over; launches go on, to
+// the end that both threads expect, over pages that nobody will look at.
+void HostProgram::RunAlone(const Step& step) {
+  if (const auto* copy = std::get_if<CopyStep>(&step)) {
+    std::memcpy(copy->destination, copy->source, copy->bytes);
+    return;
+  }
+  if (failed_) return;
+  PageMover& mover = *spec_.mover;
+  if (const auto* select = std::get_if<SelectPagesStep>(&step))
+    Fail(
+        mover.Select(select->layer, select->selection, *batch_, select->slots));
+  else if (const auto* in = std::get_if<PageInStep>(&step))
+    Fail(mover.PageIn(in->layer, in->first_slot, in->slots, in->ahead));
+  else if (const auto* out = std::get_if<PageOutStep>(&step))
+    Fail(mover.PageOut(out->layer, out->max_pages));
+}
+
+void HostProgram::Fail(Status status) {
+  if (status.ok()) return;
+  std::lock_guard lock(error_mutex_);
+  if (!error_.ok()) return;
+  error_ = std::move(status);
+  failed_ = true;
+}
+
+}  // namespace stele
