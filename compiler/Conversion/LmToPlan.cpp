@@ -221,7 +221,8 @@ LogicalResult Converter::convertCaches(func::FuncOp forward) {
                       /*device=*/builder.getI64IntegerAttr(0),
                       isTransient(forward) && isa<lm::KvCacheType>(type)
                           ? builder.getUnitAttr()
-                          : UnitAttr());
+                          : UnitAttr(),
+                      /*paging=*/nullptr);
   }
   if (names.contains(cacheName))
     return success();
@@ -354,7 +355,7 @@ LogicalResult Converter::makeLaunch(Operation *op, const TokenBucket &bucket) {
                    builder.getStringAttr(makeLabel(op, *launch)), entry,
                    operands, builder.getArrayAttr(bindings),
                    builder.getDenseI64ArrayAttr(immediates), none, none, zero,
-                   zero, zero, /*target=*/nullptr);
+                   zero, zero, /*target=*/nullptr, /*modelled_ns=*/zero);
   ++numLaunches;
   return success();
 }

@@ -24,6 +24,7 @@ private:
   void exportSegment(SegmentOp op);
   void exportTensor(TensorOp op);
   void exportCache(KvCacheOp op);
+  std::unique_ptr<plan::PagingT> makePaging(PagingAttr attr);
   void exportExecutable(ExecutableOp op);
   void exportFunction(FunctionOp op);
   std::unique_ptr<plan::BufferT> makeBuffer(BufferOp op);
@@ -167,7 +168,23 @@ void Exporter::exportCache(KvCacheOp op) {
   cache->features = op.getPage().getFeatures();
   cache->transient = op.getTransient();
   cache->mean_keys = op.getPage().getMeanKeys();
+  if (PagingAttr paging = op.getPagingAttr())
+    cache->paging = makePaging(paging);
   out.kv_caches.push_back(std::move(cache));
+}
+
+std::unique_ptr<plan::PagingT> Exporter::makePaging(PagingAttr attr) {
+  auto paging = std::make_unique<plan::PagingT>();
+  paging->hot_tokens = attr.getHot();
+  paging->sink_blocks = attr.getSinks();
+  paging->grid_tokens = attr.getGrid();
+  paging->warm_dtype = dtypeOf(attr.getWarm());
+  paging->warm_page_bytes = attr.getWarmBytes();
+  paging->warm_tokens = attr.getWarmTokens();
+  paging->executable = executables.lookup(attr.getPack().getRootReference());
+  paging->pack = entries.lookup(attr.getPack());
+  paging->unpack = entries.lookup(attr.getUnpack());
+  return paging;
 }
 
 static std::unique_ptr<plan::ParameterT> makeParameter(ParameterAttr attr) {
@@ -295,6 +312,7 @@ plan::OpBodyUnion Exporter::makeBody(Operation *op) {
         pages.layer = op.getLayer();
         pages.first_slot = op.getFirstSlot();
         pages.slots = op.getSlots();
+        pages.ahead = op.getAhead();
         place(pages, op);
         set(pages);
       })
@@ -349,6 +367,8 @@ void Exporter::exportFunction(FunctionOp op) {
   for (Operation *step : op.getSteps()) {
     auto entry = std::make_unique<plan::OpT>();
     entry->body = makeBody(step);
+    if (auto time = step->getAttrOfType<IntegerAttr>("modelled_ns"))
+      entry->modelled_ns = time.getInt();
     function->ops.push_back(std::move(entry));
   }
   ReturnOp returned = op.getReturn();
@@ -378,10 +398,11 @@ std::string Exporter::run() {
     exportSegment(op);
   for (auto op : module.getOps<TensorOp>())
     exportTensor(op);
-  for (auto op : module.getOps<KvCacheOp>())
-    exportCache(op);
+  // Before caches, whose pages they pack.
   for (auto op : module.getOps<ExecutableOp>())
     exportExecutable(op);
+  for (auto op : module.getOps<KvCacheOp>())
+    exportCache(op);
   for (auto op : module.getOps<FunctionOp>())
     exportFunction(op);
 

@@ -37,7 +37,8 @@ private:
   void importSegment(const plan::Segment &segment);
   lm::QuantAttr makeQuant(const plan::QuantFormat *quant);
   void importTensor(const plan::Tensor &tensor);
-  void importCache(const plan::KvCache &cache);
+  void importCache(const plan::Plan &plan, const plan::KvCache &cache);
+  PagingAttr makePaging(const plan::Plan &plan, const plan::Paging *paging);
   void importExecutable(const plan::Executable &executable);
   void importEntry(OpBuilder &at, const plan::Entry &entry);
   ParameterAttr makeParameter(const plan::Parameter &parameter);
@@ -109,7 +110,7 @@ private:
     if (error.empty())
       OpT::create(builder, location, std::forward<Args>(args)...,
                   integer(body.stream()), integer(body.device()),
-                  targetUnlessFunctions(body.target()));
+                  targetUnlessFunctions(body.target()), integer(modelledNs));
   }
 
   MLIRContext &context;
@@ -123,6 +124,7 @@ private:
   SmallVector<SmallVector<StringAttr>> entries; // by executable
   SmallVector<Value> buffers;                   // of the function
   uint64_t functionTarget = 0;
+  uint64_t modelledNs = 0; // of the operation
 };
 
 } // namespace
@@ -258,15 +260,49 @@ PageShapeAttr Importer::makePage(const TableT &table) {
   return page;
 }
 
-void Importer::importCache(const plan::KvCache &cache) {
+/// Executables come behind the caches that name their entries.
+PagingAttr Importer::makePaging(const plan::Plan &plan,
+                                const plan::Paging *paging) {
+  if (!paging)
+    return {};
+  const auto &executables = *plan.executables();
+  if (paging->executable() >= executables.size()) {
+    fail("the executable of a paging is not there");
+    return {};
+  }
+  const plan::Executable &code = *executables[paging->executable()];
+  auto entry = [&](uint32_t index) -> SymbolRefAttr {
+    if (index < code.entries()->size())
+      return SymbolRefAttr::get(
+          text(code.name()),
+          {FlatSymbolRefAttr::get(text(code.entries()->Get(index)->symbol()))});
+    fail("an entry of a paging is not there");
+    return {};
+  };
+  SymbolRefAttr pack = entry(paging->pack()), unpack = entry(paging->unpack());
+  if (!error.empty())
+    return {};
+  auto attr = PagingAttr::getChecked(
+      [&] { return emitError(location); }, &context,
+      int64_t(paging->hot_tokens()), int64_t(paging->sink_blocks()),
+      int64_t(paging->grid_tokens()), type(paging->warm_dtype()),
+      int64_t(paging->warm_page_bytes()), int64_t(paging->warm_tokens()), pack,
+      unpack);
+  if (!attr)
+    fail("a paging is not valid");
+  return attr;
+}
+
+void Importer::importCache(const plan::Plan &plan, const plan::KvCache &cache) {
   caches.push_back(symbol(cache.name()));
   PageShapeAttr page = makePage(cache);
   FlatSymbolRefAttr user = target(cache.target());
+  PagingAttr paging = makePaging(plan, cache.paging());
   if (error.empty())
-    KvCacheOp::create(builder, location, caches.back(), user,
-                      integer(cache.layers()), page, integer(cache.slots()),
-                      integer(cache.device()),
-                      cache.transient() ? builder.getUnitAttr() : UnitAttr());
+    KvCacheOp::create(
+        builder, location, caches.back(), user, integer(cache.layers()), page,
+        integer(cache.slots()), integer(cache.device()),
+        cache.transient() ? builder.getUnitAttr() : UnitAttr(), paging);
 }
 
 ParameterAttr Importer::makeParameter(const plan::Parameter &parameter) {
@@ -383,6 +419,7 @@ void Importer::importLaunch(const plan::Launch &launch) {
 }
 
 void Importer::importOp(const plan::Op &op) {
+  modelledNs = op.modelled_ns();
   switch (op.body_type()) {
   case plan::OpBody::Launch:
     return importLaunch(*op.body_as_Launch());
@@ -400,7 +437,8 @@ void Importer::importOp(const plan::Op &op) {
   case plan::OpBody::PageIn: {
     const plan::PageIn &pages = *op.body_as_PageIn();
     return step<PageInOp>(pages, cache(pages.cache()), integer(pages.layer()),
-                          integer(pages.first_slot()), integer(pages.slots()));
+                          integer(pages.first_slot()), integer(pages.slots()),
+                          pages.ahead() ? builder.getUnitAttr() : UnitAttr());
   }
   case plan::OpBody::PageOut: {
     const plan::PageOut &pages = *op.body_as_PageOut();
@@ -472,7 +510,7 @@ llvm::Expected<OwningOpRef<ModuleOp>> Importer::run(const plan::Plan &plan) {
   for (const plan::Tensor *each : *plan.tensors())
     importTensor(*each);
   for (const plan::KvCache *each : *plan.kv_caches())
-    importCache(*each);
+    importCache(plan, *each);
   for (const plan::Executable *each : *plan.executables())
     importExecutable(*each);
   for (const plan::Function *each : *plan.functions())

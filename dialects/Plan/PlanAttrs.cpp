@@ -147,6 +147,27 @@ int64_t PageShapeAttr::getPageBytes() const {
                                     getHeadDim(), getMeanKeys());
 }
 
+LogicalResult PagingAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                                 int64_t hot, int64_t sinks, int64_t grid,
+                                 Type warm, int64_t warmBytes,
+                                 int64_t warmTokens, SymbolRefAttr,
+                                 SymbolRefAttr) {
+  if (grid <= 0 || hot <= 0 || hot % grid != 0)
+    return emitError() << "grid must be positive and hot a positive multiple "
+                          "of it, got "
+                       << grid << " and " << hot << " (C1)";
+  if (sinks < 0 || warmTokens < 0 || warmBytes <= 0)
+    return emitError() << "sinks and warm_tokens must not be negative, "
+                          "warm_bytes positive, got "
+                       << sinks << ", " << warmTokens << " and " << warmBytes
+                       << " (C2)";
+  if (!isa<Float32Type, Float16Type, BFloat16Type>(warm) &&
+      !warm.isSignlessInteger(8) && !warm.isSignlessInteger(4))
+    return emitError() << "warm must be f32, f16, bf16, i8 or i4, got " << warm
+                       << " (C3)";
+  return success();
+}
+
 LogicalResult
 PlacementAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                       int64_t offset, int64_t first, int64_t last) {

@@ -105,6 +105,33 @@ def Plan_PageShapeAttr : Plan_Attr<"PageShape", "page"> {
   }];
 }
 
+def Plan_PagingAttr : Plan_Attr<"Paging", "paging"> {
+  let summary = "what of a cache stays in device memory, and what the rest becomes";
+  let description = [{
+    Steps stay inside one cell [k grid, (k + 1) grid) of positions. In it the first
+    `sinks` blocks and those that end behind k grid - `hot` are in device memory;
+    the others fell out at the cell's first step. `pack` makes a page that falls
+    out a record of `warm_bytes`, which holds elements as `warm`; `unpack` makes the
+    page again. Host memory holds the last `warm_tokens` that fell out (0: all), a
+    disk the others.
+
+    Constraints:
+    * (C1) `grid` is positive, `hot` a positive multiple of it.
+    * (C2) `sinks` and `warm_tokens` are not negative, `warm_bytes` is positive.
+    * (C3) `warm` is f32, f16, bf16, i8 or i4.
+
+    Example: `#plan.paging<hot = 10240, sinks = 1, grid = 512, warm = i8,
+    warm_bytes = 17408, pack = @kernels::@pack, unpack = @kernels::@unpack>`
+  }];
+  let parameters = (ins "int64_t":$hot, "int64_t":$sinks, "int64_t":$grid,
+                        "::mlir::Type":$warm, "int64_t":$warm_bytes,
+                        Plan_DefaultInt<"in host memory; 0: all">:$warm_tokens,
+                        "::mlir::SymbolRefAttr":$pack,
+                        "::mlir::SymbolRefAttr":$unpack);
+  let assemblyFormat = "`<` struct(params) `>`";
+  let genVerifyDecl = 1;
+}
+
 def Plan_PlacementAttr : Plan_Attr<"Placement", "placement"> {
   let summary = "where in the arena a buffer is, and from when to when";
   let description = [{

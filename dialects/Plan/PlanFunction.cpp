@@ -165,12 +165,14 @@ LogicalResult FunctionVerifier::read(Operation *op, Value buffer) {
 LogicalResult FunctionVerifier::verifyPages(LaunchOp launch, EntryOp entry) {
   LogicalResult result = success();
   launch.visitCaches(
-      entry, [&](ParameterAttr parameter, FlatSymbolRefAttr cache) {
+      entry, [&](ParameterAttr parameter, FlatSymbolRefAttr name) {
+        auto cache = symbols.lookupNearestSymbolFrom<KvCacheOp>(launch, name);
+        bool isPaged = cache && cache.getPagingAttr();
         for (int64_t layer : launch.getImmediates())
           if (succeeded(result))
-            result = report(launch, pages.Launch(layerOf(cache, layer),
+            result = report(launch, pages.Launch(layerOf(name, layer),
                                                  !writes(parameter.getAccess()),
-                                                 pointOf(launch)));
+                                                 isPaged, pointOf(launch)));
       });
   return result;
 }
@@ -234,13 +236,14 @@ LogicalResult FunctionVerifier::verifyStep(Operation *op) {
           .Case([&](SelectPagesOp select) { return verifySelection(select); })
           .Case([&](PageInOp move) -> LogicalResult {
             KvCacheOp cache = lookupCache(move);
-            return cache ? report(move,
-                                  pages.PageIn(layerOf(move.getCacheAttr(),
-                                                       move.getLayer()),
-                                               move.getFirstSlot(),
-                                               move.getSlots(),
-                                               cache.getSlots(), pointOf(move)))
-                         : success();
+            if (!cache)
+              return success();
+            return report(
+                move,
+                pages.PageIn(
+                    layerOf(move.getCacheAttr(), move.getLayer()),
+                    {uint64_t(move.getFirstSlot()), uint64_t(move.getSlots())},
+                    move.getAhead(), cache.getSlots(), pointOf(move)));
           })
           .Case([&](PageOutOp move) -> LogicalResult {
             return lookupCache(move)

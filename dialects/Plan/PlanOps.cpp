@@ -72,8 +72,13 @@ static LogicalResult verifyTarget(Operation *op, SymbolTableCollection &symbols,
   return lookup<TargetOp>(op, symbols, target, "a target", rule);
 }
 
-/// The target that an operation of a function may carry.
+/// The target and the time that an operation of a function may carry.
 static LogicalResult verifyStep(Operation *op, SymbolTableCollection &symbols) {
+  // Bounded, so that sums over a function cannot overflow.
+  auto time = op->getAttrOfType<IntegerAttr>("modelled_ns");
+  if (time && (time.getInt() < 0 || time.getInt() >= int64_t(1) << 40))
+    return op->emitOpError()
+           << "ns must be in 0..2^40-1, got " << time.getInt();
   auto target = op->getAttrOfType<FlatSymbolRefAttr>("target");
   return target ? verifyTarget(op, symbols, target, "target") : success();
 }
@@ -216,14 +221,73 @@ LogicalResult KvCacheOp::verify() {
     return emitOpError() << "layers must be positive and slots in 0..16777216, "
                             "got "
                          << getLayers() << " and " << getSlots() << " (C1)";
-  if (getPage().getFeatures() != 0 && (getSlots() != 0 || getTransient()))
-    return emitOpError() << "states are never moved into slots, nor transient "
-                            "(C3)";
+  PagingAttr paging = getPagingAttr();
+  if (getPage().getFeatures() != 0 &&
+      (getSlots() != 0 || getTransient() || paging))
+    return emitOpError() << "states are never moved into slots, nor transient, "
+                            "nor paged (C3)";
+  if (!paging)
+    return success();
+  Type hot = getPage().getType();
+  if (getTransient() || hot.isSignlessInteger())
+    return emitOpError() << "a paged cache is not transient and of f32, f16 or "
+                            "bf16, got "
+                         << hot << " (C4)";
+  if (paging.getGrid() % getPage().getBlock() != 0)
+    return emitOpError() << "grid must be a multiple of the block of "
+                         << getPage().getBlock() << ", got " << paging.getGrid()
+                         << " (C4)";
+  if (paging.getWarm() != hot && !paging.getWarm().isSignlessInteger())
+    return emitOpError() << "warm must be " << hot << ", i8 or i4, got "
+                         << paging.getWarm() << " (C4)";
+  if (paging.getWarmBytes() > getPage().getPageBytes())
+    return emitOpError() << "warm_bytes must be at most a page's "
+                         << getPage().getPageBytes() << ", got "
+                         << paging.getWarmBytes() << " (C4)";
   return success();
 }
 
+/// C5 of plan.kv_cache: an entry that makes `to` bytes of `from`.
+static LogicalResult verifyCodec(KvCacheOp cache,
+                                 SymbolTableCollection &symbols,
+                                 SymbolRefAttr name, int64_t from, int64_t to) {
+  FailureOr<EntryOp> entry =
+      lookup<EntryOp>(cache, symbols, name, "an entry", "C5");
+  if (failed(entry))
+    return failure();
+  auto executable = cast<ExecutableOp>((*entry)->getParentOp());
+  if (executable.getTargetAttr() != cache.getTargetAttr())
+    return cache.emitOpError()
+           << name << " is code for " << executable.getTargetAttr()
+           << ", the cache is for " << cache.getTargetAttr() << " (C5)";
+  auto buffer = [&](Access access, int64_t bytes) {
+    return ParameterAttr::get(cache.getContext(), BindingKind::Buffer, access,
+                              /*in_place=*/false, bytes, /*per_token=*/0,
+                              /*per_logit_row=*/0, PageShapeAttr());
+  };
+  Attribute wanted[] = {buffer(Access::Read, from), buffer(Access::Write, to)};
+  if (entry->getParams().getValue() == ArrayRef(wanted) &&
+      entry->getImmediates().empty() && entry->getScratch() == 0 &&
+      entry->getShared() == 0)
+    return success();
+  return cache.emitOpError() << name << " must take " << wanted[0] << " and "
+                             << wanted[1] << " and nothing else (C5)";
+}
+
 LogicalResult KvCacheOp::verifySymbolUses(SymbolTableCollection &symbols) {
-  return verifyTarget(*this, symbols, getTargetAttr(), "C2");
+  if (failed(verifyTarget(*this, symbols, getTargetAttr(), "C2")))
+    return failure();
+  PagingAttr paging = getPagingAttr();
+  if (!paging)
+    return success();
+  if (paging.getPack().getRootReference() !=
+      paging.getUnpack().getRootReference())
+    return emitOpError() << paging.getPack() << " and " << paging.getUnpack()
+                         << " must be of one executable (C5)";
+  int64_t hot = getPage().getPageBytes(), warm = paging.getWarmBytes();
+  if (failed(verifyCodec(*this, symbols, paging.getPack(), hot, warm)))
+    return failure();
+  return verifyCodec(*this, symbols, paging.getUnpack(), warm, hot);
 }
 
 LogicalResult ExecutableOp::verify() {
@@ -512,6 +576,8 @@ static LogicalResult verifyLayer(OpT op, SymbolTableCollection &symbols) {
     return op.emitOpError()
            << "layer must be below the cache's " << cache->getLayers()
            << ", got " << op.getLayer() << " (C1)";
+  if (!cache->getPagingAttr())
+    return op.emitOpError() << op.getCacheAttr() << " is not paged (C1)";
   return verifyStep(op, symbols);
 }
 
@@ -538,15 +604,18 @@ LogicalResult PageInOp::verifySymbolUses(SymbolTableCollection &symbols) {
   return verifyLayer(*this, symbols);
 }
 
-LogicalResult PageOutOp::verify() {
-  if (getMaxPages() <= 0)
-    return emitOpError() << "pages must be positive, got " << getMaxPages()
-                         << " (C2)";
-  return success();
-}
-
 LogicalResult PageOutOp::verifySymbolUses(SymbolTableCollection &symbols) {
-  return verifyLayer(*this, symbols);
+  if (failed(verifyLayer(*this, symbols)))
+    return failure();
+  auto cache =
+      symbols.lookupNearestSymbolFrom<KvCacheOp>(*this, getCacheAttr());
+  int64_t blocks = cache.getPaging()->getGrid() / cache.getPage().getBlock();
+  int64_t heads = cache.getPage().getHeads();
+  std::optional<int64_t> needed = llvm::checkedMul(heads, blocks);
+  if (needed && int64_t(getMaxPages()) >= *needed)
+    return success();
+  return emitOpError() << "pages must be at least " << heads << " heads of "
+                       << blocks << " blocks, got " << getMaxPages() << " (C2)";
 }
 
 LogicalResult SignalOp::verifySymbolUses(SymbolTableCollection &symbols) {

@@ -140,9 +140,10 @@ def Plan_KvCacheOp : Plan_SymbolUserOp<"kv_cache", [Symbol]> {
   let summary = "keys and values of every layer, in pages";
   let description = [{
     The unit that is allocated and moved is one page: one layer, one KV head,
-    `block` tokens. `slots` are the staging slots, each for a page of one KV head
-    that `plan.page_in` fetches. `transient`: no launch reads what an earlier step
-    wrote, so that whole blocks are free after their step.
+    `block` tokens. `slots` are the staging slots of a session, each for a page of
+    one KV head that `plan.page_in` fetches. `transient`: no launch reads what an
+    earlier step wrote, so that whole blocks are free after their step. `paging`
+    says what falls out of device memory; without it all pages stay there.
 
     Pages with `features` are the states of kernelized attention, one for each
     layer, KV head and sequence.
@@ -150,7 +151,13 @@ def Plan_KvCacheOp : Plan_SymbolUserOp<"kv_cache", [Symbol]> {
     Constraints:
     * (C1) `layers` is positive, `slots` is in 0..2^24.
     * (C2) `target` names a target.
-    * (C3) states have no `slots` and are not `transient`.
+    * (C3) states have no `slots` and are neither `transient` nor paged.
+    * (C4) a paged cache is not `transient`, its pages are f32, f16 or bf16; `grid`
+      is a multiple of `block`, `warm` the page's type, i8 or i4, and `warm_bytes` at
+      most a page's.
+    * (C5) `pack` and `unpack` are entries of one executable for the cache's target
+      that read a buffer of a page's bytes and write one of `warm_bytes`, and the
+      reverse, and take nothing else.
 
     Example:
     ```mlir
@@ -160,10 +167,10 @@ def Plan_KvCacheOp : Plan_SymbolUserOp<"kv_cache", [Symbol]> {
   let arguments = (ins SymbolNameAttr:$sym_name, FlatSymbolRefAttr:$target,
                        Plan_Int:$layers, Plan_PageShapeAttr:$page,
                        Plan_IntOr<"0">:$slots, Plan_IntOr<"0">:$device,
-                       UnitAttr:$transient);
+                       UnitAttr:$transient, OptionalAttr<Plan_PagingAttr>:$paging);
   let assemblyFormat = [{
     $sym_name `target` $target `layers` $layers $page (`slots` $slots^)?
-    (`device` $device^)? (`transient` $transient^)?
+    (`device` $device^)? (`transient` $transient^)? (`paging` $paging^)?
     attr-dict
   }];
   let hasVerifier = 1;
@@ -271,14 +278,18 @@ def Plan_FunctionOp : Plan_SymbolUserOp<"function", [
       `events`.
     * (C11) streams of operations are below `streams`.
     * (C12) a `plan.page_in` has a `plan.select_pages` of its cache and layer
-      before it, in the order of streams and waits, for as many slots.
+      before it, in the order of streams and waits, for as many slots; one that is
+      `ahead` has one somewhere in the function.
     * (C13) the slots of a `plan.page_in` are among those of the cache.
     * (C14) a `plan.page_in` takes slots again only after the launches that read
       the pages in them, of which there is at least one; so has what is left at
-      the function's end.
-    * (C15) a `plan.page_out` of a layer comes after the launches, fetches and
-      moves out of that layer before it, and those behind it come after it, in
-      the order of streams and waits.
+      the function's end. One that follows an `ahead` one of its layer takes the
+      same slots after it, whether they were read or not.
+    * (C15) a `plan.page_out` of a layer is issued before all launches and fetches
+      of that layer, and they come after it in the order of streams and waits.
+    * (C16) a launch that only reads a cache, behind a `plan.select_pages` of its
+      layer, is behind the `plan.page_in` that fetches that selection.
+    * (C17) a layer of a paged cache that a launch binds has a `plan.page_out`.
 
     Example:
     ```mlir
@@ -347,16 +358,20 @@ def Plan_BufferOp : Plan_Op<"buffer", [
   }];
 }
 
-/// An operation of a function that runs on a stream of a device.
+/// An operation of a function that runs on a stream of a device. `modelled_ns`
+/// is how long it should take at the function's largest batch and the model's
+/// context, below 2^40; 0: nobody said.
 class Plan_StepOp<string mnemonic, dag args, string format,
                   list<Trait> traits = []>
     : Plan_SymbolUserOp<mnemonic, !listconcat(
         [HasParent<"FunctionOp">], traits)> {
   let arguments = !con(args, (ins Plan_IntOr<"0">:$stream,
                                   Plan_IntOr<"0">:$device,
-                                  OptionalAttr<FlatSymbolRefAttr>:$target));
+                                  OptionalAttr<FlatSymbolRefAttr>:$target,
+                                  Plan_IntOr<"0">:$modelled_ns));
   let assemblyFormat = format # [{
-    (`stream` $stream^)? (`device` $device^)? (`target` $target^)? attr-dict
+    (`stream` $stream^)? (`device` $device^)? (`target` $target^)?
+    (`ns` $modelled_ns^)? attr-dict
   }];
 }
 
@@ -430,7 +445,7 @@ def Plan_SelectPagesOp : Plan_StepOp<"select_pages", (ins
   let summary = "turns a computed selection into page requests";
   let description = [{
     Constraints:
-    * (C1) `cache` names a cache, `layer` is below its layers.
+    * (C1) `cache` names a paged cache, `layer` is below its layers.
     * (C2) `slots` is positive.
 
     Example:
@@ -443,16 +458,21 @@ def Plan_SelectPagesOp : Plan_StepOp<"select_pages", (ins
 
 def Plan_PageInOp : Plan_StepOp<"page_in", (ins
     FlatSymbolRefAttr:$cache, Plan_Int:$layer, Plan_Int:$first_slot,
-    Plan_Int:$slots), "$cache `layer` $layer `slot` $first_slot `slots` $slots"> {
+    Plan_Int:$slots, UnitAttr:$ahead),
+    "$cache `layer` $layer `slot` $first_slot `slots` $slots (`ahead` $ahead^)?"> {
   let summary = "moves the selected pages of a layer into staging slots";
   let description = [{
+    `ahead`: those that the layer's last selection of an earlier step asked for,
+    before this step has selected. A second one over the same slots then fetches
+    what is missing.
+
     Constraints:
-    * (C1) `cache` names a cache, `layer` is below its layers.
+    * (C1) `cache` names a paged cache, `layer` is below its layers.
     * (C2) `slots` is positive, `first_slot` not negative.
 
     Example:
     ```mlir
-    plan.page_in @cache layer 3 slot 0 slots 64 stream 1
+    plan.page_in @cache layer 3 slot 0 slots 64 ahead stream 1
     ```
   }];
   let hasVerifier = 1;
@@ -463,16 +483,18 @@ def Plan_PageOutOp : Plan_StepOp<"page_out", (ins
     "$cache `layer` $layer `pages` $max_pages"> {
   let summary = "moves pages that left the hot window out of device memory";
   let description = [{
+    At the first step of a cell of `#plan.paging`; else there is nothing to move.
+    `max_pages` are those of a session.
+
     Constraints:
-    * (C1) `cache` names a cache, `layer` is below its layers.
-    * (C2) `max_pages` is positive.
+    * (C1) `cache` names a paged cache, `layer` is below its layers.
+    * (C2) `max_pages` is at least the KV heads times the blocks of a cell.
 
     Example:
     ```mlir
     plan.page_out @cache layer 3 pages 16 stream 1
     ```
   }];
-  let hasVerifier = 1;
 }
 
 def Plan_SignalOp : Plan_StepOp<"signal", (ins Plan_Int:$event), "$event"> {

@@ -309,6 +309,93 @@ Status VerifyCache(const plan::Plan& plan, uint32_t index) {
                     "targets");
 }
 
+// What becomes of pages that fell out of a cache in device memory.
+Status VerifyWarmPages(const std::string& where, const plan::KvCache& cache) {
+  const plan::Paging& paging = *cache.paging();
+  STELE_RETURN_IF_ERROR(
+      CheckEnum(where + ".warm_dtype", paging.warm_dtype(), plan::DType::MAX));
+  if (paging.warm_dtype() != cache.dtype() &&
+      paging.warm_dtype() != plan::DType::I8 &&
+      paging.warm_dtype() != plan::DType::I4)
+    return Unsupported(
+        where + ".warm_dtype: " + plan::EnumNameDType(paging.warm_dtype()) +
+        " for " + plan::EnumNameDType(cache.dtype()) +
+        " pages is not known to this runtime; update stele");
+  return CheckPositive(where + ".warm_page_bytes", paging.warm_page_bytes(),
+                       cache.page_bytes());
+}
+
+// An entry that makes `to` bytes of `from` bytes.
+Status VerifyCodec(const std::string& where, const plan::Executable& executable,
+                   uint32_t index, uint64_t from, uint64_t to) {
+  STELE_RETURN_IF_ERROR(
+      CheckIndex(where, index, executable.entries()->size(), "entries"));
+  const plan::Entry& entry = *executable.entries()->Get(index);
+  const auto takes = [&](uint32_t i, plan::Access access, uint64_t bytes) {
+    const plan::Parameter& p = *entry.parameters()->Get(i);
+    return p.kind() == plan::BindingKind::Buffer && p.access() == access &&
+           p.bytes() == bytes && p.bytes_per_token() == 0 &&
+           p.bytes_per_logit_row() == 0 && !p.in_place();
+  };
+  if (entry.parameters()->size() == 2 && takes(0, plan::Access::Read, from) &&
+      takes(1, plan::Access::Write, to) && LengthOf(entry.immediates()) == 0 &&
+      entry.scratch_bytes() == 0 && entry.shared_bytes_per_token() == 0)
+    return OkStatus();
+  return Bad(where, Format("kernel %s does not take a buffer of %llu bytes and "
+                           "write one of %llu, and nothing else",
+                           Printable(entry.symbol()->string_view()).c_str(),
+                           static_cast<unsigned long long>(from),
+                           static_cast<unsigned long long>(to)));
+}
+
+// Behind executables, whose entries it names.
+Status VerifyPaging(const plan::Plan& plan, uint32_t index) {
+  const plan::KvCache& cache = *plan.kv_caches()->Get(index);
+  if (!cache.paging()) return OkStatus();
+  const plan::Paging& paging = *cache.paging();
+  const std::string where =
+      Where("plan.kv_caches", index, cache.name()) + ".paging";
+  if (cache.features() || cache.transient())
+    return Bad(where,
+               "only pages of keys and values that later steps read can "
+               "fall out");
+  if (cache.dtype() == plan::DType::I8)
+    return Unsupported(where +
+                       ": pages of I8 do not fall out in this runtime; "
+                       "update stele");
+  STELE_RETURN_IF_ERROR(
+      CheckPositive(where + ".grid_tokens", paging.grid_tokens(), kMaxCount));
+  if (paging.grid_tokens() % cache.block_tokens() != 0)
+    return Bad(
+        where + ".grid_tokens", paging.grid_tokens(),
+        Format("is not a multiple of the block of %u", cache.block_tokens()));
+  STELE_RETURN_IF_ERROR(
+      CheckPositive(where + ".hot_tokens", paging.hot_tokens(), kMaxContext));
+  if (paging.hot_tokens() % paging.grid_tokens() != 0)
+    return Bad(
+        where + ".hot_tokens", paging.hot_tokens(),
+        Format("is not a multiple of the grid of %u", paging.grid_tokens()));
+  if (paging.sink_blocks() > kMaxCount)
+    return Bad(where + ".sink_blocks", paging.sink_blocks(),
+               "is beyond any context");
+  if (paging.warm_tokens() > kMaxContext)
+    return Bad(where + ".warm_tokens", paging.warm_tokens(),
+               "is beyond any context");
+  STELE_RETURN_IF_ERROR(VerifyWarmPages(where, cache));
+  STELE_RETURN_IF_ERROR(CheckIndex(where + ".executable", paging.executable(),
+                                   plan.executables()->size(), "executables"));
+  const plan::Executable& executable =
+      *plan.executables()->Get(paging.executable());
+  if (executable.target() != cache.target())
+    return Bad(where + ".executable", paging.executable(),
+               "is code of another target");
+  STELE_RETURN_IF_ERROR(VerifyCodec(where + ".pack", executable, paging.pack(),
+                                    cache.page_bytes(),
+                                    paging.warm_page_bytes()));
+  return VerifyCodec(where + ".unpack", executable, paging.unpack(),
+                     paging.warm_page_bytes(), cache.page_bytes());
+}
+
 Status VerifyParameter(const std::string& where, const plan::Parameter& p) {
   STELE_RETURN_IF_ERROR(
       CheckEnum(where + ".kind", p.kind(), plan::BindingKind::MAX));
@@ -408,6 +495,8 @@ Status VerifyPlan(const plan::Plan& plan, const PlanFile& file) {
     STELE_RETURN_IF_ERROR(VerifyCache(plan, i));
   for (uint32_t i = 0; i < plan.executables()->size(); ++i)
     STELE_RETURN_IF_ERROR(VerifyExecutable(plan, i));
+  for (uint32_t i = 0; i < plan.kv_caches()->size(); ++i)
+    STELE_RETURN_IF_ERROR(VerifyPaging(plan, i));
   if (plan.functions()->size() == 0) return Bad("plan.functions", "is empty");
   for (uint32_t i = 0; i < plan.functions()->size(); ++i)
     STELE_RETURN_IF_ERROR(VerifyFunction(plan, i));

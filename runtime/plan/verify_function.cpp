@@ -31,6 +31,7 @@ constexpr uint64_t kMaxSlots = 1u << 24;
 constexpr uint64_t kMaxArena = 1ull << 48;
 constexpr uint64_t kMaxScratch = 1ull << 32;
 constexpr uint64_t kMaxShared = 1ull << 40;
+constexpr uint64_t kMaxModelled = (1ull << 40) - 1;  // sums must not wrap
 
 bool Reads(plan::Access access) { return access != plan::Access::Write; }
 bool Writes(plan::Access access) { return access != plan::Access::Read; }
@@ -82,6 +83,7 @@ class FunctionVerifier {
                     const plan::Entry& entry);
   Status CheckLayer(const std::string& where, uint32_t cache,
                     uint32_t layer) const;
+  Status CheckStreams() const;
   Status CheckRuns() const;
   schema::StreamPoint PointAt(uint16_t stream) const { return {stream, op_}; }
   Status CheckUse(const std::string& where, uint32_t buffer) const;
@@ -215,6 +217,9 @@ Status FunctionVerifier::CheckOp(uint32_t index) {
   op_ = index;
   const plan::Op& op = *function_.ops()->Get(index);
   const std::string where = Where(where_ + ".ops", index);
+  if (op.modelled_ns() > kMaxModelled)
+    return Bad(where + ".modelled_ns", op.modelled_ns(),
+               "is longer than any step");
   const auto check = [&](const auto& body, auto method) -> Status {
     STELE_RETURN_IF_ERROR(CheckPlace(where, body));
     STELE_RETURN_IF_ERROR(CheckIndex(where + ".stream", body.stream(),
@@ -501,6 +506,8 @@ Status FunctionVerifier::CheckLayer(const std::string& where, uint32_t cache,
                                     uint32_t layer) const {
   STELE_RETURN_IF_ERROR(CheckIndex(where + ".cache", cache,
                                    plan_.kv_caches()->size(), "kv_caches"));
+  if (!plan_.kv_caches()->Get(cache)->paging())
+    return Bad(where + ".cache", cache, "is not paged");
   return CheckIndex(where + ".layer", layer,
                     plan_.kv_caches()->Get(cache)->layers(),
                     "the cache's layers");
@@ -525,18 +532,23 @@ Status FunctionVerifier::CheckPageIn(const std::string& where,
   STELE_RETURN_IF_ERROR(CheckLayer(where, move.cache(), move.layer()));
   STELE_RETURN_IF_ERROR(
       CheckPositive(where + ".slots", move.slots(), kMaxSlots));
-  return AsStatus(
-      where,
-      pages_.PageIn({move.cache(), move.layer()}, move.first_slot(),
-                    move.slots(), plan_.kv_caches()->Get(move.cache())->slots(),
-                    PointAt(move.stream())));
+  return AsStatus(where,
+                  pages_.PageIn({move.cache(), move.layer()},
+                                {move.first_slot(), move.slots()}, move.ahead(),
+                                plan_.kv_caches()->Get(move.cache())->slots(),
+                                PointAt(move.stream())));
 }
 
 Status FunctionVerifier::CheckPageOut(const std::string& where,
                                       const plan::PageOut& move) {
   STELE_RETURN_IF_ERROR(CheckLayer(where, move.cache(), move.layer()));
-  STELE_RETURN_IF_ERROR(
-      CheckPositive(where + ".max_pages", move.max_pages(), UINT32_MAX));
+  const plan::KvCache& cache = *plan_.kv_caches()->Get(move.cache());
+  const uint64_t pages = uint64_t{cache.kv_heads()} *
+                         (cache.paging()->grid_tokens() / cache.block_tokens());
+  if (move.max_pages() < pages)
+    return Bad(where + ".max_pages", move.max_pages(),
+               Format("but %llu fall out at a time",
+                      static_cast<unsigned long long>(pages)));
   return AsStatus(where, pages_.PageOut({move.cache(), move.layer()},
                                         PointAt(move.stream())));
 }
@@ -549,16 +561,51 @@ Status FunctionVerifier::CheckPages(const std::string& where,
     const plan::Binding& binding = *launch.bindings()->Get(i);
     if (binding.kind() != plan::BindingKind::KvCache) continue;
     const bool only_reads = !Writes(entry.parameters()->Get(i)->access());
+    const bool is_paged =
+        plan_.kv_caches()->Get(binding.index())->paging() != nullptr;
     for (uint32_t j = 0; j < LengthOf(launch.immediates()); ++j)
       STELE_RETURN_IF_ERROR(AsStatus(
-          where, pages_.Launch({binding.index(), launch.immediates()->Get(j)},
-                               only_reads, PointAt(launch.stream()))));
+          where,
+          pages_.Launch({binding.index(), launch.immediates()->Get(j)},
+                        only_reads, is_paged, PointAt(launch.stream()))));
+  }
+  return OkStatus();
+}
+
+// In a function that moves pages: stream 1 for moves, 0 for all else.
+Status FunctionVerifier::CheckStreams() const {
+  const auto moves = [](const plan::Op* op) {
+    return op->body_type() == plan::OpBody::PageIn ||
+           op->body_type() == plan::OpBody::PageOut;
+  };
+  if (std::none_of(function_.ops()->begin(), function_.ops()->end(), moves))
+    return OkStatus();
+  for (uint32_t i = 0; i < function_.ops()->size(); ++i) {
+    const std::string where = Where(where_ + ".ops", i) + ".stream: ";
+    const auto check = [&](const auto& body, uint16_t stream) -> Status {
+      if (body.stream() == stream) return OkStatus();
+      return Unsupported(where + std::to_string(body.stream()) +
+                         "; this runtime moves pages on stream 1 and does all "
+                         "else on stream 0");
+    };
+    const plan::Op& op = *function_.ops()->Get(i);
+    if (const auto* in = op.body_as_PageIn())
+      STELE_RETURN_IF_ERROR(check(*in, 1));
+    if (const auto* out = op.body_as_PageOut())
+      STELE_RETURN_IF_ERROR(check(*out, 1));
+    if (const auto* select = op.body_as_SelectPages())
+      STELE_RETURN_IF_ERROR(check(*select, 0));
+    if (const auto* launch = op.body_as_Launch())
+      STELE_RETURN_IF_ERROR(check(*launch, 0));
+    if (const auto* copy = op.body_as_Copy())
+      STELE_RETURN_IF_ERROR(check(*copy, 0));
   }
   return OkStatus();
 }
 
 // What is a right plan, but not one that this runtime executes.
 Status FunctionVerifier::CheckRuns() const {
+  STELE_RETURN_IF_ERROR(CheckStreams());
   for (uint32_t i = 0; i < function_.ops()->size(); ++i) {
     const plan::OpBody type = function_.ops()->Get(i)->body_type();
     if (type != plan::OpBody::Launch && type != plan::OpBody::Copy &&

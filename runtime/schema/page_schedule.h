@@ -67,9 +67,20 @@ struct PageFault {
     kSelection = 12,  // what is fetched was selected before
     kCapacity = 13,   // slots are the cache's
     kReuse = 14,      // slots are taken again after their pages were read
-    kMoveOut = 15,    // pages leave after all who used them
+    kMoveOut = 15,    // pages leave before all who use the layer
+    kFetched = 16,    // what was selected is fetched before it is read
+    kPaged = 17,      // layers of a paged cache have their pages moved out
   } rule;
   std::string text;
+};
+
+// Staging slots [first, first + count) of a session; both below 2^63.
+struct SlotRange {
+  uint64_t first;
+  uint64_t count;
+
+  uint64_t end() const { return first + count; }
+  bool operator==(const SlotRange&) const = default;
 };
 
 // One layer of a cache.
@@ -90,23 +101,31 @@ class PageSchedule {
 
   void Select(PagedLayer layer, uint64_t slots, StreamPoint now) {
     StateOf(layer).selection = Selection{slots, now};
+    StateOf(layer).is_fetched = false;
   }
 
-  // Fetches the selection of `layer` into slots [first, first + slots), both
-  // below 2^63, of the cache's `capacity`.
-  Fault PageIn(PagedLayer layer, uint64_t first, uint64_t slots,
-               uint64_t capacity, StreamPoint now) {
-    if (Fault fault = CheckSelection(layer, slots, now)) return fault;
-    if (first + slots > capacity)
-      return PageFault{PageFault::kCapacity,
-                       "ends at slot " + std::to_string(first + slots) +
-                           ", the cache has " + std::to_string(capacity)};
+  // Fetches the selection of `layer` into slots of the cache's `capacity`.
+  // `ahead`: the one that an earlier step left; what it missed is fetched over
+  // it, once this step has selected.
+  Fault PageIn(PagedLayer layer, SlotRange slots, bool ahead, uint64_t capacity,
+               StreamPoint now) {
     State& state = StateOf(layer);
+    if (!ahead)
+      if (Fault fault = CheckSelection(layer, slots.count, now)) return fault;
+    if (slots.end() > capacity)
+      return PageFault{PageFault::kCapacity,
+                       "ends at slot " + std::to_string(slots.end()) +
+                           ", the cache has " + std::to_string(capacity)};
     if (const auto step = NotOver(state.moves_out, now))
       return PageFault{PageFault::kMoveOut, DoesNotWait(*step, "moves out")};
-    if (Fault fault = TakeSlots(layer.cache, first, first + slots, now))
-      return fault;
-    fetches_[{layer.cache, first}] = {first + slots, layer, now.step};
+    if (Fault fault = CheckCorrection(state, slots, ahead, now)) return fault;
+    if (Fault fault = TakeSlots(layer, slots, ahead, now)) return fault;
+    fetches_[{layer.cache, slots.first}] = {slots, layer, now.step};
+    if (ahead)
+      state.ahead = Ahead{slots, now};
+    else
+      state.ahead.reset();
+    state.is_fetched = state.is_fetched || !ahead;
     state.fetches[now.stream] = now.step;
     state.taken_by = -1;
     return std::nullopt;
@@ -114,10 +133,10 @@ class PageSchedule {
 
   Fault PageOut(PagedLayer layer, StreamPoint now) {
     State& state = StateOf(layer);
-    if (const auto step = NotOver(state.launches, now))
-      return PageFault{PageFault::kMoveOut, DoesNotWait(*step, "uses")};
-    if (const auto step = NotOver(state.fetches, now))
-      return PageFault{PageFault::kMoveOut, DoesNotWait(*step, "fetches")};
+    if (const auto step = First(state.launches))
+      return PageFault{PageFault::kMoveOut, ComesLate(*step, "uses")};
+    if (const auto step = First(state.fetches))
+      return PageFault{PageFault::kMoveOut, ComesLate(*step, "fetches")};
     if (const auto step = NotOver(state.moves_out, now))
       return PageFault{PageFault::kMoveOut, DoesNotWait(*step, "moves out")};
     state.moves_out[now.stream] = now.step;
@@ -125,12 +144,15 @@ class PageSchedule {
   }
 
   // A launch that binds the cache. One that writes it appends to pages in
-  // device memory; one that only reads it reads staging slots too.
-  Fault Launch(PagedLayer layer, bool only_reads, StreamPoint now) {
+  // device memory; one that only reads it reads staging slots too. `is_paged`:
+  // the cache has Paging.
+  Fault Launch(PagedLayer layer, bool only_reads, bool is_paged,
+               StreamPoint now) {
     State& state = StateOf(layer);
     if (const auto step = NotOver(state.moves_out, now))
       return PageFault{PageFault::kMoveOut, DoesNotWait(*step, "moves out")};
     state.launches[now.stream] = now.step;
+    state.is_paged = state.is_paged || is_paged;
     if (!only_reads) return std::nullopt;
     if (const auto step = NotOver(state.fetches, now))
       return PageFault{PageFault::kArrival, DoesNotWait(*step, "fetches")};
@@ -138,6 +160,11 @@ class PageSchedule {
       return PageFault{PageFault::kArrival,
                        "reads pages whose slots operation " +
                            std::to_string(state.taken_by) + " has taken"};
+    if (!state.is_fetched)
+      return PageFault{PageFault::kFetched,
+                       "reads pages that operation " +
+                           std::to_string(state.selection->at.step) +
+                           " selects and none behind it fetches"};
     state.readers[now.stream] = now.step;
     return std::nullopt;
   }
@@ -149,6 +176,19 @@ class PageSchedule {
         return PageFault{PageFault::kReuse,
                          "operation " + std::to_string(fetch.step) +
                              " fetches pages that no launch reads"};
+    for (const auto& [layer, state] : layers_) {
+      if (state.ahead && !state.selection)
+        return PageFault{PageFault::kSelection,
+                         "operation " + std::to_string(state.ahead->at.step) +
+                             " fetches ahead for layer " +
+                             std::to_string(layer.layer) +
+                             ", where nothing is selected"};
+      if (state.is_paged && !First(state.moves_out))
+        return PageFault{PageFault::kPaged,
+                         "operation " + std::to_string(*First(state.launches)) +
+                             " uses layer " + std::to_string(layer.layer) +
+                             " of a paged cache, whose pages none moves out"};
+    }
     return std::nullopt;
   }
 
@@ -159,6 +199,10 @@ class PageSchedule {
     uint64_t slots;
     StreamPoint at;
   };
+  struct Ahead {
+    SlotRange slots;
+    StreamPoint at;
+  };
   struct State {
     explicit State(uint32_t streams)
         : launches(streams, -1),
@@ -166,12 +210,15 @@ class PageSchedule {
           fetches(streams, -1),
           moves_out(streams, -1) {}
     std::optional<Selection> selection;
+    bool is_fetched = true;      // what was selected last
+    std::optional<Ahead> ahead;  // while nothing was fetched over it
+    bool is_paged = false;
     Steps launches, readers, fetches, moves_out;
     int64_t taken_by = -1;  // page_in that took slots of pages fetched before
   };
-  // Pages that lie in slots [key.second, end) of cache key.first.
+  // Pages in staging slots.
   struct Fetch {
-    uint64_t end;
+    SlotRange slots;
     PagedLayer layer;
     int64_t step;
   };
@@ -193,6 +240,17 @@ class PageSchedule {
   static std::string DoesNotWait(int64_t step, const char* what) {
     return "does not wait for operation " + std::to_string(step) +
            " of another stream, which " + what + " pages of its layer";
+  }
+
+  static std::string ComesLate(int64_t step, const char* what) {
+    return "comes behind operation " + std::to_string(step) + ", which " +
+           what + " pages of its layer";
+  }
+
+  static std::optional<int64_t> First(const Steps& steps) {
+    for (const int64_t step : steps)
+      if (step >= 0) return step;
+    return std::nullopt;
   }
 
   static bool IsRead(const State& state, const Fetch& fetch) {
@@ -218,18 +276,40 @@ class PageSchedule {
     return std::nullopt;
   }
 
-  // Forgets what lay in slots [first, end), which must have been read.
-  Fault TakeSlots(uint32_t cache, uint64_t first, uint64_t end,
+  // What corrects a fetch ahead goes over its slots, once that is over.
+  Fault CheckCorrection(const State& state, SlotRange slots, bool ahead,
+                        StreamPoint now) const {
+    if (ahead || !state.ahead) return std::nullopt;
+    if (state.ahead->slots != slots)
+      return PageFault{
+          PageFault::kReuse,
+          "fetches into slots from " + std::to_string(slots.first) +
+              " on, operation " + std::to_string(state.ahead->at.step) +
+              " ahead of it into " + std::to_string(state.ahead->slots.count) +
+              " slots from " + std::to_string(state.ahead->slots.first) +
+              " on"};
+    if (order_.IsOver(state.ahead->at, now.stream)) return std::nullopt;
+    return PageFault{PageFault::kReuse,
+                     DoesNotWait(state.ahead->at.step, "fetches")};
+  }
+
+  // Forgets what lay in slots, which must have been read, but for what a
+  // correction goes over.
+  Fault TakeSlots(PagedLayer layer, SlotRange slots, bool ahead,
                   StreamPoint now) {
-    auto fetch = fetches_.upper_bound({cache, first});
+    auto fetch = fetches_.upper_bound({layer.cache, slots.first});
     if (fetch != fetches_.begin()) --fetch;
-    while (fetch != fetches_.end() && fetch->first < std::pair(cache, end)) {
-      if (fetch->first.first != cache || fetch->second.end <= first) {
+    while (fetch != fetches_.end() &&
+           fetch->first < std::pair(layer.cache, slots.end())) {
+      if (fetch->first.first != layer.cache ||
+          fetch->second.slots.end() <= slots.first) {
         ++fetch;
         continue;
       }
       State& state = StateOf(fetch->second.layer);
-      if (!IsRead(state, fetch->second))
+      const bool corrects =
+          !ahead && fetch->second.layer == layer && state.ahead;
+      if (!corrects && !IsRead(state, fetch->second))
         return PageFault{PageFault::kReuse,
                          "takes slots of pages that operation " +
                              std::to_string(fetch->second.step) +
@@ -239,6 +319,7 @@ class PageSchedule {
                          "takes slots of pages without a wait for operation " +
                              std::to_string(*step) + ", which reads them"};
       state.taken_by = now.step;
+      state.ahead.reset();
       fetch = fetches_.erase(fetch);
     }
     return std::nullopt;
@@ -246,7 +327,8 @@ class PageSchedule {
 
   const StreamOrder& order_;
   std::map<PagedLayer, State> layers_;
-  std::map<std::pair<uint32_t, uint64_t>, Fetch> fetches_;  // cache, slot
+  // By cache and first slot.
+  std::map<std::pair<uint32_t, uint64_t>, Fetch> fetches_;
 };
 
 }  // namespace stele::schema

@@ -45,8 +45,9 @@ module attributes {
     quant <int4, group = 32, scale = f16, offset = f16> rounding <nearest> : tensor<33x40xbf16>
   // CHECK: plan.tensor @norm in @weights offset 512 length 32 layout "rows" : tensor<8xf32>
   plan.tensor @norm in @weights offset 512 length 32 layout "rows" value(dense<1.0> : tensor<8xf32>) : tensor<8xf32>
-  // CHECK: plan.kv_cache @cache target @cpu layers 2 <heads = 1, head_dim = 8, block = 16, type = bf16> slots 6
+  // CHECK: plan.kv_cache @cache target @cpu layers 2 <heads = 1, head_dim = 8, block = 16, type = bf16> slots 6 paging <hot = 64, sinks = 1, grid = 32, warm = i4, warm_bytes = 256, warm_tokens = 4096, pack = @kernels::@pack, unpack = @kernels::@unpack>
   plan.kv_cache @cache target @cpu layers 2 <heads = 1, head_dim = 8, block = 16, type = bf16> slots 6
+    paging <hot = 64, sinks = 1, grid = 32, warm = i4, warm_bytes = 256, warm_tokens = 4096, pack = @kernels::@pack, unpack = @kernels::@unpack>
   // CHECK: plan.kv_cache @step target @old layers 2 <heads = 1, head_dim = 8, block = 16, type = f32> transient
   plan.kv_cache @step target @old layers 2 <heads = 1, head_dim = 8, block = 16, type = f32> transient
   // CHECK: plan.kv_cache @states target @cpu layers 2 <heads = 1, head_dim = 8, block = 0, type = f32, features = 24>
@@ -73,6 +74,8 @@ module attributes {
       #plan.param<buffer, per_token = 32>,
       #plan.param<kv_cache, cache = <heads = 1, head_dim = 8, block = 16, type = bf16>>,
       #plan.param<buffer, access = write, per_token = 32>] immediates [#plan.immediate<layer>]
+    plan.entry @pack params [#plan.param<buffer, bytes = 512>, #plan.param<buffer, access = write, bytes = 256>]
+    plan.entry @unpack params [#plan.param<buffer, bytes = 256>, #plan.param<buffer, access = write, bytes = 512>]
   }
   // CHECK: plan.function @decode target @cpu tokens 4 sequences 3 logit_rows 2 ranks 2 streams 2 events 1 arena 512 scratch 64 shared 256 {
   plan.function @decode target @cpu tokens 4 sequences 3 logit_rows 2 ranks 2 streams 2 events 1 arena 512 scratch 64 shared 256 {
@@ -80,26 +83,28 @@ module attributes {
     %h = plan.buffer "h" temporary rows 4 of 8 at <offset = 0, first = 0, last = 2> : f32
     // CHECK: %[[S:.+]] = plan.buffer "s" temporary rows 4 of 8 at <offset = 128, first = 1, last = 8> : f32
     %s = plan.buffer "s" temporary rows 4 of 8 at <offset = 128, first = 1, last = 8> : f32
-    // CHECK: %[[O:.+]] = plan.buffer "o" output rows 4 of 8 at <offset = 256, first = 6, last = 9> device 1 target @old : f32
-    %o = plan.buffer "o" output rows 4 of 8 at <offset = 256, first = 6, last = 9> device 1 target @old : f32
+    // CHECK: %[[O:.+]] = plan.buffer "o" output rows 4 of 8 at <offset = 256, first = 6, last = 10> device 1 target @old : f32
+    %o = plan.buffer "o" output rows 4 of 8 at <offset = 256, first = 6, last = 10> device 1 target @old : f32
     // CHECK: plan.launch "embed" @kernels::@embed(@table, %[[H]])
     plan.launch "embed" @kernels::@embed(@table, %h)
     // CHECK: plan.copy %[[H]] to %[[S]] bytes 128
     plan.copy %h to %s bytes 128
-    // CHECK: plan.select_pages @cache layer 1 by %[[S]] slots 4
-    plan.select_pages @cache layer 1 by %s slots 4
-    // CHECK: plan.page_in @cache layer 1 slot 2 slots 4
-    plan.page_in @cache layer 1 slot 2 slots 4
+    // CHECK: plan.page_out @cache layer 1 pages 2 stream 1 target @old ns 7
+    plan.page_out @cache layer 1 pages 2 stream 1 target @old ns 7
     // CHECK: plan.signal 0 stream 1
     plan.signal 0 stream 1
     // CHECK: plan.wait 0
     plan.wait 0
-    // CHECK: plan.launch "attention" @kernels::@attention(%[[S]], @cache, %[[O]]) immediates [1]
-    plan.launch "attention" @kernels::@attention(%s, @cache, %o) immediates [1]
+    // CHECK: plan.page_in @cache layer 1 slot 2 slots 4 ahead{{$}}
+    plan.page_in @cache layer 1 slot 2 slots 4 ahead
+    // CHECK: plan.select_pages @cache layer 1 by %[[S]] slots 4
+    plan.select_pages @cache layer 1 by %s slots 4
+    // CHECK: plan.page_in @cache layer 1 slot 2 slots 4{{$}}
+    plan.page_in @cache layer 1 slot 2 slots 4
+    // CHECK: plan.launch "attention" @kernels::@attention(%[[S]], @cache, %[[O]]) immediates [1] ns 1099511627775
+    plan.launch "attention" @kernels::@attention(%s, @cache, %o) immediates [1] ns 1099511627775
     // CHECK: plan.collective all_gather %[[O]] device 1
     plan.collective all_gather %o device 1
-    // CHECK: plan.page_out @cache layer 0 pages 2 stream 1 target @old
-    plan.page_out @cache layer 0 pages 2 stream 1 target @old
     // CHECK: plan.launch "norm" @kernels::@norm(%[[O]], @norm, %[[O]]) grid [4, 1] block [128] shared_bytes 1024
     plan.launch "norm" @kernels::@norm(%o, @norm, %o) grid [4, 1] block [128] shared_bytes 1024
     // CHECK: plan.return ["logits"](%[[O]])

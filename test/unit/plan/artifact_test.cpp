@@ -43,15 +43,17 @@ void Insert(plan::FunctionT &function, Body body, plan::OpBody type,
                       std::move(op));
 }
 
-// Page moves in front of op `at` of the toy's first function, whose cache gets
-// 4 staging slots. Ops 1 and 2 append to and attend over layer 0, ops 3 and 4
-// layer 1.
+// Page moves in front of op `at` of a function of the toy, whose cache gets
+// Paging and 4 staging slots. Ops 1 and 2 append to and attend over layer 0,
+// ops 3 and 4 layer 1.
 class PageMoves {
 public:
-  PageMoves(ArtifactBuilder &builder, size_t at)
-      : function(*builder.plan.functions[0]), at(at) {
+  PageMoves(ArtifactBuilder &builder, size_t at, size_t function = 0)
+      : function(*builder.plan.functions[function]), at(at) {
+    if (!builder.plan.kv_caches[0]->paging)
+      builder.AddPaging();
     builder.plan.kv_caches[0]->slots = 4;
-    function.streams = 2;
+    this->function.streams = 2;
   }
   ~PageMoves() {
     for (auto &buffer : function.buffers) {
@@ -67,8 +69,9 @@ public:
     return add(select, plan::OpBody::SelectPages);
   }
   PageMoves &pageIn(uint32_t layer, uint32_t first, uint32_t slots,
-                    uint16_t stream = 0) {
+                    uint16_t stream = 0, bool ahead = false) {
     plan::PageInT move;
+    move.ahead = ahead;
     move.layer = layer;
     move.first_slot = first;
     move.slots = slots;
@@ -78,15 +81,16 @@ public:
   PageMoves &pageOut(uint32_t layer, uint16_t stream) {
     plan::PageOutT move;
     move.layer = layer;
-    move.max_pages = 1;
+    move.max_pages = 2 * kKvHeads;
     move.stream = stream;
     return add(move, plan::OpBody::PageOut);
   }
-  // Holds stream 1 until what was issued on stream 0 is over.
-  PageMoves &sync() {
+  // Holds the other stream until what was issued on this one is over.
+  PageMoves &sync(uint16_t stream = 0) {
     plan::WaitT wait;
-    wait.stream = 1;
+    wait.stream = 1 - stream;
     plan::SignalT signal;
+    signal.stream = stream;
     signal.event = wait.event = function.events++;
     return add(signal, plan::OpBody::Signal).add(wait, plan::OpBody::Wait);
   }
@@ -104,6 +108,25 @@ private:
   plan::FunctionT &function;
   size_t at;
 };
+
+// A schedule of both functions: pages leave first, layer 0 fetches ahead and
+// corrects in the first one, and layer 1 takes two of its slots.
+void SchedulePages(ArtifactBuilder &builder) {
+  for (size_t function : {0, 1})
+    PageMoves(builder, 0, function).pageOut(0, 1).pageOut(1, 1).sync(1);
+  PageMoves(builder, 6)
+      .pageIn(0, 0, 3, 1, true)
+      .select(0, 3)
+      .sync()
+      .pageIn(0, 0, 3, 1)
+      .sync(1)
+      .skip()
+      .skip()
+      .select(1, 2)
+      .sync()
+      .pageIn(1, 1, 2, 1)
+      .sync(1);
+}
 
 TEST(Artifact, ToyOpens) {
   ArtifactBuilder builder = ArtifactBuilder::Toy();
@@ -691,25 +714,158 @@ const Rule kRules[] = {
      [](B &b) {
        Insert(*b.plan.functions[0], plan::CollectiveT(),
               plan::OpBody::Collective, 5);
-       PageMoves(b, 0);
+       for (auto &buffer : b.plan.functions[0]->buffers)
+         buffer->last_op = 6;
      },
      "ops[5]: this runtime does not run Collective; update stele"},
-    // Two layers share slots 1 and 2, and pages leave: right, but not run.
-    {"PagesAreRight",
+    // Right, but not run.
+    {"PagesAreRight", [](B &b) { SchedulePages(b); },
+     "ops[0]: this runtime does not run PageOut; update stele"},
+    {"PageInStream",
      [](B &b) {
-       PageMoves(b, 2)
-           .select(0, 3)
-           .sync()
-           .skip()
-           .sync()
-           .pageOut(0, 1)
-           .select(1, 2)
-           .sync()
-           .skip();
-       PageMoves(b, 3).pageIn(0, 0, 3);
-       PageMoves(b, 11).pageIn(1, 1, 2);
+       SchedulePages(b);
+       b.plan.functions[0]->ops[6]->body.AsPageIn()->stream = 0;
      },
-     "ops[2]: this runtime does not run SelectPages; update stele"},
+     "ops[6].stream: 0; this runtime moves pages on stream 1 and does all else "
+     "on stream 0"},
+    {"PageOutStream",
+     [](B &b) {
+       SchedulePages(b);
+       b.plan.functions[0]->ops[1]->body.AsPageOut()->stream = 0;
+     },
+     "ops[1].stream: 0; this runtime moves pages on stream 1"},
+    {"LaunchStream",
+     [](B &b) {
+       SchedulePages(b);
+       LaunchOf(b, 4).stream = 1;
+     },
+     "ops[4].stream: 1; this runtime moves pages on stream 1"},
+    {"SelectStream",
+     [](B &b) {
+       SchedulePages(b);
+       b.plan.functions[0]->ops[7]->body.AsSelectPages()->stream = 1;
+     },
+     "ops[7].stream: 1; this runtime moves pages on stream 1"},
+    {"PageMaximum",
+     [](B &b) {
+       SchedulePages(b);
+       b.plan.functions[0]->ops[0]->body.AsPageOut()->max_pages = 3;
+     },
+     "ops[0].max_pages: 3 but 4 fall out at a time"},
+    {"PagesOfAnotherCache",
+     [](B &b) {
+       SchedulePages(b);
+       b.plan.kv_caches[0]->paging.reset();
+     },
+     "ops[0].cache: 0 is not paged"},
+    {"PagesStay",
+     [](B &b) {
+       SchedulePages(b);
+       auto &ops = b.plan.functions[0]->ops;
+       ops.erase(ops.begin() + 1);
+       for (auto &buffer : b.plan.functions[0]->buffers)
+         buffer->last_op = ops.size() - 1;
+     },
+     "operation 20 uses layer 1 of a paged cache, whose pages none moves out"},
+    {"PageNotFetched",
+     [](B &b) {
+       SchedulePages(b);
+       b.plan.functions[0]->ops[10]->body.AsPageIn()->ahead = true;
+     },
+     "takes slots of pages that operation 6 fetched and no launch has read"},
+    {"PageAheadOfNothing",
+     [](B &b) { PageMoves(b, 1).pageIn(0, 0, 2, 0, true); },
+     "operation 1 fetches ahead for layer 0, where nothing is selected"},
+    {"PageCorrectedElsewhere",
+     [](B &b) {
+       SchedulePages(b);
+       b.plan.functions[0]->ops[10]->body.AsPageIn()->first_slot = 1;
+     },
+     "ops[10]: fetches into slots from 1 on, operation 6 ahead of it into 3 "
+     "slots from 0 on"},
+    {"PagingOfStates",
+     [](B &b) {
+       b.AddPaging();
+       b.plan.kv_caches[0]->transient = true;
+     },
+     "paging: only pages of keys and values that later steps read can fall "
+     "out"},
+    {"PagingGrid",
+     [](B &b) {
+       b.AddPaging();
+       b.plan.kv_caches[0]->paging->grid_tokens = 6;
+     },
+     "paging.grid_tokens: 6 is not a multiple of the block of 4"},
+    {"PagingNoGrid",
+     [](B &b) {
+       b.AddPaging();
+       b.plan.kv_caches[0]->paging->grid_tokens = 0;
+     },
+     "paging.grid_tokens: 0 is not in 1.."},
+    {"PagingHot",
+     [](B &b) {
+       b.AddPaging();
+       b.plan.kv_caches[0]->paging->hot_tokens = 12;
+     },
+     "paging.hot_tokens: 12 is not a multiple of the grid of 8"},
+    {"PagingSinks",
+     [](B &b) {
+       b.AddPaging();
+       b.plan.kv_caches[0]->paging->sink_blocks = 1u << 31;
+     },
+     "paging.sink_blocks: 2147483648 is beyond any context"},
+    {"PagingWarm",
+     [](B &b) {
+       b.AddPaging();
+       b.plan.kv_caches[0]->paging->warm_tokens = 1ull << 40;
+     },
+     "paging.warm_tokens: 1099511627776 is beyond any context"},
+    {"PagingWarmType",
+     [](B &b) {
+       b.AddPaging();
+       b.plan.kv_caches[0]->paging->warm_dtype = plan::DType::F16;
+     },
+     "paging.warm_dtype: F16 for F32 pages is not known to this runtime"},
+    {"PagingWarmBytes",
+     [](B &b) {
+       b.AddPaging();
+       b.plan.kv_caches[0]->paging->warm_page_bytes = kPageBytes + 1;
+     },
+     "paging.warm_page_bytes: 129 is not in 1..128"},
+    {"PagingCode",
+     [](B &b) {
+       b.AddPaging();
+       b.plan.kv_caches[0]->paging->executable = 1;
+     },
+     "paging.executable: 1 is not below 1, the number of executables"},
+    {"PagingPack",
+     [](B &b) {
+       b.AddPaging();
+       b.plan.kv_caches[0]->paging->pack = 5;
+     },
+     "paging.pack: 5 is not below 5, the number of entries"},
+    {"PagingPackTakes",
+     [](B &b) {
+       b.AddPaging();
+       b.plan.kv_caches[0]->paging->pack = 0;
+     },
+     "paging.pack: kernel test_embed does not take a buffer of 128 bytes and "
+     "write one of 128, and nothing else"},
+    {"PagingUnpackTakes",
+     [](B &b) {
+       b.AddPaging();
+       b.plan.executables[0]->entries[4]->parameters[1]->bytes_per_token = 1;
+     },
+     "paging.pack: kernel test_pack does not take a buffer"},
+    {"PagingScratch",
+     [](B &b) {
+       b.AddPaging();
+       b.plan.executables[0]->entries[4]->scratch_bytes = 64;
+     },
+     "and nothing else"},
+    {"ModelledTime",
+     [](B &b) { b.plan.functions[0]->ops[1]->modelled_ns = 1ull << 40; },
+     "ops[1].modelled_ns: 1099511627776 is longer than any step"},
     {"PageLayer", [](B &b) { PageMoves(b, 1).select(2, 1); },
      "ops[1].layer: 2 is not below 2, the number of the cache's layers"},
     {"PageSlots", [](B &b) { PageMoves(b, 1).select(0, 0); },
@@ -770,8 +926,8 @@ const Rule kRules[] = {
     {"PageNeverRead",
      [](B &b) { PageMoves(b, 5).select(0, 2).pageIn(0, 0, 2); },
      "ops: operation 6 fetches pages that no launch reads"},
-    {"PageOutTooEarly", [](B &b) { PageMoves(b, 2).pageOut(0, 1); },
-     "ops[2]: does not wait for operation 1 of another stream, which uses"},
+    {"PageOutTooLate", [](B &b) { PageMoves(b, 2).pageOut(0, 1); },
+     "ops[2]: comes behind operation 1, which uses pages of its layer"},
     {"PageOutUnseen", [](B &b) { PageMoves(b, 1).pageOut(0, 1); },
      "ops[2] \"append 0\": does not wait for operation 1 of another stream, "
      "which moves out"},

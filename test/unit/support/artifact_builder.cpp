@@ -244,6 +244,8 @@ private:
       return test_embed;
     if (symbol == "test_append")
       return test_append;
+    if (symbol == "test_pack")
+      return test_pack;
     if (symbol == "test_attend")
       return test_attend;
     if (symbol == "test_sum")
@@ -305,6 +307,19 @@ ArtifactBuilder ArtifactBuilder::Toy() {
   plan.functions.push_back(Function("decode", 4));
   plan.functions.push_back(Function("prefill", 8));
   return builder;
+}
+
+void ArtifactBuilder::AddPaging() {
+  plan::KvCacheT &cache = *plan.kv_caches[0];
+  cache.paging = std::make_unique<plan::PagingT>();
+  cache.paging->hot_tokens = cache.paging->grid_tokens = 2 * kBlock;
+  cache.paging->warm_page_bytes = kPageBytes;
+  auto &entries = plan.executables[0]->entries;
+  cache.paging->pack = cache.paging->unpack = entries.size();
+  entries.push_back(Entry("test_pack", Buffer(plan::Access::Read, 0),
+                          Buffer(plan::Access::Write, 0)));
+  for (auto &parameter : entries.back()->parameters)
+    parameter->bytes = kPageBytes;
 }
 
 ArtifactBuilder ArtifactBuilder::ToyWithStates() {

@@ -48,6 +48,9 @@ struct ArtifactBuilder {
   static ArtifactBuilder Toy();
   // The one with states; its pages are those of a step.
   static ArtifactBuilder ToyWithStates();
+  // Gives the toy's cache Paging, in cells of 8 tokens whose pages are copied;
+  // a schedule that moves them is yet to come.
+  void AddPaging();
 
   // Lays the segments out, sets their offsets, lengths and checksums, and
   // writes header and FlatBuffer.

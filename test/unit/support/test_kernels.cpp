@@ -90,3 +90,10 @@ extern "C" void test_logits(const SteleHostArgs *args) {
     }
   });
 }
+
+extern "C" void test_pack(const SteleHostArgs *args) {
+  const float *from = static_cast<const float *>(args->bindings[0]);
+  float *to = static_cast<float *>(args->bindings[1]); // as a page
+  for (int i = 0; i < kPageBytes / 4; ++i)
+    to[i] = from[i];
+}

@@ -36,6 +36,7 @@ void test_append(const SteleHostArgs *args); // x, cache; layer
 void test_attend(const SteleHostArgs *args); // x, cache, out; layer
 void test_sum(const SteleHostArgs *args);    // x, cache, states, out; layer
 void test_logits(const SteleHostArgs *args); // x, weight, out
+void test_pack(const SteleHostArgs *args);   // page, record; and the reverse
 }
 
 #endif // STELE_TEST_UNIT_SUPPORT_TEST_KERNELS_H_

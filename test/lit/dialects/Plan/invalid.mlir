@@ -66,6 +66,24 @@
 
 // -----
 
+// #plan.paging C1
+// expected-error @below {{grid must be positive and hot a positive multiple of it, got 32 and 48 (C1)}}
+#a = #plan.paging<hot = 48, sinks = 0, grid = 32, warm = f32, warm_bytes = 2048, pack = @k::@copy, unpack = @k::@copy>
+
+// -----
+
+// C2
+// expected-error @below {{sinks and warm_tokens must not be negative, warm_bytes positive, got 0, 0 and 0 (C2)}}
+#a = #plan.paging<hot = 32, sinks = 0, grid = 32, warm = f32, warm_bytes = 0, pack = @k::@copy, unpack = @k::@copy>
+
+// -----
+
+// C3
+// expected-error @below {{warm must be f32, f16, bf16, i8 or i4, got 'i16' (C3)}}
+#a = #plan.paging<hot = 32, sinks = 0, grid = 32, warm = i16, warm_bytes = 2048, pack = @k::@copy, unpack = @k::@copy>
+
+// -----
+
 // #plan.placement C1
 // expected-error @below {{offset must be a multiple of 64, got 8 (C1)}}
 #a = #plan.placement<offset = 8, first = 0, last = 1>
@@ -277,8 +295,161 @@ plan.kv_cache @x target @w layers 1 <heads = 1, head_dim = 16, block = 16, type 
 
 // C3
 plan.target @t isa "x86-64-v3"
-// expected-error @below {{states are never moved into slots, nor transient (C3)}}
+// expected-error @below {{states are never moved into slots, nor transient, nor paged (C3)}}
 plan.kv_cache @x target @t layers 1 <heads = 1, head_dim = 16, block = 0, type = f32, features = 8> transient
+
+// -----
+
+// C4
+plan.target @t isa "x86-64-v3"
+plan.target @u isa "x86-64-v4"
+plan.segment @code executable inline for [@t, @u]
+plan.executable @k elf in @code target @t {
+  plan.entry @copy params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 2048>]
+  plan.entry @half params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 1024>] scratch 64
+}
+plan.executable @v elf in @code target @u {
+  plan.entry @copy params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 2048>]
+}
+// expected-error @below {{a paged cache is not transient and of f32, f16 or bf16, got 'f32' (C4)}}
+plan.kv_cache @x target @t layers 1 <heads = 1, head_dim = 16, block = 16, type = f32> transient
+  paging <hot = 32, sinks = 0, grid = 32, warm = f32, warm_bytes = 2048, pack = @k::@copy, unpack = @k::@copy>
+
+// -----
+
+// C4, pages of codes
+plan.target @t isa "x86-64-v3"
+plan.target @u isa "x86-64-v4"
+plan.segment @code executable inline for [@t, @u]
+plan.executable @k elf in @code target @t {
+  plan.entry @copy params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 2048>]
+  plan.entry @half params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 1024>] scratch 64
+}
+plan.executable @v elf in @code target @u {
+  plan.entry @copy params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 2048>]
+}
+// expected-error @below {{a paged cache is not transient and of f32, f16 or bf16, got 'i8' (C4)}}
+plan.kv_cache @x target @t layers 1 <heads = 1, head_dim = 16, block = 16, type = i8>
+  paging <hot = 32, sinks = 0, grid = 32, warm = f32, warm_bytes = 2048, pack = @k::@copy, unpack = @k::@copy>
+
+// -----
+
+// C4, the grid
+plan.target @t isa "x86-64-v3"
+plan.target @u isa "x86-64-v4"
+plan.segment @code executable inline for [@t, @u]
+plan.executable @k elf in @code target @t {
+  plan.entry @copy params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 2048>]
+  plan.entry @half params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 1024>] scratch 64
+}
+plan.executable @v elf in @code target @u {
+  plan.entry @copy params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 2048>]
+}
+// expected-error @below {{grid must be a multiple of the block of 64, got 32 (C4)}}
+plan.kv_cache @x target @t layers 1 <heads = 1, head_dim = 16, block = 64, type = f32>
+  paging <hot = 32, sinks = 0, grid = 32, warm = f32, warm_bytes = 2048, pack = @k::@copy, unpack = @k::@copy>
+
+// -----
+
+// C4, the warm type
+plan.target @t isa "x86-64-v3"
+plan.target @u isa "x86-64-v4"
+plan.segment @code executable inline for [@t, @u]
+plan.executable @k elf in @code target @t {
+  plan.entry @copy params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 2048>]
+  plan.entry @half params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 1024>] scratch 64
+}
+plan.executable @v elf in @code target @u {
+  plan.entry @copy params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 2048>]
+}
+// expected-error @below {{warm must be 'f32', i8 or i4, got 'f16' (C4)}}
+plan.kv_cache @x target @t layers 1 <heads = 1, head_dim = 16, block = 16, type = f32>
+  paging <hot = 32, sinks = 0, grid = 32, warm = f16, warm_bytes = 2048, pack = @k::@copy, unpack = @k::@copy>
+
+// -----
+
+// C4, the warm bytes
+plan.target @t isa "x86-64-v3"
+plan.target @u isa "x86-64-v4"
+plan.segment @code executable inline for [@t, @u]
+plan.executable @k elf in @code target @t {
+  plan.entry @copy params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 2048>]
+  plan.entry @half params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 1024>] scratch 64
+}
+plan.executable @v elf in @code target @u {
+  plan.entry @copy params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 2048>]
+}
+// expected-error @below {{warm_bytes must be at most a page's 2048, got 2049 (C4)}}
+plan.kv_cache @x target @t layers 1 <heads = 1, head_dim = 16, block = 16, type = f32>
+  paging <hot = 32, sinks = 0, grid = 32, warm = f32, warm_bytes = 2049, pack = @k::@copy, unpack = @k::@copy>
+
+// -----
+
+// C5
+plan.target @t isa "x86-64-v3"
+plan.target @u isa "x86-64-v4"
+plan.segment @code executable inline for [@t, @u]
+plan.executable @k elf in @code target @t {
+  plan.entry @copy params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 2048>]
+  plan.entry @half params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 1024>] scratch 64
+}
+plan.executable @v elf in @code target @u {
+  plan.entry @copy params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 2048>]
+}
+// expected-error @below {{@k::@none is not an entry (C5)}}
+plan.kv_cache @x target @t layers 1 <heads = 1, head_dim = 16, block = 16, type = f32>
+  paging <hot = 32, sinks = 0, grid = 32, warm = f32, warm_bytes = 2048, pack = @k::@copy, unpack = @k::@none>
+
+// -----
+
+// C5, two executables
+plan.target @t isa "x86-64-v3"
+plan.target @u isa "x86-64-v4"
+plan.segment @code executable inline for [@t, @u]
+plan.executable @k elf in @code target @t {
+  plan.entry @copy params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 2048>]
+  plan.entry @half params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 1024>] scratch 64
+}
+plan.executable @v elf in @code target @u {
+  plan.entry @copy params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 2048>]
+}
+// expected-error @below {{@k::@copy and @v::@copy must be of one executable (C5)}}
+plan.kv_cache @x target @t layers 1 <heads = 1, head_dim = 16, block = 16, type = f32>
+  paging <hot = 32, sinks = 0, grid = 32, warm = f32, warm_bytes = 2048, pack = @k::@copy, unpack = @v::@copy>
+
+// -----
+
+// C5, another target
+plan.target @t isa "x86-64-v3"
+plan.target @u isa "x86-64-v4"
+plan.segment @code executable inline for [@t, @u]
+plan.executable @k elf in @code target @t {
+  plan.entry @copy params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 2048>]
+  plan.entry @half params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 1024>] scratch 64
+}
+plan.executable @v elf in @code target @u {
+  plan.entry @copy params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 2048>]
+}
+// expected-error @below {{@v::@copy is code for @u, the cache is for @t (C5)}}
+plan.kv_cache @x target @t layers 1 <heads = 1, head_dim = 16, block = 16, type = f32>
+  paging <hot = 32, sinks = 0, grid = 32, warm = f32, warm_bytes = 2048, pack = @v::@copy, unpack = @v::@copy>
+
+// -----
+
+// C5, what it takes
+plan.target @t isa "x86-64-v3"
+plan.target @u isa "x86-64-v4"
+plan.segment @code executable inline for [@t, @u]
+plan.executable @k elf in @code target @t {
+  plan.entry @copy params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 2048>]
+  plan.entry @half params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 1024>] scratch 64
+}
+plan.executable @v elf in @code target @u {
+  plan.entry @copy params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 2048>]
+}
+// expected-error @below {{@k::@half must take #plan.param<buffer, bytes = 2048> and #plan.param<buffer, access = write, bytes = 1024> and nothing else (C5)}}
+plan.kv_cache @x target @t layers 1 <heads = 1, head_dim = 16, block = 16, type = f32>
+  paging <hot = 32, sinks = 0, grid = 32, warm = i8, warm_bytes = 1024, pack = @k::@half, unpack = @k::@copy>
 
 // -----
 
@@ -991,7 +1162,7 @@ plan.function @f target @t tokens 4 sequences 4 logit_rows 4 {
 
 // -----
 
-// C15, an append that may still run
+// C15, behind an append
 plan.target @t isa "x86-64-v3"
 plan.segment @code executable inline for [@t]
 plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
@@ -1005,8 +1176,8 @@ plan.function @f target @t tokens 4 sequences 4 logit_rows 4 streams 2 {
   %b = plan.buffer "b" temporary rows 4 of 16 : f32
   plan.launch "x" @k::@make(%a)
   plan.launch "x" @k::@append(%a, @cache) immediates [0]
-  // expected-error @below {{does not wait for operation 1 of another stream, which uses pages of its layer (C15 of plan.function)}}
-  plan.page_out @cache layer 0 pages 1 stream 1
+  // expected-error @below {{comes behind operation 1, which uses pages of its layer (C15 of plan.function)}}
+  plan.page_out @cache layer 0 pages 1
   plan.return [] ()
 }
 
@@ -1072,8 +1243,182 @@ plan.function @f target @t tokens 4 sequences 4 logit_rows 4 streams 2 {
   plan.launch "x" @k::@make(%a)
   plan.select_pages @cache layer 0 by %a slots 2
   plan.page_in @cache layer 0 slot 0 slots 2
-  // expected-error @below {{does not wait for operation 2 of another stream, which fetches pages of its layer (C15 of plan.function)}}
+  // expected-error @below {{comes behind operation 2, which fetches pages of its layer (C15 of plan.function)}}
   plan.page_out @cache layer 0 pages 1 stream 1
+  plan.return [] ()
+}
+
+// -----
+
+// C12, a fetch ahead where nothing is selected
+plan.target @t isa "x86-64-v3"
+plan.segment @code executable inline for [@t]
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
+  paging <hot = 32, sinks = 0, grid = 32, warm = f32, warm_bytes = 2048, pack = @k::@copy, unpack = @k::@copy>
+plan.executable @k elf in @code target @t {
+  plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
+  plan.entry @append params [#plan.param<buffer, per_token = 64>, #plan.param<kv_cache, access = read_write, cache = <heads = 1, head_dim = 16, block = 16, type = f32>>] immediates [#plan.immediate<layer>]
+  plan.entry @attend params [#plan.param<kv_cache, cache = <heads = 1, head_dim = 16, block = 16, type = f32>>, #plan.param<buffer, access = write, per_token = 64>] immediates [#plan.immediate<layer>]
+  plan.entry @copy params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 2048>]
+}
+// expected-error @below {{operation 1 fetches ahead for layer 0, where nothing is selected (C12 of plan.function)}}
+plan.function @f target @t tokens 4 sequences 4 logit_rows 4 streams 2 events 4 {
+  %a = plan.buffer "a" temporary rows 4 of 16 : f32
+  %b = plan.buffer "b" temporary rows 4 of 16 : f32
+  plan.launch "x" @k::@make(%a)
+  plan.page_in @cache layer 0 slot 0 slots 2 ahead
+  plan.launch "x" @k::@attend(@cache, %b) immediates [0]
+  plan.return [] ()
+}
+
+// -----
+
+// C14, a correction over other slots than what it corrects
+plan.target @t isa "x86-64-v3"
+plan.segment @code executable inline for [@t]
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
+  paging <hot = 32, sinks = 0, grid = 32, warm = f32, warm_bytes = 2048, pack = @k::@copy, unpack = @k::@copy>
+plan.executable @k elf in @code target @t {
+  plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
+  plan.entry @append params [#plan.param<buffer, per_token = 64>, #plan.param<kv_cache, access = read_write, cache = <heads = 1, head_dim = 16, block = 16, type = f32>>] immediates [#plan.immediate<layer>]
+  plan.entry @attend params [#plan.param<kv_cache, cache = <heads = 1, head_dim = 16, block = 16, type = f32>>, #plan.param<buffer, access = write, per_token = 64>] immediates [#plan.immediate<layer>]
+  plan.entry @copy params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 2048>]
+}
+plan.function @f target @t tokens 4 sequences 4 logit_rows 4 streams 2 events 4 {
+  %a = plan.buffer "a" temporary rows 4 of 16 : f32
+  %b = plan.buffer "b" temporary rows 4 of 16 : f32
+  plan.launch "x" @k::@make(%a)
+  plan.page_in @cache layer 0 slot 0 slots 2 ahead
+  plan.select_pages @cache layer 0 by %a slots 2
+  // expected-error @below {{fetches into slots from 2 on, operation 1 ahead of it into 2 slots from 0 on (C14 of plan.function)}}
+  plan.page_in @cache layer 0 slot 2 slots 2
+  plan.return [] ()
+}
+
+// -----
+
+// C14, a correction that does not wait for what it corrects
+plan.target @t isa "x86-64-v3"
+plan.segment @code executable inline for [@t]
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
+  paging <hot = 32, sinks = 0, grid = 32, warm = f32, warm_bytes = 2048, pack = @k::@copy, unpack = @k::@copy>
+plan.executable @k elf in @code target @t {
+  plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
+  plan.entry @append params [#plan.param<buffer, per_token = 64>, #plan.param<kv_cache, access = read_write, cache = <heads = 1, head_dim = 16, block = 16, type = f32>>] immediates [#plan.immediate<layer>]
+  plan.entry @attend params [#plan.param<kv_cache, cache = <heads = 1, head_dim = 16, block = 16, type = f32>>, #plan.param<buffer, access = write, per_token = 64>] immediates [#plan.immediate<layer>]
+  plan.entry @copy params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 2048>]
+}
+plan.function @f target @t tokens 4 sequences 4 logit_rows 4 streams 2 events 4 {
+  %a = plan.buffer "a" temporary rows 4 of 16 : f32
+  %b = plan.buffer "b" temporary rows 4 of 16 : f32
+  plan.launch "x" @k::@make(%a)
+  plan.page_in @cache layer 0 slot 0 slots 2 ahead stream 1
+  plan.select_pages @cache layer 0 by %a slots 2
+  // expected-error @below {{does not wait for operation 1 of another stream, which fetches pages of its layer (C14 of plan.function)}}
+  plan.page_in @cache layer 0 slot 0 slots 2
+  plan.return [] ()
+}
+
+// -----
+
+// C14, a correction while what it corrects is read
+plan.target @t isa "x86-64-v3"
+plan.segment @code executable inline for [@t]
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
+  paging <hot = 32, sinks = 0, grid = 32, warm = f32, warm_bytes = 2048, pack = @k::@copy, unpack = @k::@copy>
+plan.executable @k elf in @code target @t {
+  plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
+  plan.entry @append params [#plan.param<buffer, per_token = 64>, #plan.param<kv_cache, access = read_write, cache = <heads = 1, head_dim = 16, block = 16, type = f32>>] immediates [#plan.immediate<layer>]
+  plan.entry @attend params [#plan.param<kv_cache, cache = <heads = 1, head_dim = 16, block = 16, type = f32>>, #plan.param<buffer, access = write, per_token = 64>] immediates [#plan.immediate<layer>]
+  plan.entry @copy params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 2048>]
+}
+plan.function @f target @t tokens 4 sequences 4 logit_rows 4 streams 2 events 4 {
+  %a = plan.buffer "a" temporary rows 4 of 16 : f32
+  %b = plan.buffer "b" temporary rows 4 of 16 : f32
+  plan.launch "x" @k::@make(%a)
+  plan.page_in @cache layer 0 slot 0 slots 2 ahead stream 1
+  plan.signal 0 stream 1
+  plan.wait 0
+  plan.select_pages @cache layer 0 by %a slots 2
+  plan.signal 1
+  plan.launch "x" @k::@append(%a, @cache) immediates [0]
+  plan.wait 1 stream 1
+  plan.page_in @cache layer 0 slot 0 slots 2 stream 1
+  plan.signal 2 stream 1
+  plan.wait 2
+  plan.launch "x" @k::@attend(@cache, %b) immediates [0]
+  // expected-error @below {{takes slots of pages without a wait for operation 11, which reads them (C14 of plan.function)}}
+  plan.page_in @cache layer 1 slot 0 slots 2 ahead stream 1
+  plan.return [] ()
+}
+
+// -----
+
+// C15, a move out behind a fetch ahead
+plan.target @t isa "x86-64-v3"
+plan.segment @code executable inline for [@t]
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
+  paging <hot = 32, sinks = 0, grid = 32, warm = f32, warm_bytes = 2048, pack = @k::@copy, unpack = @k::@copy>
+plan.executable @k elf in @code target @t {
+  plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
+  plan.entry @append params [#plan.param<buffer, per_token = 64>, #plan.param<kv_cache, access = read_write, cache = <heads = 1, head_dim = 16, block = 16, type = f32>>] immediates [#plan.immediate<layer>]
+  plan.entry @attend params [#plan.param<kv_cache, cache = <heads = 1, head_dim = 16, block = 16, type = f32>>, #plan.param<buffer, access = write, per_token = 64>] immediates [#plan.immediate<layer>]
+  plan.entry @copy params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 2048>]
+}
+plan.function @f target @t tokens 4 sequences 4 logit_rows 4 streams 2 events 4 {
+  %a = plan.buffer "a" temporary rows 4 of 16 : f32
+  %b = plan.buffer "b" temporary rows 4 of 16 : f32
+  plan.launch "x" @k::@make(%a)
+  plan.page_in @cache layer 0 slot 0 slots 2 ahead
+  // expected-error @below {{comes behind operation 1, which fetches pages of its layer (C15 of plan.function)}}
+  plan.page_out @cache layer 0 pages 2
+  plan.return [] ()
+}
+
+// -----
+
+// C16
+plan.target @t isa "x86-64-v3"
+plan.segment @code executable inline for [@t]
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
+  paging <hot = 32, sinks = 0, grid = 32, warm = f32, warm_bytes = 2048, pack = @k::@copy, unpack = @k::@copy>
+plan.executable @k elf in @code target @t {
+  plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
+  plan.entry @append params [#plan.param<buffer, per_token = 64>, #plan.param<kv_cache, access = read_write, cache = <heads = 1, head_dim = 16, block = 16, type = f32>>] immediates [#plan.immediate<layer>]
+  plan.entry @attend params [#plan.param<kv_cache, cache = <heads = 1, head_dim = 16, block = 16, type = f32>>, #plan.param<buffer, access = write, per_token = 64>] immediates [#plan.immediate<layer>]
+  plan.entry @copy params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 2048>]
+}
+plan.function @f target @t tokens 4 sequences 4 logit_rows 4 streams 2 events 4 {
+  %a = plan.buffer "a" temporary rows 4 of 16 : f32
+  %b = plan.buffer "b" temporary rows 4 of 16 : f32
+  plan.launch "x" @k::@make(%a)
+  plan.page_in @cache layer 0 slot 0 slots 2 ahead
+  plan.launch "x" @k::@attend(@cache, %b) immediates [0]
+  plan.select_pages @cache layer 0 by %a slots 2
+  // expected-error @below {{reads pages that operation 3 selects and none behind it fetches (C16 of plan.function)}}
+  plan.launch "x" @k::@attend(@cache, %b) immediates [0]
+  plan.return [] ()
+}
+
+// -----
+
+// C17
+plan.target @t isa "x86-64-v3"
+plan.segment @code executable inline for [@t]
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
+  paging <hot = 32, sinks = 0, grid = 32, warm = f32, warm_bytes = 2048, pack = @k::@copy, unpack = @k::@copy>
+plan.executable @k elf in @code target @t {
+  plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
+  plan.entry @append params [#plan.param<buffer, per_token = 64>, #plan.param<kv_cache, access = read_write, cache = <heads = 1, head_dim = 16, block = 16, type = f32>>] immediates [#plan.immediate<layer>]
+  plan.entry @attend params [#plan.param<kv_cache, cache = <heads = 1, head_dim = 16, block = 16, type = f32>>, #plan.param<buffer, access = write, per_token = 64>] immediates [#plan.immediate<layer>]
+  plan.entry @copy params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 2048>]
+}
+// expected-error @below {{operation 1 uses layer 1 of a paged cache, whose pages none moves out (C17 of plan.function)}}
+plan.function @f target @t tokens 4 sequences 4 logit_rows 4 streams 2 events 4 {
+  %a = plan.buffer "a" temporary rows 4 of 16 : f32
+  %b = plan.buffer "b" temporary rows 4 of 16 : f32
+  plan.launch "x" @k::@make(%a)
+  plan.launch "x" @k::@append(%a, @cache) immediates [1]
   plan.return [] ()
 }
 
@@ -1574,6 +1919,29 @@ plan.function @f target @t tokens 4 sequences 4 logit_rows 4 {
 
 // -----
 
+// C1, of a cache that is not paged
+plan.target @t isa "x86-64-v3"
+plan.segment @code executable inline for [@t]
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
+plan.executable @k elf in @code target @t {
+  plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
+  plan.entry @append params [#plan.param<buffer, per_token = 64>, #plan.param<kv_cache, access = read_write, cache = <heads = 1, head_dim = 16, block = 16, type = f32>>] immediates [#plan.immediate<layer>]
+  plan.entry @attend params [#plan.param<kv_cache, cache = <heads = 1, head_dim = 16, block = 16, type = f32>>, #plan.param<buffer, access = write, per_token = 64>] immediates [#plan.immediate<layer>]
+}
+plan.function @f target @t tokens 4 sequences 4 logit_rows 4 {
+  %a = plan.buffer "a" temporary rows 4 of 16 : f32
+  %b = plan.buffer "b" temporary rows 4 of 16 : f32
+  plan.launch "x" @k::@make(%a)
+  // expected-error @below {{@cache is not paged (C1)}}
+  plan.page_in @cache layer 1 slot 0 slots 1 ahead
+  plan.select_pages @cache layer 1 by %a slots 1
+  plan.page_in @cache layer 1 slot 0 slots 1
+  plan.launch "x" @k::@attend(@cache, %b) immediates [1]
+  plan.return [] ()
+}
+
+// -----
+
 // plan.page_in C2
 plan.target @t isa "x86-64-v3"
 plan.target @u isa "x86-64-v4"
@@ -1660,17 +2028,19 @@ plan.segment @other weights inline for [@u] length 128
 plan.tensor @w in @weights offset 0 length 64 layout "rows" : tensor<16xf32>
 plan.tensor @o in @other offset 0 length 64 layout "rows" : tensor<16xf32>
 plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
+  paging <hot = 32, sinks = 0, grid = 32, warm = f32, warm_bytes = 2048, pack = @k::@copy, unpack = @k::@copy>
 plan.executable @k elf in @code target @t {
   plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
   plan.entry @step params [#plan.param<buffer, per_token = 64>, #plan.param<buffer, access = write, per_token = 64>]
   plan.entry @norm params [#plan.param<tensor, bytes = 64>, #plan.param<buffer, access = write, per_token = 64>] scratch 64
   plan.entry @attend params [#plan.param<kv_cache, cache = <heads = 1, head_dim = 16, block = 16, type = f32>>, #plan.param<buffer, access = write, per_token = 64>] immediates [#plan.immediate<layer>]
+  plan.entry @copy params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 2048>]
 }
 plan.function @f target @t tokens 4 sequences 4 logit_rows 4 {
   %a = plan.buffer "a" temporary rows 4 of 16 : f32
   %b = plan.buffer "b" temporary rows 4 of 16 : f32
-  // expected-error @below {{pages must be positive, got 0 (C2)}}
-  plan.page_out @cache layer 0 pages 0
+  // expected-error @below {{pages must be at least 1 heads of 2 blocks, got 1 (C2)}}
+  plan.page_out @cache layer 0 pages 1
   plan.return [] ()
 }
 
@@ -1685,17 +2055,46 @@ plan.segment @other weights inline for [@u] length 128
 plan.tensor @w in @weights offset 0 length 64 layout "rows" : tensor<16xf32>
 plan.tensor @o in @other offset 0 length 64 layout "rows" : tensor<16xf32>
 plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
+  paging <hot = 32, sinks = 0, grid = 32, warm = f32, warm_bytes = 2048, pack = @k::@copy, unpack = @k::@copy>
 plan.executable @k elf in @code target @t {
   plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
   plan.entry @step params [#plan.param<buffer, per_token = 64>, #plan.param<buffer, access = write, per_token = 64>]
   plan.entry @norm params [#plan.param<tensor, bytes = 64>, #plan.param<buffer, access = write, per_token = 64>] scratch 64
   plan.entry @attend params [#plan.param<kv_cache, cache = <heads = 1, head_dim = 16, block = 16, type = f32>>, #plan.param<buffer, access = write, per_token = 64>] immediates [#plan.immediate<layer>]
+  plan.entry @copy params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 2048>]
 }
 plan.function @f target @t tokens 4 sequences 4 logit_rows 4 {
   %a = plan.buffer "a" temporary rows 4 of 16 : f32
   %b = plan.buffer "b" temporary rows 4 of 16 : f32
   // expected-error @below {{@w is not a target (target)}}
-  plan.page_out @cache layer 0 pages 1 target @w
+  plan.page_out @cache layer 0 pages 2 target @w
+  plan.return [] ()
+}
+
+// -----
+
+// the time of an operation
+plan.target @t isa "x86-64-v3"
+plan.target @u isa "x86-64-v4"
+plan.segment @code executable inline for [@t]
+plan.segment @weights weights inline for [@t] length 128
+plan.segment @other weights inline for [@u] length 128
+plan.tensor @w in @weights offset 0 length 64 layout "rows" : tensor<16xf32>
+plan.tensor @o in @other offset 0 length 64 layout "rows" : tensor<16xf32>
+plan.kv_cache @cache target @t layers 2 <heads = 1, head_dim = 16, block = 16, type = f32> slots 4
+  paging <hot = 32, sinks = 0, grid = 32, warm = f32, warm_bytes = 2048, pack = @k::@copy, unpack = @k::@copy>
+plan.executable @k elf in @code target @t {
+  plan.entry @make params [#plan.param<buffer, access = write, per_token = 64>]
+  plan.entry @step params [#plan.param<buffer, per_token = 64>, #plan.param<buffer, access = write, per_token = 64>]
+  plan.entry @norm params [#plan.param<tensor, bytes = 64>, #plan.param<buffer, access = write, per_token = 64>] scratch 64
+  plan.entry @attend params [#plan.param<kv_cache, cache = <heads = 1, head_dim = 16, block = 16, type = f32>>, #plan.param<buffer, access = write, per_token = 64>] immediates [#plan.immediate<layer>]
+  plan.entry @copy params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 2048>]
+}
+plan.function @f target @t tokens 4 sequences 4 logit_rows 4 {
+  %a = plan.buffer "a" temporary rows 4 of 16 : f32
+  %b = plan.buffer "b" temporary rows 4 of 16 : f32
+  // expected-error @below {{ns must be in 0..2^40-1, got 1099511627776}}
+  plan.page_out @cache layer 0 pages 2 ns 1099511627776
   plan.return [] ()
 }
 
