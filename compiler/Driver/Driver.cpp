@@ -23,6 +23,7 @@
 #include "stele/compiler/Import/Tokenizer.h"
 #include "stele/compiler/Quantise/Quantise.h"
 #include "stele/compiler/Schedule/Passes.h"
+#include "stele/compiler/Targets/Sizes.h"
 #include "stele/compiler/Targets/Targets.h"
 #include "stele/compiler/Transforms/Passes.h"
 #include "stele/dialects/Lm/LmOps.h"
@@ -76,19 +77,8 @@ static constexpr StringLiteral weightsAttr = "stele.weights";
 // What users see
 //===----------------------------------------------------------------------===//
 
-/// "1.5 GiB"
-static std::string showBytes(uint64_t bytes) {
-  static constexpr const char *units[] = {"bytes", "KiB", "MiB", "GiB", "TiB"};
-  double value = bytes;
-  int unit = 0;
-  for (; value >= 1024 && unit < 4; ++unit)
-    value /= 1024;
-  return llvm::formatv(unit == 0 ? "{0:f0} {1}" : "{0:f1} {1}", value,
-                       units[unit]);
-}
-
 /// "134.5 M"
-static std::string showCount(int64_t count) {
+static std::string showParameters(int64_t count) {
   if (count >= 1'000'000'000)
     return llvm::formatv("{0:f2} B", count / 1e9);
   if (count >= 1'000'000)
@@ -139,6 +129,9 @@ private:
   std::string chooseArithmetic(const Target &target);
   void warnOfRequantising();
   void buildPasses(PassManager &manager, Phase phase, const Target &target);
+  void buildSchedule(PassManager &manager);
+  bool packsPages() const;
+  std::string describePaging();
   llvm::Error planForTargets();
   std::string summary(Phase phase);
   llvm::Error checkKernelized();
@@ -258,12 +251,23 @@ llvm::Error Compilation::refuseLateChoices() {
   auto unlessAuto = [](const std::string &value) {
     return value == "auto" ? StringRef() : StringRef(value);
   };
+  auto unlessZero = [](int64_t value) {
+    return value == 0 ? std::string() : std::to_string(value);
+  };
+  const std::string device = unlessZero(options.paging.deviceMemory),
+                    host = unlessZero(options.paging.hostMemory),
+                    window = unlessZero(options.paging.hotWindow);
   const struct {
     StringRef flag, value; // no value: not made
     Phase last;            // that it acts on
   } choices[] = {
       {"--activations", unlessAuto(options.activations), Phase::Import},
-      {"--kv", unlessAuto(options.kv), Phase::Import},
+      // Of pages that leave device memory, which the schedule decides.
+      {"--kv", unlessAuto(options.kv),
+       device.empty() ? Phase::Import : Phase::Plan},
+      {"--device-memory", device, Phase::Plan},
+      {"--host-memory", host, Phase::Plan},
+      {"--hot-window", window, Phase::Plan},
       {"--attention", unlessAuto(options.attention), Phase::Import},
       // The gate begins with a fused module, the pass ends with one.
       {"--quant", options.quant,
@@ -374,6 +378,33 @@ void Compilation::warnOfRequantising() {
               "them as they are\n";
 }
 
+/// Whether --kv is about pages that left device memory only: with
+/// --device-memory, those in it are as the arithmetic computes.
+bool Compilation::packsPages() const {
+  return options.paging.deviceMemory != 0 &&
+         (options.kv == "int8" || options.kv == "int4");
+}
+
+/// Places for buffers, then moves of pages among their launches.
+void Compilation::buildSchedule(PassManager &manager) {
+  ModelTimeOptions time;
+  SchedulePagesOptions pages;
+  for (const Target &target : targets) {
+    time.targets.push_back(target.source);
+    pages.targets.push_back(target.source);
+  }
+  pages.deviceMemory = options.paging.deviceMemory;
+  pages.hostMemory = options.paging.hostMemory;
+  if (options.paging.hotWindow != 0)
+    pages.hotWindow = options.paging.hotWindow;
+  // auto: codes, where pages can be rounded.
+  const bool copies = options.kv != "auto" && !packsPages();
+  pages.warm = copies ? "copy" : packsPages() ? options.kv : "int8";
+  manager.addPass(createAssignBuffers());
+  manager.addPass(createModelTime(time));
+  manager.addPass(createSchedulePages(pages));
+}
+
 void Compilation::buildPasses(PassManager &manager, Phase phase,
                               const Target &target) {
   LmPipelineOptions lm;
@@ -382,7 +413,7 @@ void Compilation::buildPasses(PassManager &manager, Phase phase,
   if (options.quant != "auto")
     lm.quant = options.quant;
   lm.group = options.group;
-  lm.kv = options.kv;
+  lm.kv = packsPages() ? "auto" : options.kv;
   if (options.attention != "auto")
     lm.attention = options.attention;
   lm.randomFeatures = options.features;
@@ -414,7 +445,7 @@ void Compilation::buildPasses(PassManager &manager, Phase phase,
     return manager.addPass(createConvertLmToPlan(plan));
   }
   case Phase::Assigned:
-    return manager.addPass(createAssignBuffers());
+    return buildSchedule(manager);
   case Phase::Import:
   case Phase::Artifact:
     llvm_unreachable("no passes lead there");
@@ -486,6 +517,22 @@ llvm::Error Compilation::checkKernelized() {
   return llvm::Error::success();
 }
 
+/// What came of --device-memory.
+std::string Compilation::describePaging() {
+  std::string text;
+  for (auto cache : module->getOps<KvCacheOp>())
+    if (PagingAttr paging = cache.getPagingAttr())
+      text +=
+          llvm::formatv("; paged: the last {0} tokens and {1} slots of {2} "
+                        "stay, others are records of {3}",
+                        showCount(paging.getHot()), showCount(cache.getSlots()),
+                        showBytes(cache.getPage().getPageBytes()),
+                        showBytes(paging.getWarmBytes()));
+  if (text.empty() && options.paging.deviceMemory != 0)
+    return "; all pages fit into --device-memory";
+  return text;
+}
+
 /// What a phase's line says about its module.
 std::string Compilation::summary(Phase phase) {
   if (phase >= Phase::Assigned) {
@@ -494,7 +541,7 @@ std::string Compilation::summary(Phase phase) {
       text += llvm::formatv("{0}{1}: {2} of activations",
                             text.empty() ? "" : ", ", function.getSymName(),
                             showBytes(function.getArena().value_or(0)));
-    return text;
+    return text + describePaging();
   }
   if (phase == Phase::Plan)
     return llvm::formatv(
@@ -503,7 +550,7 @@ std::string Compilation::summary(Phase phase) {
   auto model =
       module.get()->getAttrOfType<lm::ModelAttr>(lm::LmDialect::modelAttrName);
   std::string parameters =
-      model ? showCount(model.getParameters()) + " parameters, " : "";
+      model ? showParameters(model.getParameters()) + " parameters, " : "";
   return llvm::formatv("{0}{1} operations, {2} weights", parameters,
                        countOps<lm::KernelOpInterface>(*module),
                        countOps<lm::WeightOp>(*module));

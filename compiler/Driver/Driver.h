@@ -44,7 +44,7 @@ struct CompileOptions {
   /// Empty: what an .mlir input says, or host.
   std::string target;
   std::string activations = "auto"; // auto, f32, bf16, int8
-  std::string kv = "auto";          // auto, f32, f16, bf16, int8
+  std::string kv = "auto"; // auto, f32, f16, bf16, int8; paged: int4, too
   /// int4, int8, none; empty: as the checkpoint stores the weights. auto is as
   /// empty here: the gate (Calibrate/Gate.h) decides on the fused module.
   std::string quant;
@@ -61,6 +61,11 @@ struct CompileOptions {
     double share = 0; // so many of those up to the query's own
     double mass = 0;  // as many as have this mass, by the estimate
   } sparsity;
+  struct Paging {
+    int64_t deviceMemory = 0; // bytes; 0: all pages stay there
+    int64_t hostMemory = 0;   // bytes for pages that left; 0: enough for all
+    int64_t hotWindow = 0;    // tokens whose pages stay; 0: 10,240
+  } paging;
   int64_t context = 0;            // 0: what the checkpoint says
   std::string positions = "auto"; // auto, rope, yarn, dca
   int64_t dcaChunk = 0;    // dca: longest distance; 0: the trained length

@@ -97,6 +97,7 @@ constexpr int64_t maxTokens = 1 << 20;
 // Beyond any machine, and below what products with it could overflow.
 constexpr int64_t maxMemoryBytes = int64_t(1) << 50;
 constexpr int64_t maxPerSecond = int64_t(1) << 60;
+constexpr int64_t maxNanoseconds = 1'000'000'000;
 
 } // namespace
 
@@ -143,10 +144,19 @@ static llvm::Error readLimits(ObjectReader &reader, llvm::StringRef file,
           {{"bytes", maxMemoryBytes, &limits.memoryBytes},
            {"bytes_per_second", maxPerSecond, &limits.memoryBytesPerSecond}}))
     return error;
-  return readNumbers(reader, file, "operations_per_second",
-                     {{"f32", maxPerSecond, &limits.f32PerSecond},
-                      {"bf16", maxPerSecond, &limits.bf16PerSecond},
-                      {"int8", maxPerSecond, &limits.int8PerSecond}});
+  if (llvm::Error error =
+          readNumbers(reader, file, "operations_per_second",
+                      {{"f32", maxPerSecond, &limits.f32PerSecond},
+                       {"bf16", maxPerSecond, &limits.bf16PerSecond},
+                       {"int8", maxPerSecond, &limits.int8PerSecond}}))
+    return error;
+  return readNumbers(
+      reader, file, "paging",
+      {{"link_bytes_per_second", maxPerSecond, &limits.linkBytesPerSecond},
+       {"link_nanoseconds", maxNanoseconds, &limits.linkNanoseconds},
+       {"pack_bytes_per_second", maxPerSecond, &limits.packBytesPerSecond},
+       {"unpack_bytes_per_second", maxPerSecond, &limits.unpackBytesPerSecond},
+       {"disk_bytes_per_second", maxPerSecond, &limits.diskBytesPerSecond}});
 }
 
 static llvm::Expected<Target> readTarget(const Json &json,

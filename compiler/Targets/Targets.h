@@ -21,8 +21,8 @@ struct TokenBucket {
   int64_t logitRows = 0; // most of them whose logits are computed
 };
 
-/// What the machine's limits are, as far as the driver's estimate needs them:
-/// declared in the description, not measured.
+/// What the machine's limits are, as far as the cost model and the driver's
+/// estimate need them: declared in the description, not measured.
 struct MachineLimits {
   int64_t memoryBytes = 0;
   int64_t memoryBytesPerSecond = 0;
@@ -30,6 +30,14 @@ struct MachineLimits {
   int64_t f32PerSecond = 0;
   int64_t bf16PerSecond = 0;
   int64_t int8PerSecond = 0;
+  // Between host memory and device memory, one way, and what a move takes
+  // whatever its size.
+  int64_t linkBytesPerSecond = 0;
+  int64_t linkNanoseconds = 0;
+  // Bytes of pages that become records, and that records become.
+  int64_t packBytesPerSecond = 0;
+  int64_t unpackBytesPerSecond = 0;
+  int64_t diskBytesPerSecond = 0; // read from the cold tier
 };
 
 struct Target {

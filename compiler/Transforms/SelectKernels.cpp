@@ -1,10 +1,9 @@
 // stele-select-kernels: kernels-templates/selection.inc applied to a module.
 // After it, operation and weight say all that code generation needs.
 
+#include "stele/compiler/Transforms/KernelTable.h"
 #include "stele/compiler/Transforms/Passes.h"
 #include "stele/dialects/Lm/LmOps.h"
-#include "llvm/ADT/StringExtras.h"
-#include "llvm/ADT/StringSet.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 namespace stele::compiler {
@@ -14,44 +13,7 @@ namespace stele::compiler {
 
 using namespace mlir;
 using namespace stele;
-
-namespace {
-
-struct TileConstant {
-  StringRef name;
-  int64_t value;
-};
-
-struct KernelRow {
-  StringRef operation;
-  StringRef arithmetic;
-  StringRef isa;
-  StringRef features;
-  StringRef templateName;
-  StringRef layout;
-  std::vector<TileConstant> tile;
-};
-
-} // namespace
-
-static ArrayRef<KernelRow> getKernelRows() {
-  static const std::vector<KernelRow> rows = {
-#define STELE_TILE(name, value) TileConstant{name, value}
-#define STELE_KERNEL(operation, arithmetic, isa, features, kernel, layout,     \
-                     ...)                                                      \
-  KernelRow{operation, arithmetic, isa,          features,                     \
-            kernel,    layout,     {__VA_ARGS__}},
-#include "selection.inc"
-#undef STELE_KERNEL
-#undef STELE_TILE
-  };
-  return rows;
-}
-
-/// Whether a machine of level `target` runs code of level `needed`.
-static bool isaRuns(StringRef target, StringRef needed) {
-  return target == needed || (target == "x86-64-v4" && needed == "x86-64-v3");
-}
+using namespace stele::compiler;
 
 /// The weight matrix that the operation's kernel reads.
 static lm::WeightOp getMatrix(Operation *op, SymbolTable &symbols) {
@@ -88,8 +50,7 @@ struct SelectKernels : compiler::impl::SelectKernelsBase<SelectKernels> {
 
   void runOnOperation() override {
     ModuleOp module = getOperation();
-    for (const std::string &feature : features)
-      targetFeatures.insert(feature);
+    llvm::append_range(targetFeatures, features);
     auto kind = module->getAttrOfType<lm::ArithmeticAttr>(
         lm::LmDialect::arithmeticAttrName);
     if (kind)
@@ -111,7 +72,7 @@ struct SelectKernels : compiler::impl::SelectKernelsBase<SelectKernels> {
     lm::WeightOp matrix = getMatrix(op, symbols);
     std::string key = getTableKey(op, matrix);
     StringRef computed = lm::stringifyArithmetic(getArithmetic(op, matrix));
-    const KernelRow *row = findRow(key, computed);
+    const KernelRow *row = findKernelRow(key, computed, isa, targetFeatures);
     if (!row)
       return op->emitOpError("has no kernel for ")
              << key << " in arithmetic " << computed << " on " << isa
@@ -134,35 +95,14 @@ struct SelectKernels : compiler::impl::SelectKernelsBase<SelectKernels> {
                : arithmetic;
   }
 
-  /// The newest row that fits.
-  const KernelRow *findRow(StringRef key, StringRef computed) {
-    const KernelRow *found = nullptr;
-    for (const KernelRow &row : getKernelRows())
-      if (row.operation == key && isaRuns(isa, row.isa) &&
-          (row.arithmetic == "any" || row.arithmetic == computed) &&
-          hasFeatures(row.features))
-        found = &row;
-    return found;
-  }
-
-  bool hasFeatures(StringRef needed) {
-    SmallVector<StringRef> names;
-    needed.split(names, ',', /*MaxSplit=*/-1, /*KeepEmpty=*/false);
-    return llvm::all_of(
-        names, [&](StringRef name) { return targetFeatures.contains(name); });
-  }
-
   lm::KernelAttr makeKernel(const KernelRow &row) {
     SmallVector<lm::TileAttr> tile;
     for (const TileConstant &constant : row.tile)
       tile.push_back(
           lm::TileAttr::get(&getContext(), constant.name, constant.value));
-    std::string name =
-        llvm::join_items(", ", row.operation, row.arithmetic, row.isa);
-    if (!row.features.empty())
-      name += ", " + row.features.str();
     return lm::KernelAttr::get(&getContext(), row.templateName, isa,
-                               StringAttr::get(&getContext(), name), tile);
+                               StringAttr::get(&getContext(), row.describe()),
+                               tile);
   }
 
   LogicalResult setLayout(Operation *op, lm::WeightOp weight,
@@ -176,7 +116,7 @@ struct SelectKernels : compiler::impl::SelectKernelsBase<SelectKernels> {
     return success();
   }
 
-  llvm::StringSet<> targetFeatures;
+  std::vector<std::string> targetFeatures;
   lm::Arithmetic arithmetic = lm::Arithmetic::F32;
 };
 

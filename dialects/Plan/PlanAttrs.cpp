@@ -147,6 +147,18 @@ int64_t PageShapeAttr::getPageBytes() const {
                                     getHeadDim(), getMeanKeys());
 }
 
+std::optional<int64_t> PageShapeAttr::getRecordBytes(Type warm) const {
+  std::optional<schema::KvElement> hot = lm::cacheElement(getType());
+  std::optional<schema::KvElement> packed = warm.isSignlessInteger(4)
+                                                ? schema::KvElement::kInt4
+                                                : lm::cacheElement(warm);
+  if (getFeatures() != 0 || !hot || !packed ||
+      !schema::KvCanPack(*hot, *packed))
+    return std::nullopt;
+  return schema::KvRecordBytes(*hot, *packed, getBlock(), getHeadDim(),
+                               getMeanKeys());
+}
+
 LogicalResult PagingAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                                  int64_t hot, int64_t sinks, int64_t grid,
                                  Type warm, int64_t warmBytes,

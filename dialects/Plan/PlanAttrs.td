@@ -102,6 +102,8 @@ def Plan_PageShapeAttr : Plan_Attr<"PageShape", "page"> {
   let extraClassDeclaration = [{
     /// Bytes of a page, rounded up to 64.
     int64_t getPageBytes() const;
+    /// Bytes of the record that a page is packed into, or nothing if it cannot.
+    std::optional<int64_t> getRecordBytes(::mlir::Type warm) const;
   }];
 }
 

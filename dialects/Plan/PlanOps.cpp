@@ -228,22 +228,20 @@ LogicalResult KvCacheOp::verify() {
                             "nor paged (C3)";
   if (!paging)
     return success();
-  Type hot = getPage().getType();
-  if (getTransient() || hot.isSignlessInteger())
-    return emitOpError() << "a paged cache is not transient and of f32, f16 or "
-                            "bf16, got "
-                         << hot << " (C4)";
+  if (getTransient())
+    return emitOpError() << "a paged cache is not transient (C4)";
   if (paging.getGrid() % getPage().getBlock() != 0)
     return emitOpError() << "grid must be a multiple of the block of "
                          << getPage().getBlock() << ", got " << paging.getGrid()
                          << " (C4)";
-  if (paging.getWarm() != hot && !paging.getWarm().isSignlessInteger())
-    return emitOpError() << "warm must be " << hot << ", i8 or i4, got "
-                         << paging.getWarm() << " (C4)";
-  if (paging.getWarmBytes() > getPage().getPageBytes())
-    return emitOpError() << "warm_bytes must be at most a page's "
-                         << getPage().getPageBytes() << ", got "
-                         << paging.getWarmBytes() << " (C4)";
+  std::optional<int64_t> bytes = getPage().getRecordBytes(paging.getWarm());
+  if (!bytes)
+    return emitOpError() << "pages of " << getPage().getType()
+                         << " cannot be packed as " << paging.getWarm()
+                         << " (C4)";
+  if (paging.getWarmBytes() != *bytes)
+    return emitOpError() << "warm_bytes must be a record's " << *bytes
+                         << ", got " << paging.getWarmBytes() << " (C4)";
   return success();
 }
 

@@ -152,9 +152,9 @@ def Plan_KvCacheOp : Plan_SymbolUserOp<"kv_cache", [Symbol]> {
     * (C1) `layers` is positive, `slots` is in 0..2^24.
     * (C2) `target` names a target.
     * (C3) states have no `slots` and are neither `transient` nor paged.
-    * (C4) a paged cache is not `transient`, its pages are f32, f16 or bf16; `grid`
-      is a multiple of `block`, `warm` the page's type, i8 or i4, and `warm_bytes` at
-      most a page's.
+    * (C4) a paged cache is not `transient`, `grid` is a multiple of `block`, pages
+      can be packed as `warm`: as their own type, or from f32 and bf16 as i8 and i4;
+      `warm_bytes` are those of a record (runtime/schema/kv_page.h).
     * (C5) `pack` and `unpack` are entries of one executable for the cache's target
       that read a buffer of a page's bytes and write one of `warm_bytes`, and the
       reverse, and take nothing else.

@@ -314,15 +314,19 @@ Status VerifyWarmPages(const std::string& where, const plan::KvCache& cache) {
   const plan::Paging& paging = *cache.paging();
   STELE_RETURN_IF_ERROR(
       CheckEnum(where + ".warm_dtype", paging.warm_dtype(), plan::DType::MAX));
-  if (paging.warm_dtype() != cache.dtype() &&
-      paging.warm_dtype() != plan::DType::I8 &&
-      paging.warm_dtype() != plan::DType::I4)
+  const auto hot = static_cast<schema::KvElement>(cache.dtype());
+  const auto warm = static_cast<schema::KvElement>(paging.warm_dtype());
+  if (!schema::KvCanPack(hot, warm))
     return Unsupported(
         where + ".warm_dtype: " + plan::EnumNameDType(paging.warm_dtype()) +
         " for " + plan::EnumNameDType(cache.dtype()) +
         " pages is not known to this runtime; update stele");
-  return CheckPositive(where + ".warm_page_bytes", paging.warm_page_bytes(),
-                       cache.page_bytes());
+  const uint64_t needed = schema::KvRecordBytes(
+      hot, warm, cache.block_tokens(), cache.head_dim(), cache.mean_keys());
+  if (paging.warm_page_bytes() == needed) return OkStatus();
+  return Bad(where + ".warm_page_bytes", paging.warm_page_bytes(),
+             Format("but a record needs %llu",
+                    static_cast<unsigned long long>(needed)));
 }
 
 // An entry that makes `to` bytes of `from` bytes.
@@ -359,10 +363,6 @@ Status VerifyPaging(const plan::Plan& plan, uint32_t index) {
     return Bad(where,
                "only pages of keys and values that later steps read can "
                "fall out");
-  if (cache.dtype() == plan::DType::I8)
-    return Unsupported(where +
-                       ": pages of I8 do not fall out in this runtime; "
-                       "update stele");
   STELE_RETURN_IF_ERROR(
       CheckPositive(where + ".grid_tokens", paging.grid_tokens(), kMaxCount));
   if (paging.grid_tokens() % cache.block_tokens() != 0)

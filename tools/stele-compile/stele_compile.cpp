@@ -3,6 +3,7 @@
 
 #include "stele/compiler/Calibrate/Gate.h"
 #include "stele/compiler/Driver/Driver.h"
+#include "stele/compiler/Targets/Sizes.h"
 #include "stele/compiler/Targets/Targets.h"
 #include "stele/stele.h"
 #include "llvm/ADT/StringExtras.h"
@@ -32,6 +33,14 @@ static std::string parseTokens(std::string &text) {
       value > (uint64_t(1) << 31) / scale)
     return "'" + text + "' is not a count of tokens (8192, 32K, 1M)";
   text = std::to_string(value * scale);
+  return "";
+}
+
+static std::string parseSize(std::string &text) {
+  std::optional<int64_t> bytes = compiler::parseBytes(text);
+  if (!bytes)
+    return "'" + text + "' is not a size (8GiB, 512MiB)";
+  text = std::to_string(*bytes);
   return "";
 }
 
@@ -127,6 +136,31 @@ static void addSparsityFlags(CLI::App &app, compiler::CompileOptions &options) {
   share->excludes(mass);
 }
 
+/// How much memory the KV cache may take, and where.
+static void addPagingFlags(CLI::App &app, compiler::CompileOptions &options) {
+  auto &paging = options.paging;
+  auto *device =
+      app.add_option("--device-memory", paging.deviceMemory,
+                     "what weights, activations and the KV cache may take; "
+                     "pages that do not fit are packed and moved to host "
+                     "memory, and back as attention chooses them (default: all "
+                     "of the cache stays)")
+          ->transform(CLI::Validator(parseSize, ""))
+          ->type_name("SIZE");
+  app.add_option("--host-memory", paging.hostMemory,
+                 "what packed pages may take of host memory; those beyond are "
+                 "kept in a file (default: all in memory)")
+      ->transform(CLI::Validator(parseSize, ""))
+      ->needs(device)
+      ->type_name("SIZE");
+  app.add_option("--hot-window", paging.hotWindow,
+                 "last tokens whose pages never leave device memory, at least "
+                 "(default: 10240)")
+      ->transform(CLI::Validator(parseTokens, ""))
+      ->needs(device)
+      ->type_name("TOKENS");
+}
+
 static void addFlags(CLI::App &app, compiler::CompileOptions &options,
                      std::string &stopAfter) {
   app.add_option("checkpoint", options.input,
@@ -164,8 +198,10 @@ static void addFlags(CLI::App &app, compiler::CompileOptions &options,
       ->type_name("N");
   app.add_option("--kv", options.kv,
                  "how the KV cache stores keys and values: auto, f32, f16, "
-                 "bf16 or int8 (default: auto, as the arithmetic)")
-      ->check(CLI::IsMember({"auto", "f32", "f16", "bf16", "int8"}))
+                 "bf16 or int8 (default: auto, as the arithmetic); with "
+                 "--device-memory those that leave it, int4 too (default: "
+                 "auto, int8)")
+      ->check(CLI::IsMember({"auto", "f32", "f16", "bf16", "int8", "int4"}))
       ->type_name("TYPE");
   app.add_option("--features", options.features,
                  "with --attention kernelized: random features (default: 256)")
@@ -240,6 +276,7 @@ int main(int argc, char **argv) {
                "stele compile");
   addFlags(app, options, stopAfter);
   addSparsityFlags(app, options);
+  addPagingFlags(app, options);
   addGateFlags(app, gate);
   try {
     app.parse(argc, argv);
@@ -253,6 +290,9 @@ int main(int argc, char **argv) {
     return refuseUsage("--dca-chunk and --dca-local need --positions dca");
   if (app.count("--features") > 0 && options.attention != "kernelized")
     return refuseUsage("--features needs --attention kernelized");
+  if (options.kv == "int4" && options.paging.deviceMemory == 0)
+    return refuseUsage("--kv int4 needs --device-memory: it is for pages that "
+                       "leave it");
   const bool isSparse = options.attention == "sparse";
   for (const char *flag : {"--block", "--local", "--adjacent", "--sink",
                            "--top-k", "--density", "--mass"})

@@ -831,7 +831,7 @@ const Rule kRules[] = {
        b.AddPaging();
        b.plan.kv_caches[0]->paging->warm_page_bytes = kPageBytes + 1;
      },
-     "paging.warm_page_bytes: 129 is not in 1..128"},
+     "paging.warm_page_bytes: 129 but a record needs 128"},
     {"PagingCode",
      [](B &b) {
        b.AddPaging();

@@ -306,12 +306,12 @@ plan.target @u isa "x86-64-v4"
 plan.segment @code executable inline for [@t, @u]
 plan.executable @k elf in @code target @t {
   plan.entry @copy params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 2048>]
-  plan.entry @half params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 1024>] scratch 64
+  plan.entry @half params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 640>] scratch 64
 }
 plan.executable @v elf in @code target @u {
   plan.entry @copy params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 2048>]
 }
-// expected-error @below {{a paged cache is not transient and of f32, f16 or bf16, got 'f32' (C4)}}
+// expected-error @below {{a paged cache is not transient (C4)}}
 plan.kv_cache @x target @t layers 1 <heads = 1, head_dim = 16, block = 16, type = f32> transient
   paging <hot = 32, sinks = 0, grid = 32, warm = f32, warm_bytes = 2048, pack = @k::@copy, unpack = @k::@copy>
 
@@ -323,12 +323,12 @@ plan.target @u isa "x86-64-v4"
 plan.segment @code executable inline for [@t, @u]
 plan.executable @k elf in @code target @t {
   plan.entry @copy params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 2048>]
-  plan.entry @half params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 1024>] scratch 64
+  plan.entry @half params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 640>] scratch 64
 }
 plan.executable @v elf in @code target @u {
   plan.entry @copy params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 2048>]
 }
-// expected-error @below {{a paged cache is not transient and of f32, f16 or bf16, got 'i8' (C4)}}
+// expected-error @below {{pages of 'i8' cannot be packed as 'f32' (C4)}}
 plan.kv_cache @x target @t layers 1 <heads = 1, head_dim = 16, block = 16, type = i8>
   paging <hot = 32, sinks = 0, grid = 32, warm = f32, warm_bytes = 2048, pack = @k::@copy, unpack = @k::@copy>
 
@@ -340,7 +340,7 @@ plan.target @u isa "x86-64-v4"
 plan.segment @code executable inline for [@t, @u]
 plan.executable @k elf in @code target @t {
   plan.entry @copy params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 2048>]
-  plan.entry @half params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 1024>] scratch 64
+  plan.entry @half params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 640>] scratch 64
 }
 plan.executable @v elf in @code target @u {
   plan.entry @copy params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 2048>]
@@ -357,12 +357,12 @@ plan.target @u isa "x86-64-v4"
 plan.segment @code executable inline for [@t, @u]
 plan.executable @k elf in @code target @t {
   plan.entry @copy params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 2048>]
-  plan.entry @half params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 1024>] scratch 64
+  plan.entry @half params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 640>] scratch 64
 }
 plan.executable @v elf in @code target @u {
   plan.entry @copy params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 2048>]
 }
-// expected-error @below {{warm must be 'f32', i8 or i4, got 'f16' (C4)}}
+// expected-error @below {{pages of 'f32' cannot be packed as 'f16' (C4)}}
 plan.kv_cache @x target @t layers 1 <heads = 1, head_dim = 16, block = 16, type = f32>
   paging <hot = 32, sinks = 0, grid = 32, warm = f16, warm_bytes = 2048, pack = @k::@copy, unpack = @k::@copy>
 
@@ -374,12 +374,12 @@ plan.target @u isa "x86-64-v4"
 plan.segment @code executable inline for [@t, @u]
 plan.executable @k elf in @code target @t {
   plan.entry @copy params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 2048>]
-  plan.entry @half params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 1024>] scratch 64
+  plan.entry @half params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 640>] scratch 64
 }
 plan.executable @v elf in @code target @u {
   plan.entry @copy params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 2048>]
 }
-// expected-error @below {{warm_bytes must be at most a page's 2048, got 2049 (C4)}}
+// expected-error @below {{warm_bytes must be a record's 2048, got 2049 (C4)}}
 plan.kv_cache @x target @t layers 1 <heads = 1, head_dim = 16, block = 16, type = f32>
   paging <hot = 32, sinks = 0, grid = 32, warm = f32, warm_bytes = 2049, pack = @k::@copy, unpack = @k::@copy>
 
@@ -391,7 +391,7 @@ plan.target @u isa "x86-64-v4"
 plan.segment @code executable inline for [@t, @u]
 plan.executable @k elf in @code target @t {
   plan.entry @copy params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 2048>]
-  plan.entry @half params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 1024>] scratch 64
+  plan.entry @half params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 640>] scratch 64
 }
 plan.executable @v elf in @code target @u {
   plan.entry @copy params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 2048>]
@@ -408,7 +408,7 @@ plan.target @u isa "x86-64-v4"
 plan.segment @code executable inline for [@t, @u]
 plan.executable @k elf in @code target @t {
   plan.entry @copy params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 2048>]
-  plan.entry @half params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 1024>] scratch 64
+  plan.entry @half params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 640>] scratch 64
 }
 plan.executable @v elf in @code target @u {
   plan.entry @copy params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 2048>]
@@ -425,7 +425,7 @@ plan.target @u isa "x86-64-v4"
 plan.segment @code executable inline for [@t, @u]
 plan.executable @k elf in @code target @t {
   plan.entry @copy params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 2048>]
-  plan.entry @half params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 1024>] scratch 64
+  plan.entry @half params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 640>] scratch 64
 }
 plan.executable @v elf in @code target @u {
   plan.entry @copy params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 2048>]
@@ -442,14 +442,14 @@ plan.target @u isa "x86-64-v4"
 plan.segment @code executable inline for [@t, @u]
 plan.executable @k elf in @code target @t {
   plan.entry @copy params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 2048>]
-  plan.entry @half params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 1024>] scratch 64
+  plan.entry @half params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 640>] scratch 64
 }
 plan.executable @v elf in @code target @u {
   plan.entry @copy params [#plan.param<buffer, bytes = 2048>, #plan.param<buffer, access = write, bytes = 2048>]
 }
-// expected-error @below {{@k::@half must take #plan.param<buffer, bytes = 2048> and #plan.param<buffer, access = write, bytes = 1024> and nothing else (C5)}}
+// expected-error @below {{@k::@half must take #plan.param<buffer, bytes = 2048> and #plan.param<buffer, access = write, bytes = 640> and nothing else (C5)}}
 plan.kv_cache @x target @t layers 1 <heads = 1, head_dim = 16, block = 16, type = f32>
-  paging <hot = 32, sinks = 0, grid = 32, warm = i8, warm_bytes = 1024, pack = @k::@half, unpack = @k::@copy>
+  paging <hot = 32, sinks = 0, grid = 32, warm = i8, warm_bytes = 640, pack = @k::@half, unpack = @k::@copy>
 
 // -----
 

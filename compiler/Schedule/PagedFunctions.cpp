@@ -1,0 +1,145 @@
+// Layers from launches, and the bound of their choice (PagedFunctions.h).
+
+#include "stele/compiler/Schedule/PagedFunctions.h"
+#include "llvm/ADT/MapVector.h"
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+using namespace stele;
+using namespace stele::compiler;
+using namespace stele::plan_ir;
+
+int64_t PageGrid::fallenAt(int64_t blockIndex) const {
+  int64_t begin = blockIndex * block / cell * cell;
+  return std::max<int64_t>(0, (begin - hot) / block - sinks);
+}
+
+int64_t PageGrid::fallen() const {
+  return fallenAt(std::max<int64_t>(0, context - 1) / block);
+}
+
+int64_t PageGrid::hotBlocks() const {
+  return std::min<int64_t>(sinks + hot / block + blocksOfCell(),
+                           llvm::divideCeil(context, block));
+}
+
+int64_t PagedFunction::selecting() const {
+  return llvm::count_if(layers,
+                        [](const PagedLayer &l) { return l.selects(); });
+}
+
+/// A run of n tokens that begins anywhere touches at most so many blocks; steps
+/// do not leave a cell.
+int64_t PagedFunction::queryBlocks(const PageGrid &grid) const {
+  int64_t touched = tokens < 2 ? 1 : (tokens - 2) / grid.block + 2;
+  return std::min(touched, grid.blocksOfCell());
+}
+
+int64_t PagedFunction::mostChosen(const PageGrid &grid) const {
+  int64_t most = 0;
+  for (const PagedLayer &layer : layers) {
+    if (!layer.selects())
+      continue;
+    // Query blocks below `dense` keep all that fell out before them.
+    int64_t dense =
+        layer.choice.dense > 0 ? grid.fallenAt(layer.choice.dense - 1) : 0;
+    int64_t chosen = std::max(*layer.choice.chosen, dense);
+    most = std::max(most, std::min(grid.fallen(), chosen * queryBlocks(grid)));
+  }
+  return most * grid.heads;
+}
+
+namespace {
+
+/// Sorts the launches of one function that bind the cache by layer.
+class LayerFinder {
+public:
+  LayerFinder(FunctionOp function, KvCacheOp cache,
+              SymbolTableCollection &symbols)
+      : function(function), cache(cache), symbols(symbols) {}
+
+  FailureOr<SmallVector<PagedLayer>> run() {
+    for (auto launch : function.getBody().getOps<LaunchOp>()) {
+      EntryOp entry = launch.lookupEntry(symbols);
+      LogicalResult result = success();
+      launch.visitCaches(
+          entry, [&](ParameterAttr parameter, FlatSymbolRefAttr name) {
+            if (name.getAttr() == cache.getSymNameAttr() && succeeded(result))
+              result = add(launch, entry, writes(parameter.getAccess()));
+          });
+      if (failed(result))
+        return failure();
+    }
+    SmallVector<PagedLayer> list;
+    for (auto &[number, layer] : layers) {
+      if (layer.select && !layer.attention)
+        return layer.select.emitError("layer ")
+               << number << " selects blocks that nothing attends to";
+      list.push_back(layer);
+    }
+    return list;
+  }
+
+private:
+  LogicalResult add(LaunchOp launch, EntryOp entry, bool appends) {
+    if (launch.getImmediates().size() != 1)
+      return launch.emitError("a kernel of a paged cache has a layer as its "
+                              "only immediate");
+    int64_t number = launch.getImmediates().front();
+    PagedLayer &layer = layers[number];
+    layer.layer = number;
+    if (!layer.first)
+      layer.first = launch;
+    if (appends)
+      return success();
+    if (isMadeFrom(entry, "select_blocks"))
+      return addSelection(layer, launch, entry);
+    if (isMadeFrom(entry, "block_sparse")) {
+      layer.attention = launch;
+      if (!layer.select)
+        layer.choice = BlockChoice::of(entry);
+      return success();
+    }
+    layer.window = constantOf(entry, "window").value_or(0);
+    if (isMadeFrom(entry, "attention") && layer.window > 0)
+      return success();
+    return launch.emitError("layer ")
+           << number
+           << " attends to all of the context, which then has to fit into "
+              "--device-memory; compile with --attention sparse, raise "
+              "--device-memory, or lower --context";
+  }
+
+  LogicalResult addSelection(PagedLayer &layer, LaunchOp launch,
+                             EntryOp entry) {
+    layer.select = launch;
+    layer.selection = launch.getBuffers().back();
+    layer.choice = BlockChoice::of(entry);
+    if (layer.choice.chosen)
+      return success();
+    return launch.emitError("layer ")
+           << layer.layer
+           << " chooses as many blocks as a mass takes, which no staging slots "
+              "can be proven to hold; compile with --density or --top-k "
+              "instead of --mass, raise --device-memory, or lower --context";
+  }
+
+  FunctionOp function;
+  KvCacheOp cache;
+  SymbolTableCollection &symbols;
+  llvm::MapVector<int64_t, PagedLayer> layers;
+};
+
+} // namespace
+
+FailureOr<PagedFunction> compiler::findLayers(FunctionOp function,
+                                              KvCacheOp cache, int64_t context,
+                                              SymbolTableCollection &symbols) {
+  FailureOr<SmallVector<PagedLayer>> layers =
+      LayerFinder(function, cache, symbols).run();
+  if (failed(layers))
+    return failure();
+  return PagedFunction{function, int64_t(function.getTokens()),
+                       function.getTokens() == function.getSequences(),
+                       ModelledStep::of(function, context), *layers};
+}
