@@ -19,7 +19,7 @@ int64_t PageGrid::fallen() const {
 }
 
 int64_t PageGrid::hotBlocks() const {
-  return std::min<int64_t>(sinks + hot / block + blocksOfCell(),
+  return std::min<int64_t>(sinks + hot / block + 2 * blocksOfCell(),
                            llvm::divideCeil(context, block));
 }
 

@@ -37,7 +37,8 @@ struct PageGrid {
   int64_t fallenAt(int64_t blockIndex) const;
   /// The most that ever have: in the context's last cell.
   int64_t fallen() const;
-  /// Blocks in device memory, at most.
+  /// Blocks in device memory, at most: with the cell at work, and one that
+  /// waits for its packing.
   int64_t hotBlocks() const;
 };
 

@@ -197,8 +197,10 @@ LogicalResult CachePager::refuse(int64_t slots) {
          << showCount(context) << " tokens does not fit into --device-memory "
          << showBytes(budget.deviceMemory) << " (target " << target.name
          << "), even with a hot window of " << showCount(grid.hot)
-         << " tokens, " << grid.sinks << " sink blocks and cells of "
-         << grid.cell << ": " << bill.describe() << "; " << remedies(slots);
+         << " tokens, " << grid.sinks
+         << (grid.sinks == 1 ? " sink block" : " sink blocks")
+         << " and cells of " << grid.cell << ": " << bill.describe() << "; "
+         << remedies(slots);
 }
 
 /// What of the records host memory holds.
@@ -507,6 +509,10 @@ void CachePager::apply(const PagedFunction &paged, const PageSequence &sequence,
 LogicalResult CachePager::run() {
   if (fits())
     return success();
+  if (page.getMeanKeys())
+    return cache.emitError("the mean keys by which blocks are chosen are in "
+                           "its pages, and would leave device memory with "
+                           "them");
   if (failed(findFunctions()))
     return failure();
   makeGrid();

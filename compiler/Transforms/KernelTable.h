@@ -1,5 +1,5 @@
-// kernels-templates/selection.inc, the one table of kernels, for the passes that
-// name templates.
+// kernels-templates/selection.inc, the one table of kernels, for the passes
+// that name templates.
 #ifndef STELE_COMPILER_TRANSFORMS_KERNELTABLE_H
 #define STELE_COMPILER_TRANSFORMS_KERNELTABLE_H
 

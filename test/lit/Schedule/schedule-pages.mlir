@@ -1,37 +1,37 @@
 // What of a cache stays in device memory, and the moves of the rest: with room for
 // two layers' chosen pages, for all, and for twice as many.
-// RUN: stele-opt %s --stele-assign-buffers --stele-model-time="targets=x86-64-v3" --stele-schedule-pages="targets=x86-64-v3 device-memory=140000 hot-window=50" | FileCheck %s
-// RUN: stele-opt %s --stele-assign-buffers --stele-model-time="targets=x86-64-v3" --stele-schedule-pages="targets=x86-64-v3 device-memory=170000 hot-window=50" | FileCheck %s --check-prefix=STAY
-// RUN: stele-opt %s --stele-assign-buffers --stele-model-time="targets=x86-64-v3" --stele-schedule-pages="targets=x86-64-v3 device-memory=240000 hot-window=50 warm=int4 host-memory=100000" | FileCheck %s --check-prefix=TWICE
+// RUN: stele-opt %s --stele-assign-buffers --stele-model-time="targets=x86-64-v3" --stele-schedule-pages="targets=x86-64-v3 device-memory=165000 hot-window=50" | FileCheck %s
+// RUN: stele-opt %s --stele-assign-buffers --stele-model-time="targets=x86-64-v3" --stele-schedule-pages="targets=x86-64-v3 device-memory=195000 hot-window=50" | FileCheck %s --check-prefix=STAY
+// RUN: stele-opt %s --stele-assign-buffers --stele-model-time="targets=x86-64-v3" --stele-schedule-pages="targets=x86-64-v3 device-memory=265000 hot-window=50 warm=int4 host-memory=100000" | FileCheck %s --check-prefix=TWICE
 // RUN: stele-opt %s --stele-assign-buffers --stele-model-time="targets=x86-64-v3" --stele-schedule-pages="targets=x86-64-v3 device-memory=900000" | FileCheck %s --check-prefix=FITS
 
 // What cannot fit is refused with what it would take.
-// RUN: not stele-opt %s --stele-assign-buffers --stele-model-time="targets=x86-64-v3" --stele-schedule-pages="targets=x86-64-v3 device-memory=120000 hot-window=128" 2>&1 | FileCheck %s --check-prefix=SMALL
-// SMALL: error: a context of 1,000 tokens does not fit into --device-memory 117.2 KiB (target x86-64-v3), even with a hot window of 128 tokens, 1 sink blocks and cells of 32: weights 4.0 KiB + activations 8.5 KiB + 11 blocks of 16 tokens 132.0 KiB + 16 staging slots of 2.0 KiB 32.0 KiB + a page that stands for those elsewhere 2.0 KiB = 178.5 KiB; raise --device-memory to 1MiB, or lower --hot-window to 32, or lower --context: 128 tokens fit as they are
-// RUN: not stele-opt %s --stele-assign-buffers --stele-model-time="targets=x86-64-v3" --stele-schedule-pages="targets=x86-64-v3 device-memory=150000 hot-window=128" 2>&1 | FileCheck %s --check-prefix=WINDOW
+// RUN: not stele-opt %s --stele-assign-buffers --stele-model-time="targets=x86-64-v3" --stele-schedule-pages="targets=x86-64-v3 device-memory=145000 hot-window=128" 2>&1 | FileCheck %s --check-prefix=SMALL
+// SMALL: error: a context of 1,000 tokens does not fit into --device-memory 141.6 KiB (target x86-64-v3), even with a hot window of 128 tokens, 1 sink block and cells of 32: weights 4.0 KiB + activations 8.5 KiB + 13 blocks of 16 tokens 156.0 KiB + 16 staging slots of 2.0 KiB 32.0 KiB + a page that stands for those elsewhere 2.0 KiB = 202.5 KiB; raise --device-memory to 1MiB, or lower --hot-window to 32, or lower --context: 160 tokens fit as they are
+// RUN: not stele-opt %s --stele-assign-buffers --stele-model-time="targets=x86-64-v3" --stele-schedule-pages="targets=x86-64-v3 device-memory=175000 hot-window=128" 2>&1 | FileCheck %s --check-prefix=WINDOW
 // WINDOW: raise --device-memory to 1MiB, or lower --hot-window to 64, or lower --context
 // RUN: sed 's/top_k = 2/top_k = 9/' %s > %t.nine.mlir
-// RUN: not stele-opt %t.nine.mlir --stele-assign-buffers --stele-model-time="targets=x86-64-v3" --stele-schedule-pages="targets=x86-64-v3 device-memory=150000 hot-window=50" 2>&1 | FileCheck %s --check-prefix=CHOOSE
+// RUN: not stele-opt %t.nine.mlir --stele-assign-buffers --stele-model-time="targets=x86-64-v3" --stele-schedule-pages="targets=x86-64-v3 device-memory=175000 hot-window=50" 2>&1 | FileCheck %s --check-prefix=CHOOSE
 // CHOOSE: 72 staging slots of 2.0 KiB 144.0 KiB
-// CHOOSE-SAME: or choose fewer blocks: --top-k 2
-// RUN: not stele-opt %s --stele-assign-buffers --stele-model-time="targets=x86-64-v3" --stele-schedule-pages="targets=x86-64-v3 device-memory=140000 hot-window=50 host-memory=4000" 2>&1 | FileCheck %s --check-prefix=HOST
+// CHOOSE-SAME: or choose fewer blocks: --top-k 3
+// RUN: not stele-opt %s --stele-assign-buffers --stele-model-time="targets=x86-64-v3" --stele-schedule-pages="targets=x86-64-v3 device-memory=165000 hot-window=50 host-memory=4000" 2>&1 | FileCheck %s --check-prefix=HOST
 // HOST: error: --host-memory 3.9 KiB does not hold the records of a cell of 32 tokens: 2 blocks of 3.8 KiB = 7.5 KiB; raise it to that
 
 // So are layers whose pages cannot be bounded.
 // RUN: sed 's/top_k = 2/top_k = 0, top_p = 9.0e-1/; s/select = 1, sink = 1, top/select = 2, sink = 1, top/' %s > %t.mass.mlir
-// RUN: not stele-opt %t.mass.mlir --stele-assign-buffers --stele-model-time="targets=x86-64-v3" --stele-schedule-pages="targets=x86-64-v3 device-memory=140000" 2>&1 | FileCheck %s --check-prefix=MASS
+// RUN: not stele-opt %t.mass.mlir --stele-assign-buffers --stele-model-time="targets=x86-64-v3" --stele-schedule-pages="targets=x86-64-v3 device-memory=165000" 2>&1 | FileCheck %s --check-prefix=MASS
 // MASS: error: layer 0 chooses as many blocks as a mass takes, which no staging slots can be proven to hold; compile with --density or --top-k instead of --mass
 // RUN: sed 's/block_sparse_f32/attention_f32/' %s > %t.dense.mlir
-// RUN: not stele-opt %t.dense.mlir --stele-assign-buffers --stele-model-time="targets=x86-64-v3" --stele-schedule-pages="targets=x86-64-v3 device-memory=140000" 2>&1 | FileCheck %s --check-prefix=DENSE
+// RUN: not stele-opt %t.dense.mlir --stele-assign-buffers --stele-model-time="targets=x86-64-v3" --stele-schedule-pages="targets=x86-64-v3 device-memory=165000" 2>&1 | FileCheck %s --check-prefix=DENSE
 // DENSE: error: layer 0 attends to all of the context, which then has to fit into --device-memory; compile with --attention sparse, raise --device-memory, or lower --context
 // RUN: sed '/@sparse(/d; /@linear(/d' %s > %t.unread.mlir
-// RUN: not stele-opt %t.unread.mlir --stele-assign-buffers --stele-model-time="targets=x86-64-v3" --stele-schedule-pages="targets=x86-64-v3 device-memory=140000" 2>&1 | FileCheck %s --check-prefix=UNREAD
+// RUN: not stele-opt %t.unread.mlir --stele-assign-buffers --stele-model-time="targets=x86-64-v3" --stele-schedule-pages="targets=x86-64-v3 device-memory=165000" 2>&1 | FileCheck %s --check-prefix=UNREAD
 // UNREAD: error: layer 0 selects blocks that nothing attends to
 
 // A layer whose queries see a window only has nothing fetched, and makes the window
 // that stays larger.
 // RUN: sed '/plan.launch "select 1"/d; s/"attend 1" @kernels::@sparse(%x, %c1/"attend 1" @kernels::@window(%x/' %s > %t.window.mlir
-// RUN: stele-opt %t.window.mlir --stele-assign-buffers --stele-model-time="targets=x86-64-v3" --stele-schedule-pages="targets=x86-64-v3 device-memory=190000 hot-window=50" | FileCheck %s --check-prefix=LOCAL
+// RUN: stele-opt %t.window.mlir --stele-assign-buffers --stele-model-time="targets=x86-64-v3" --stele-schedule-pages="targets=x86-64-v3 device-memory=215000 hot-window=50" | FileCheck %s --check-prefix=LOCAL
 // LOCAL: paging <hot = 96,
 // LOCAL-LABEL: plan.function @decode
 // LOCAL: plan.page_in @cache layer 0 slot 0 slots 8 ahead

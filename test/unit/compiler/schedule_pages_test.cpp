@@ -369,7 +369,7 @@ TEST_P(Mutations, Cache) {
 
 // Two layers' slots; slots of each layer's own; twice as many for decoding.
 INSTANTIATE_TEST_SUITE_P(Memory, Mutations,
-                         testing::Values(140'000, 170'000, 240'000));
+                         testing::Values(165'000, 195'000, 265'000));
 
 } // namespace
 } // namespace stele
