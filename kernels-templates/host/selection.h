@@ -1,10 +1,10 @@
 // The selection that block selection writes and block-sparse attention reads:
-// for each query block of the step and KV head one bit for each key block of
-// the context, kept with the query block's first token of the step.
+// runtime/schema/block_selection.h says which bit is where.
 #ifndef STELE_KERNELS_HOST_SELECTION_H_
 #define STELE_KERNELS_HOST_SELECTION_H_
 
 #include "query.h"
+#include "stele/schema/block_selection.h"
 
 STELE_INT(blocks)    // key blocks of the longest context
 STELE_INT(select)    // how blocks are chosen: a BlockSelect of LmEnums.td
@@ -15,12 +15,15 @@ STELE_INT(dense)     // the first query blocks, which keep everything
 
 namespace stele {
 
-STELE_INLINE int64_t SelectionWords() { return (stele_blocks + 31) / 32; }
+STELE_INLINE int64_t SelectionWords() {
+  return static_cast<int64_t>(schema::SelectionWords(stele_blocks));
+}
 
 // The words of a query block, whose first token in the step is `token`.
 STELE_INLINE uint32_t* SelectionOf(uint32_t* selection, int64_t token,
                                    int64_t head) {
-  return selection + (token * stele_kv_heads + head) * SelectionWords();
+  return selection +
+         schema::SelectionRow(token, stele_kv_heads, head, SelectionWords());
 }
 
 STELE_INLINE bool KeepsAlways(int64_t query_block, int64_t key_block) {

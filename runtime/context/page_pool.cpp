@@ -75,16 +75,22 @@ void PageTable::Grow(uint64_t tokens) {
 void PageTable::Truncate(uint64_t tokens) {
   const uint64_t blocks = pool_->shape().BlocksFor(tokens);
   // Backwards, so that the next taker gets them in the order they had.
-  while (used_ > std::max(blocks, first_)) Return(--used_);
-  used_ = std::min(used_, blocks);
-  first_ = std::min(first_, used_);
+  while (used_ > blocks)
+    if (--used_ < gap_begin_ || used_ >= gap_end_) Return(used_);
+  gap_end_ = std::min(gap_end_, used_);
+  gap_begin_ = std::min(gap_begin_, gap_end_);
 }
 
 void PageTable::Forget(uint64_t tokens) {
   const uint64_t whole = tokens / pool_->shape().block_tokens;
-  while (first_ < std::min(whole, used_)) Return(first_++);
-  first_ = std::max(first_, whole);
-  used_ = std::max(used_, first_);
+  while (gap_end_ < std::min(whole, used_)) Return(gap_end_++);
+  gap_end_ = std::max(gap_end_, whole);
+  used_ = std::max(used_, gap_end_);
+}
+
+void PageTable::GiveAway(uint64_t begin, uint64_t end) {
+  if (gap_begin_ == gap_end_) gap_begin_ = begin;
+  gap_end_ = end;
 }
 
 void PageTable::Return(uint64_t block) {

@@ -80,6 +80,12 @@ class PageTable {
   // Gives back, or never takes, the whole blocks of the first `tokens` tokens,
   // which nothing reads again.
   void Forget(uint64_t tokens);
+  // Blocks [begin, end), or from where this ended before, are somebody else's
+  // from now on, who has taken their pages and sets what is in place of them.
+  void GiveAway(uint64_t begin, uint64_t end);
+  void Set(uint64_t row, uint64_t block, int32_t page) {
+    pages_[row * max_blocks_ + block] = page;
+  }
 
   const int32_t* data() const { return pages_.data(); }
   // Behind the last block that is there.
@@ -95,7 +101,9 @@ class PageTable {
   PagePool* pool_;
   uint64_t max_blocks_;
   uint64_t reserved_;
-  uint64_t first_ = 0;  // blocks [first_, used_) are there
+  // Blocks [0, gap_begin_) and [gap_end_, used_) are there.
+  uint64_t gap_begin_ = 0;
+  uint64_t gap_end_ = 0;
   uint64_t used_ = 0;
   std::vector<int32_t> pages_;
 };

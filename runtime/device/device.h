@@ -157,6 +157,9 @@ class Device {
   // Uninitialised, aligned to 4096. `what` names the use in messages.
   virtual Result<DeviceMemory> Allocate(uint64_t bytes,
                                         std::string_view what) = 0;
+  // Host memory that the device's transforms read and write, likewise.
+  virtual Result<DeviceMemory> AllocateHost(uint64_t bytes,
+                                            std::string_view what) = 0;
   // The device address of weights that stay mapped in host memory for as long
   // as the Device.
   virtual Result<const std::byte*> MapWeights(

@@ -108,24 +108,25 @@ Status Engine::PlanMemory() {
   STELE_RETURN_IF_ERROR(PlanStates());
   const uint64_t blocks = pool_ ? pool_->blocks() : 0;
   const uint64_t tables = shape_.pages_per_block() * sizeof(int32_t) *
-                          (blocks + max_blocks_ * options_.max_sessions);
+                              (blocks + max_blocks_ * options_.max_sessions) +
+                          (paged_ ? paged_->table_bytes() : 0);
   const uint32_t vocabulary = model_->info().vocab_size();
   const uint64_t rows =
       options_.max_sessions * (uint64_t{options_.draft_tokens} + 1);
   const uint64_t sessions = rows * vocabulary * sizeof(float) +
                             options_.total_tokens * sizeof(int32_t);
   memory_.items = {
-      {"weights", model_->mapped_weight_bytes(), true},
-      {"synthetic weights", model_->synthetic_weight_bytes(), false},
-      {"activations", arena, false},
-      {"kernel scratch", scratch, false},
-      {shape_.transient
-           ? Format("KV pages of a step, %u sessions", options_.max_sessions)
-           : Format("KV pages, %llu tokens",
-                    static_cast<unsigned long long>(options_.total_tokens)),
-       blocks * shape_.block_bytes(), false},
+      {"weights", model_->mapped_weight_bytes(), true, true},
+      {"synthetic weights", model_->synthetic_weight_bytes(), false, true},
+      {"activations", arena, false, true},
+      {"kernel scratch", scratch, false, true},
+      {PagesName(), blocks * shape_.block_bytes(), false, true},
+      {"KV pages, staging slots", paged_ ? paged_->slot_bytes() : 0, false,
+       true},
+      {"KV pages, older as " + (paged_ ? paged_->record_format() : ""),
+       paged_ ? paged_->record_bytes() : 0, false},
       {Format("attention states, %u sessions", options_.max_sessions),
-       StateBytes() * options_.max_sessions, false},
+       StateBytes() * options_.max_sessions, false, true},
       {"page tables", tables, false},
       {"sessions, tokens and logits", sessions, false},
       {"sampling", SamplerScratch::Bytes(vocabulary), false},
@@ -135,17 +136,35 @@ Status Engine::PlanMemory() {
   return OkStatus();
 }
 
+std::string Engine::PagesName() const {
+  if (shape_.transient)
+    return Format("KV pages of a step, %u sessions", options_.max_sessions);
+  if (paged_)
+    return Format("KV pages, last %llu tokens",
+                  static_cast<unsigned long long>(paged_->shape().hot_tokens));
+  return Format("KV pages, %llu tokens",
+                static_cast<unsigned long long>(options_.total_tokens));
+}
+
+uint64_t Engine::BlocksHeld(uint64_t tokens) const {
+  return paged_ ? paged_->shape().HotBlocks(tokens)
+                : shape_.BlocksHeld(tokens, options_.chunk);
+}
+
 Status Engine::PlanPages() {
   if (!model_->cache()) return OkStatus();
   shape_ = CacheShape::Of(*model_->cache());
+  if (model_->IsPaged()) {
+    STELE_ASSIGN_OR_RETURN(paged_, PagedMemory::Plan(*model_, options_));
+  }
   max_blocks_ = shape_.BlocksFor(options_.session_tokens);
   // Each session may leave a part of its last block unused.
   const uint64_t blocks = std::min(
       shape_.BlocksFor(options_.total_tokens) + options_.max_sessions - 1,
-      shape_.BlocksHeld(options_.session_tokens, options_.chunk) *
-          options_.max_sessions);
+      BlocksHeld(options_.session_tokens) * options_.max_sessions);
   STELE_ASSIGN_OR_RETURN(pool_, PagePool::Create(shape_, blocks));
-  if (!CheckedMul(blocks, shape_.block_bytes()))
+  const auto bytes = CheckedMul(blocks, shape_.block_bytes());
+  if (!bytes || !CheckedAdd(*bytes, paged_ ? paged_->slot_bytes() : 0))
     return ResourceExhausted(
         "the KV cache's size overflows; plan fewer tokens");
   return OkStatus();
@@ -170,15 +189,47 @@ Status Engine::PlanStates() {
 uint64_t Engine::StateBytes() const { return state_shape_.block_bytes(); }
 
 Status Engine::CheckAvailable() const {
+  STELE_RETURN_IF_ERROR(CheckDeviceMemory());
+  if (paged_ && options_.host_memory != 0 &&
+      paged_->record_bytes() > options_.host_memory)
+    return ResourceExhausted(
+        "what falls out of device memory needs " +
+        FormatBytes(paged_->record_bytes()) + " as " + paged_->record_format() +
+        ", --host-memory allows " + FormatBytes(options_.host_memory) +
+        "; plan fewer sessions or tokens, or compile with --kv int4");
   const uint64_t planned =
       memory_.allocated() - model_->synthetic_weight_bytes();
-  const bool given = options_.host_memory != 0;
+  const bool given = options_.host_memory != 0 && !paged_;
   const uint64_t limit = given ? options_.host_memory : AvailableMemory();
   if (limit == 0 || planned <= limit) return OkStatus();
   return ResourceExhausted(
       "the plan needs " + FormatBytes(planned) + ", " +
       (given ? "--host-memory allows " : "the machine has ") +
       FormatBytes(limit) + "; plan fewer sessions or tokens");
+}
+
+Status Engine::CheckDeviceMemory() const {
+  const uint64_t needed = memory_.on_device();
+  if (options_.device_memory == 0 || needed <= options_.device_memory)
+    return OkStatus();
+  return ResourceExhausted(
+      memory_.DeviceSum() + " = " + FormatBytes(needed) +
+      ", --device-memory allows " + FormatBytes(options_.device_memory) +
+      (paged_ ? "; plan fewer sessions or tokens, or compile with less "
+                "--device-memory"
+              : "; plan fewer sessions or tokens, or compile with "
+                "--device-memory, so that older pages leave it"));
+}
+
+Status Engine::AllocatePages() {
+  const uint64_t slots = paged_ ? paged_->slot_bytes() : 0;
+  STELE_ASSIGN_OR_RETURN(
+      pages_, model_->device().Allocate(
+                  pool_->blocks() * shape_.block_bytes() + slots, "KV pages"));
+  if (!paged_) return OkStatus();
+  paged_parts_.reserve(options_.max_sessions);
+  return paged_->Allocate(model_.get(), &*pool_, pages_.data(),
+                          options_.max_sessions);
 }
 
 Status Engine::Allocate() {
@@ -191,11 +242,7 @@ Status Engine::Allocate() {
   }
   Device& device = model_->device();
   STELE_ASSIGN_OR_RETURN(arena_, device.Allocate(arena, "activations"));
-  if (pool_) {
-    STELE_ASSIGN_OR_RETURN(
-        pages_,
-        device.Allocate(pool_->blocks() * shape_.block_bytes(), "KV pages"));
-  }
+  if (pool_) STELE_RETURN_IF_ERROR(AllocatePages());
   if (model_->states()) {
     STELE_ASSIGN_OR_RETURN(states_,
                            device.Allocate(StateBytes() * options_.max_sessions,
@@ -243,13 +290,31 @@ Result<ProgramSpec> Engine::Resolve(const plan::Function& function) const {
       spec.steps.push_back(SignalStep{signal->event(), signal->stream()});
     } else if (const auto* wait = op->body_as_Wait()) {
       spec.steps.push_back(WaitStep{wait->event(), wait->stream()});
+    } else if (op->body_type() == plan::OpBody::Collective) {
+      return Internal("a collective was verified but cannot run");
     } else {
-      // Verification lets no other op through.
-      return Internal(Format("op %s was verified but cannot run",
-                             plan::EnumNameOpBody(op->body_type())));
+      ResolvePaging(function, *op, &spec);
     }
   }
   return spec;
+}
+
+void Engine::ResolvePaging(const plan::Function& function, const plan::Op& op,
+                           ProgramSpec* spec) const {
+  spec->mover = &paged_->pager();
+  if (const auto* select = op.body_as_SelectPages()) {
+    const std::byte* selection =
+        arena_.data() + function.buffers()->Get(select->selection())->offset();
+    spec->steps.push_back(SelectPagesStep{
+        select->layer(), reinterpret_cast<const uint32_t*>(selection),
+        select->slots(), select->stream()});
+  } else if (const auto* in = op.body_as_PageIn()) {
+    spec->steps.push_back(PageInStep{in->layer(), in->first_slot(), in->slots(),
+                                     in->ahead(), in->stream()});
+  } else if (const auto* out = op.body_as_PageOut()) {
+    spec->steps.push_back(
+        PageOutStep{out->layer(), out->max_pages(), out->stream()});
+  }
 }
 
 Result<LaunchStep> Engine::ResolveLaunch(const plan::Function& function,
@@ -295,7 +360,7 @@ Result<std::unique_ptr<Session>> Engine::NewSession(uint64_t max_tokens) try {
                              " planned sessions are taken; end one first");
   std::unique_ptr<PageTable> pages;
   if (pool_) {
-    const uint64_t blocks = shape_.BlocksHeld(max_tokens, options_.chunk);
+    const uint64_t blocks = BlocksHeld(max_tokens);
     if (pool_->free_blocks() < blocks)
       return ResourceExhausted(Format(
           "a session of %llu tokens needs %llu KV blocks, %llu of %llu are "
@@ -306,8 +371,12 @@ Result<std::unique_ptr<Session>> Engine::NewSession(uint64_t max_tokens) try {
           static_cast<unsigned long long>(pool_->blocks())));
     pages = std::make_unique<PageTable>(&*pool_, max_blocks_, blocks);
   }
+  std::unique_ptr<PagedContext> paged;
+  if (paged_) {
+    STELE_ASSIGN_OR_RETURN(paged, paged_->Admit(pages.get(), max_tokens));
+  }
   std::unique_ptr<Session> session(
-      new Session(this, max_tokens, std::move(pages),
+      new Session(this, max_tokens, std::move(pages), std::move(paged),
                   free_states_.empty() ? -1 : free_states_.back(),
                   model_->info().vocab_size(), options_.draft_tokens + 1));
   if (!free_states_.empty()) free_states_.pop_back();
@@ -319,6 +388,7 @@ Result<std::unique_ptr<Session>> Engine::NewSession(uint64_t max_tokens) try {
 
 void Engine::Remove(Session* session) {
   if (session->states_ >= 0) free_states_.push_back(session->states_);
+  if (session->paged_) paged_->Release(*session->paged_);
   std::erase(sessions_, session);
 }
 
@@ -330,7 +400,9 @@ Result<StepReport> Engine::Step() {
   FillBatch();
   const Bucket& bucket = ChooseBucket();
   last_ = nullptr;
+  BeginPaging();
   const Status status = RunBatch(bucket);
+  if (paged_) paged_->pager().EndStep(status.ok());
   if (!status.ok()) {
     // States may hold this step's keys already.
     for (const Part& part : parts_)
@@ -341,6 +413,15 @@ Result<StepReport> Engine::Step() {
   return StepReport{static_cast<uint32_t>(batch_.tokens),
                     static_cast<uint32_t>(batch_.sequences),
                     bucket.function->name()->c_str()};
+}
+
+void Engine::BeginPaging() {
+  if (!paged_) return;
+  paged_parts_.clear();
+  for (const Part& part : parts_)
+    paged_parts_.push_back(
+        {part.session->paged_.get(), part.session->position_});
+  paged_->pager().BeginStep(paged_parts_);
 }
 
 Status Engine::RunBatch(const Bucket& bucket) {
@@ -364,6 +445,11 @@ SteleAttentionWork Engine::attention_work() const {
     sum.estimated_pairs += work.estimated_pairs;
   }
   return sum;
+}
+
+PagingWork Engine::paging_work() const {
+  std::lock_guard lock(model_->device_mutex());
+  return paged_ ? paged_->pager().work() : PagingWork();
 }
 
 Result<OutputShape> Engine::ReadOutput(std::string_view name,
@@ -409,12 +495,19 @@ void Engine::GatherFrom(Session* session, uint32_t* tokens, uint32_t* rows) {
   // Tokens for whose logits there is no room are left to the next step.
   const uint64_t before_rows = session->FirstRow() - session->position_;
   const uint64_t room = std::min<uint64_t>(
-      options_.chunk - *tokens, before_rows + largest.max_logit_rows() - *rows);
+      {options_.chunk - *tokens, before_rows + largest.max_logit_rows() - *rows,
+       RoomInCell(*session)});
   const uint64_t count = CountFitting(*session, room, /*first=*/*tokens == 0);
   if (count == 0) return;
   *tokens += static_cast<uint32_t>(count);
   if (count > before_rows) *rows += static_cast<uint32_t>(count - before_rows);
   parts_.push_back({session, static_cast<uint32_t>(count)});
+}
+
+uint64_t Engine::RoomInCell(const Session& session) const {
+  if (!paged_) return std::numeric_limits<uint64_t>::max();
+  const uint64_t grid = paged_->shape().grid_tokens;
+  return grid - session.position_ % grid;
 }
 
 // Where the queries of a block choose its keys together, a prompt is cut

@@ -21,6 +21,7 @@
 #include "stele/runtime/device/device.h"
 #include "stele/runtime/engine/memory_plan.h"
 #include "stele/runtime/engine/model.h"
+#include "stele/runtime/engine/paged_memory.h"
 #include "stele/runtime/engine/sampler.h"
 #include "stele/runtime/engine/session.h"
 
@@ -32,7 +33,13 @@ struct EngineOptions {
   uint64_t total_tokens = 0;    // of all sessions; 0: every one at its longest
   uint32_t chunk = 0;           // most tokens in a step; 0: what the plan takes
   uint32_t draft_tokens = 0;    // most that a session drafts for one step
-  uint64_t host_memory = 0;     // refuse to plan more; 0: what is available
+  // Refuse to plan more; 0: what is available. With context paging, of what
+  // fell out of device memory.
+  uint64_t host_memory = 0;
+  uint64_t device_memory =
+      0;                    // likewise, of weights, pages and kernels; 0: any
+  uint64_t hot_window = 0;  // with paging; 0: what the artifact was compiled
+                            // for, which is the least
 };
 
 // What one step did.
@@ -64,6 +71,8 @@ class Engine {
 
   // What block-sparse attention did in all steps so far.
   SteleAttentionWork attention_work() const;
+  // What context paging did; nothing for a plan without.
+  PagingWork paging_work() const;
 
   // One batched step. After an error the sessions are as they were before, but
   // with kernelized attention: there all of their tokens are pending again.
@@ -105,11 +114,18 @@ class Engine {
   Status CheckDrafts() const;
   Status PlanMemory();
   Status PlanPages();
+  std::string PagesName() const;
   Status PlanStates();
+  // Blocks that a session of `tokens` tokens holds in device memory at most.
+  uint64_t BlocksHeld(uint64_t tokens) const;
   Status CheckAvailable() const;
+  Status CheckDeviceMemory() const;
+  Status AllocatePages();
   Status Allocate();
   Status PrepareBuckets();
   Result<ProgramSpec> Resolve(const plan::Function& function) const;
+  void ResolvePaging(const plan::Function& function, const plan::Op& op,
+                     ProgramSpec* spec) const;
   Result<LaunchStep> ResolveLaunch(const plan::Function& function,
                                    const plan::Launch& launch) const;
   void* Address(const plan::Function& function,
@@ -137,7 +153,11 @@ class Engine {
   uint64_t CountFitting(const Session& session, uint64_t room,
                         bool first) const;
   Status GrowPages(Session* session, uint64_t tokens);
+  // The most that a session's share of one step may be: paging cuts steps at
+  // its grid.
+  uint64_t RoomInCell(const Session& session) const;
   Status PreparePart(const Part& part);
+  void BeginPaging();
   Status RunBatch(const Bucket& bucket);
   void FillBatch();
   void FillPart(int32_t index, const Part& part);
@@ -152,10 +172,12 @@ class Engine {
   CacheShape shape_;
   uint64_t max_blocks_ = 0;  // of one session
   std::optional<PagePool> pool_;
+  std::unique_ptr<PagedMemory> paged_;  // null without context paging
+  std::vector<PagedPart> paged_parts_;
   CacheShape state_shape_;            // of a model with states
   std::vector<int32_t> free_states_;  // the first one of each session's
   DeviceMemory arena_;
-  DeviceMemory pages_;
+  DeviceMemory pages_;  // the pool's, and behind them those of paging
   DeviceMemory states_;
   std::vector<Bucket> buckets_;  // ascending by max_tokens
   std::vector<Session*> sessions_;

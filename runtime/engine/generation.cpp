@@ -108,9 +108,10 @@ void Generation::Take(int32_t token, uint64_t position) {
 // A draft longer than what may still be taken would be work for nothing.
 Status Generation::FeedNext() {
   STELE_RETURN_IF_ERROR(session_->Feed({&tokens_.back(), 1}));
-  const uint64_t most = std::min<uint64_t>(
-      {options_.lookup, options_.max_tokens - tokens_.size() - 1,
-       session_->max_tokens() - session_->tokens().size()});
+  const uint64_t most =
+      std::min<uint64_t>({options_.lookup, session_->draft_room(),
+                          options_.max_tokens - tokens_.size() - 1,
+                          session_->max_tokens() - session_->tokens().size()});
   const size_t drafted =
       PromptLookup(session_->tokens(), std::span(draft_).first(most));
   return session_->Feed(std::span(draft_).first(drafted),

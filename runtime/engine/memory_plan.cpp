@@ -12,6 +12,22 @@ uint64_t MemoryPlan::Sum(bool mapped) const {
   return sum;
 }
 
+uint64_t MemoryPlan::on_device() const {
+  uint64_t sum = 0;
+  for (const MemoryItem& item : items)
+    if (item.on_device) sum += item.bytes;
+  return sum;
+}
+
+std::string MemoryPlan::DeviceSum() const {
+  std::string text;
+  for (const MemoryItem& item : items)
+    if (item.on_device)
+      text += (text.empty() ? "" : " + ") + item.name + " " +
+              FormatBytes(item.bytes);
+  return text;
+}
+
 std::string MemoryPlan::ToString() const {
   std::string text = "memory plan\n";
   for (const MemoryItem& item : items)

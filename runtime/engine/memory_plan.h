@@ -11,7 +11,8 @@ namespace stele {
 struct MemoryItem {
   std::string name;  // "KV pages"
   uint64_t bytes;
-  bool mapped;  // file pages that the system can drop and read again
+  bool mapped;             // file pages that the system can drop and read again
+  bool on_device = false;  // counts against --device-memory
 };
 
 struct MemoryPlan {
@@ -19,6 +20,9 @@ struct MemoryPlan {
 
   uint64_t allocated() const { return Sum(false); }
   uint64_t mapped() const { return Sum(true); }
+  uint64_t on_device() const;
+  // What is on the device, as a sum: "weights 2.0 MiB + activations 1.0 MiB".
+  std::string DeviceSum() const;
   // One line an item, and the sums.
   std::string ToString() const;
 

@@ -39,6 +39,8 @@ class Model {
   }
   // The cache that they use; none for a plan without attention.
   const plan::KvCache* cache() const { return cache_; }
+  // Whether older pages of it leave device memory.
+  bool IsPaged() const { return cache_ && cache_->paging(); }
   // The states of kernelized attention that they keep; null without it.
   const plan::KvCache* states() const { return states_; }
   // Addresses that a launch binds.

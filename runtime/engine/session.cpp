@@ -10,13 +10,15 @@
 namespace stele {
 
 Session::Session(Engine* engine, uint64_t max_tokens,
-                 std::unique_ptr<PageTable> pages, int32_t states,
+                 std::unique_ptr<PageTable> pages,
+                 std::unique_ptr<PagedContext> paged, int32_t states,
                  uint32_t vocabulary, uint32_t max_rows)
     : engine_(engine),
       max_tokens_(max_tokens),
       vocabulary_(vocabulary),
       max_rows_(max_rows),
       pages_(std::move(pages)),
+      paged_(std::move(paged)),
       states_(states),
       logits_(size_t{max_rows} * vocabulary) {
   tokens_.reserve(max_tokens);
@@ -31,6 +33,14 @@ Status Session::Feed(std::span<const int32_t> tokens, uint32_t rows) {
         "logits of " + std::to_string(rows) + " tokens, but " +
         std::to_string(pending() + tokens.size()) + " are pending and memory " +
         "is planned for " + std::to_string(max_rows_));
+  const uint64_t fed = tokens_.size() + tokens.size();
+  if (paged_ && rows > 1 &&
+      (fed - rows) / paged_->grid_tokens() != (fed - 1) / paged_->grid_tokens())
+    return InvalidArgument(
+        "drafts from token " + std::to_string(fed - rows + 1) + " to " +
+        std::to_string(fed - 1) + " pass a multiple of " +
+        std::to_string(paged_->grid_tokens()) +
+        ", where pages fall out of device memory; feed draft_room() at most");
   for (size_t i = 0; i < tokens.size(); ++i)
     if (tokens[i] < 0 || static_cast<uint32_t>(tokens[i]) >= vocabulary_)
       return InvalidArgument(
@@ -90,9 +100,21 @@ Status Session::Truncate(uint64_t tokens) {
   return OkStatus();
 }
 
+bool Session::CanGoBack(uint64_t tokens) const {
+  return states_ < 0 && (!paged_ || paged_->CanGoBack(tokens));
+}
+
 void Session::GoBack(uint64_t tokens) {
-  if (position_ > tokens) position_ = states_ < 0 ? tokens : 0;
+  if (position_ > tokens) position_ = CanGoBack(tokens) ? tokens : 0;
+  if (paged_ && position_ == 0) paged_->Clear();
   if (pages_) pages_->Truncate(position_);
+}
+
+uint64_t Session::draft_room() const {
+  const uint64_t most = max_drafts();
+  if (tokens_.empty() || !paged_) return most;
+  const uint64_t grid = paged_->grid_tokens();
+  return std::min(most, grid - 1 - (tokens_.size() - 1) % grid);
 }
 
 }  // namespace stele

@@ -15,6 +15,7 @@
 
 #include "stele/runtime/base/status.h"
 #include "stele/runtime/context/page_pool.h"
+#include "stele/runtime/context/pager.h"
 #include "stele/runtime/engine/sampler.h"
 
 namespace stele {
@@ -53,6 +54,9 @@ class Session {
 
   // Most tokens whose logits are kept beside the last one's.
   uint32_t max_drafts() const { return max_rows_ - 1; }
+  // How many of them may be fed now: with context paging they must lie in one
+  // cell with the token before them, so that they can be forgotten again.
+  uint64_t draft_room() const;
   struct Drafts {
     uint64_t drafted = 0;
     uint64_t accepted = 0;
@@ -79,19 +83,22 @@ class Session {
 
   // Forgets the tokens behind the first `tokens`, processed or not. With
   // kernelized attention, whose sums no token can be taken from, all tokens
-  // are pending again where a processed one goes.
+  // are pending again where a processed one goes; with context paging where
+  // pages have fallen out since that the next token would see in device memory.
   Status Truncate(uint64_t tokens);
 
  private:
   friend class Engine;
   friend class SessionArchive;
   Session(Engine* engine, uint64_t max_tokens, std::unique_ptr<PageTable> pages,
-          int32_t states, uint32_t vocabulary, uint32_t max_rows);
+          std::unique_ptr<PagedContext> paged, int32_t states,
+          uint32_t vocabulary, uint32_t max_rows);
   // The first position whose logits a step hands out.
   uint64_t FirstRow() const;
-  // Makes the tokens behind the first `tokens` pending, and with states those
-  // before them, too.
+  // Makes the tokens behind the first `tokens` pending, and those before them,
+  // too, where it cannot go on from there.
   void GoBack(uint64_t tokens);
+  bool CanGoBack(uint64_t tokens) const;
   // A decode: all that is pending asks for logits.
   bool IsDecode() const { return pending() <= rows_; }
 
@@ -99,7 +106,8 @@ class Session {
   uint64_t max_tokens_;
   uint32_t vocabulary_;
   uint32_t max_rows_;
-  std::unique_ptr<PageTable> pages_;  // null for a model without a cache
+  std::unique_ptr<PageTable> pages_;     // null for a model without a cache
+  std::unique_ptr<PagedContext> paged_;  // null without context paging
   int32_t states_;  // the first of the session's; -1 for a model without
   std::vector<int32_t> tokens_;
   uint64_t position_ = 0;

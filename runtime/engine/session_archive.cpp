@@ -59,6 +59,10 @@ PageKey SessionArchive::RootOf(const std::string& name) const {
 
 Result<std::unique_ptr<SessionArchive>> SessionArchive::Create(
     Engine* engine, std::shared_ptr<Store> store) {
+  if (engine->paged_)
+    return Unsupported(
+        "sessions of a model with context paging cannot be saved yet; run "
+        "without --session and --store, or compile without --device-memory");
   std::unique_ptr<SessionArchive> archive(
       new SessionArchive(engine, std::move(store)));
   if (engine->model().states()) {

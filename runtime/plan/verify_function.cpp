@@ -608,8 +608,7 @@ Status FunctionVerifier::CheckRuns() const {
   STELE_RETURN_IF_ERROR(CheckStreams());
   for (uint32_t i = 0; i < function_.ops()->size(); ++i) {
     const plan::OpBody type = function_.ops()->Get(i)->body_type();
-    if (type != plan::OpBody::Launch && type != plan::OpBody::Copy &&
-        type != plan::OpBody::Signal && type != plan::OpBody::Wait)
+    if (type == plan::OpBody::Collective)
       return Unsupported(Where(where_ + ".ops", i) +
                          ": this runtime does not run " +
                          plan::EnumNameOpBody(type) + "; update stele");

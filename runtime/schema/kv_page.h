@@ -67,6 +67,26 @@ constexpr uint64_t KvRecordBytes(KvElement hot, KvElement warm, uint64_t block,
   return KvPadded(KvRecordScales(warm, block, head_dim) + 8 * block);
 }
 
+// Context paging. A step lies in one cell [k * grid, (k + 1) * grid) of its
+// sequence's positions; there the blocks that end behind k * grid - window are
+// in device memory, and `sinks` first ones. So which form of a page a query
+// sees follows from its position alone. `grid` and `window` are multiples of
+// the block. This many blocks from the first on have fallen out, but for sinks.
+constexpr uint64_t KvFallen(uint64_t position, uint64_t window, uint64_t grid,
+                            uint64_t sinks, uint64_t block) {
+  const uint64_t cell = position / grid * grid;
+  const uint64_t fallen = cell > window ? (cell - window) / block : 0;
+  return fallen > sinks ? fallen : sinks;
+}
+
+// Blocks of a sequence of `blocks` blocks that device memory holds at most: the
+// cell that falls out waits there until its layer was packed.
+constexpr uint64_t KvHotBlocks(uint64_t blocks, uint64_t window, uint64_t grid,
+                               uint64_t sinks, uint64_t block) {
+  const uint64_t most = sinks + (window + 2 * grid) / block;
+  return blocks < most ? blocks : most;
+}
+
 }  // namespace stele::schema
 
 #endif  // STELE_SCHEMA_KV_PAGE_H_

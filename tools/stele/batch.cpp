@@ -70,7 +70,7 @@ Result<std::unique_ptr<Batch>> Batch::Create(
   EngineOptions engine_options;
   engine_options.max_sessions = static_cast<uint32_t>(requests.size());
   engine_options.chunk = options.chunk;
-  engine_options.host_memory = options.host_memory;
+  options.memory.Apply(&engine_options);
   engine_options.draft_tokens = options.lookup;
   for (const Request& request : requests) {
     engine_options.session_tokens =

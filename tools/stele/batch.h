@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "cli.h"
 #include "prompts.h"
 #include "stele/runtime/base/status.h"
 #include "stele/runtime/engine/engine.h"
@@ -48,7 +49,7 @@ struct BatchOptions {
   bool ignore_eos = false;
   uint32_t lookup = 0;  // tokens drafted from the context for a step
   uint32_t chunk = 0;
-  uint64_t host_memory = 0;
+  MemoryFlags memory;
   // Prompts begin with what is in the store; null: none.
   std::shared_ptr<Store> store;
   std::string session;                     // the one request's; empty: none

@@ -132,6 +132,26 @@ Result<std::shared_ptr<Model>> ModelFlags::Load() const {
   return Model::Load(std::move(opened), std::move(host));
 }
 
+void MemoryFlags::AddTo(CLI::App& app) {
+  app.add_option("--device-memory", device_memory,
+                 "Refuse to plan more for weights, pages and kernels")
+      ->transform(SizeFlag());
+  app.add_option("--host-memory", host_memory,
+                 "Refuse to plan more memory than this; with context paging, "
+                 "for what left device memory")
+      ->transform(SizeFlag());
+  app.add_option("--hot-window", hot_window,
+                 "With context paging: tokens that stay in device memory "
+                 "(default and least: what the artifact was compiled for)")
+      ->transform(CountFlag());
+}
+
+void MemoryFlags::Apply(EngineOptions* options) const {
+  options->device_memory = device_memory;
+  options->host_memory = host_memory;
+  options->hot_window = hot_window;
+}
+
 void CatchInterrupts() {
   std::signal(SIGINT, OnSignal);
   std::signal(SIGTERM, OnSignal);

@@ -13,6 +13,7 @@
 #include <string>
 
 #include "stele/runtime/base/status.h"
+#include "stele/runtime/engine/engine.h"
 #include "stele/runtime/engine/model.h"
 #include "stele/runtime/plan/artifact.h"
 
@@ -62,6 +63,17 @@ struct ModelFlags {
   Result<std::shared_ptr<const Artifact>> Open() const;
   // Open, then load onto the device.
   Result<std::shared_ptr<Model>> Load() const;
+};
+
+// How much memory an engine may plan, and with context paging how far back
+// pages stay in device memory.
+struct MemoryFlags {
+  uint64_t device_memory = 0;
+  uint64_t host_memory = 0;
+  uint64_t hot_window = 0;
+
+  void AddTo(CLI::App& app);
+  void Apply(EngineOptions* options) const;
 };
 
 // From now on Ctrl-C and SIGTERM only set Interrupted(); a second one ends the

@@ -29,7 +29,7 @@ struct BenchFlags {
   std::vector<std::string> lengths;
   uint32_t repeats = 3;
   uint32_t chunk = 0;
-  uint64_t host_memory = 0;
+  MemoryFlags memory;
   bool json = false;
 
   void AddTo(CLI::App& app) {
@@ -55,9 +55,7 @@ struct BenchFlags {
                    "Most tokens in one step; 0: as many as the artifact has a "
                    "step for")
         ->transform(CountFlag());
-    app.add_option("--host-memory", host_memory,
-                   "Refuse to plan more memory than this")
-        ->transform(SizeFlag());
+    memory.AddTo(app);
     app.add_flag("--json", json, "Print one JSON document");
   }
 };
@@ -138,7 +136,7 @@ class Bench {
     EngineOptions options;
     options.max_sessions = static_cast<uint32_t>(test.depths.size());
     options.chunk = flags.chunk;
-    options.host_memory = flags.host_memory;
+    flags.memory.Apply(&options);
     for (size_t i = 0; i < test.depths.size(); ++i) {
       options.session_tokens =
           std::max(options.session_tokens, bench->Length(i));

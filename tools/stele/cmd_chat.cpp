@@ -52,7 +52,7 @@ struct ChatFlags {
   uint64_t max_tokens = 1024;
   uint64_t context = 0;
   uint32_t lookup = 0;
-  uint64_t host_memory = 0;
+  MemoryFlags memory;
 
   void AddTo(CLI::App& app) {
     model.AddTo(app);
@@ -67,9 +67,7 @@ struct ChatFlags {
                    "model's context if that is less)")
         ->transform(CountFlag());
     AddLookup(app, lookup);
-    app.add_option("--host-memory", host_memory,
-                   "Refuse to plan more memory than this")
-        ->transform(SizeFlag());
+    memory.AddTo(app);
   }
 };
 
@@ -124,7 +122,7 @@ class Chat {
         flags_.context ? flags_.context
                        : std::min(kDefaultContext, model_->info().context());
     engine.draft_tokens = flags_.lookup;
-    engine.host_memory = flags_.host_memory;
+    flags_.memory.Apply(&engine);
     STELE_ASSIGN_OR_RETURN(engine_, Engine::Create(model_, engine));
     std::fputs(engine_->memory_plan().ToString().c_str(), stderr);
     STELE_ASSIGN_OR_RETURN(session_, engine_->NewSession());

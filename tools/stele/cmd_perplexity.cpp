@@ -34,10 +34,12 @@ struct PerplexityFlags {
   std::string reference;
   uint64_t context = 0;
   uint64_t stride = 0;
+  MemoryFlags memory;
   bool json = false;
 
   void AddTo(CLI::App& app) {
     model.AddTo(app);
+    memory.AddTo(app);
     app.add_option("-f,--file", file, "The text")->required();
     app.add_option("--context", context,
                    "Tokens in a window (default: the model's context)")
@@ -142,6 +144,7 @@ class Scorer {
     EngineOptions options;
     options.session_tokens = context_;
     options.chunk = LargestChunk();
+    flags_.memory.Apply(&options);
     STELE_ASSIGN_OR_RETURN(engine_, Engine::Create(model_, options));
     STELE_ASSIGN_OR_RETURN(session_, engine_->NewSession());
     session_->OnEveryLogits(

@@ -7,6 +7,7 @@
 #include "batch.h"
 #include "cli.h"
 #include "npy.h"
+#include "paging_stats.h"
 #include "process.h"
 #include "prompts.h"
 #include "saved_session.h"
@@ -27,7 +28,7 @@ struct RunFlags {
   uint64_t max_tokens = 256;
   uint32_t chunk = 0;
   uint32_t lookup = 0;
-  uint64_t host_memory = 0;
+  MemoryFlags memory;
   std::string logits;
   bool print_prompt = false;
   bool stats = false;
@@ -45,9 +46,7 @@ struct RunFlags {
                    "step for")
         ->transform(CountFlag());
     AddLookup(app, lookup);
-    app.add_option("--host-memory", host_memory,
-                   "Refuse to plan more memory than this")
-        ->transform(SizeFlag());
+    memory.AddTo(app);
     store.AddTo(app);
     store.AddForkTo(app);
     app.get_option("--session")->excludes(app.get_option("--prompts"));
@@ -126,7 +125,7 @@ class Runner {
     options.ignore_eos = flags_.sampling.ignore_eos;
     options.chunk = flags_.chunk;
     options.lookup = flags_.lookup;
-    options.host_memory = flags_.host_memory;
+    options.memory = flags_.memory;
     options.store = store_;
     options.session = flags_.store.session;
     options.saved_as = flags_.store.SavedAs();
@@ -244,6 +243,8 @@ class Runner {
     if (work.causal_pairs)
       stats["attention"] = {{"work_share", WorkShare(work)},
                             {"effective_window", EffectiveWindow(work)}};
+    if (model_->IsPaged())
+      stats["paging"] = PagingStats(batch_->engine().paging_work());
     if (batch_->moved()) stats["store"] = StoreStats(*batch_->moved());
     return stats;
   }
@@ -272,6 +273,9 @@ class Runner {
                  static_cast<unsigned long long>(batch_->steps()),
                  FormatBytes(AnonymousMemory()).c_str(),
                  FormatBytes(PeakMemory()).c_str());
+    if (model_->IsPaged())
+      std::fprintf(stderr, "%s\n",
+                   PagingStatsLine(batch_->engine().paging_work()).c_str());
     if (batch_->moved())
       std::fprintf(stderr, "%s\n", StoreStatsLine(*batch_->moved()).c_str());
   }

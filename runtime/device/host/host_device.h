@@ -33,6 +33,10 @@ class HostDevice : public Device {
   Status Supports(const plan::Target& target) const override;
   uint64_t ScratchTotal(uint64_t scratch_bytes) const override;
   Result<DeviceMemory> Allocate(uint64_t bytes, std::string_view what) override;
+  Result<DeviceMemory> AllocateHost(uint64_t bytes,
+                                    std::string_view what) override {
+    return Allocate(bytes, what);
+  }
   Result<const std::byte*> MapWeights(std::span<const uint8_t> bytes) override;
   Result<std::unique_ptr<LoadedCode>> LoadCode(
       const plan::Executable& executable,

@@ -718,9 +718,6 @@ const Rule kRules[] = {
          buffer->last_op = 6;
      },
      "ops[5]: this runtime does not run Collective; update stele"},
-    // Right, but not run.
-    {"PagesAreRight", [](B &b) { SchedulePages(b); },
-     "ops[0]: this runtime does not run PageOut; update stele"},
     {"PageInStream",
      [](B &b) {
        SchedulePages(b);

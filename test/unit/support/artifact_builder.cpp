@@ -248,6 +248,10 @@ private:
       return test_pack;
     if (symbol == "test_attend")
       return test_attend;
+    if (symbol == "test_select")
+      return test_select;
+    if (symbol == "test_sparse")
+      return test_sparse;
     if (symbol == "test_sum")
       return test_sum;
     if (symbol == "test_logits")
@@ -266,6 +270,112 @@ public:
     return BuiltinCode::Load(executable);
   }
 };
+
+// Builds the operations of a function in order.
+class Ops {
+public:
+  explicit Ops(plan::FunctionT &function) : function_(function) {
+    function_.ops.clear();
+    function_.streams = 2;
+  }
+
+  Ops &Launch(std::unique_ptr<plan::OpT> launch) {
+    function_.ops.push_back(std::move(launch));
+    return *this;
+  }
+  Ops &Out(uint32_t layer) {
+    plan::PageOutT out;
+    out.layer = layer;
+    out.max_pages = 2 * kKvHeads;
+    out.stream = 1;
+    return Add(out, plan::OpBody::PageOut);
+  }
+  Ops &In(uint32_t layer, uint32_t slots, bool ahead) {
+    plan::PageInT in;
+    in.layer = layer;
+    in.first_slot = layer * slots;
+    in.slots = slots;
+    in.ahead = ahead;
+    in.stream = 1;
+    return Add(in, plan::OpBody::PageIn);
+  }
+  Ops &Select(uint32_t layer, uint32_t selection, uint32_t slots) {
+    plan::SelectPagesT select;
+    select.layer = layer;
+    select.selection = selection;
+    select.slots = slots;
+    return Add(select, plan::OpBody::SelectPages);
+  }
+  Ops &Signal(uint16_t stream) {
+    plan::SignalT signal;
+    signal.stream = stream;
+    signal.event = function_.events++;
+    return Add(signal, plan::OpBody::Signal);
+  }
+  // For the event that was signalled last.
+  Ops &Wait(uint16_t stream) {
+    plan::WaitT wait;
+    wait.stream = stream;
+    wait.event = function_.events - 1;
+    return Add(wait, plan::OpBody::Wait);
+  }
+
+private:
+  template <typename Body> Ops &Add(Body body, plan::OpBody type) {
+    auto op = std::make_unique<plan::OpT>();
+    op->body.type = type;
+    op->body.value = new Body(std::move(body));
+    function_.ops.push_back(std::move(op));
+    return *this;
+  }
+
+  plan::FunctionT &function_;
+};
+
+// Query blocks of a step times heads times chosen blocks.
+constexpr uint32_t kLayerSlots = 2 * kKvHeads * kChosen;
+
+// A toy function with entry 2 as test_sparse, which takes the selection that
+// entry `select` makes into buffer 3.
+void MakeSparse(plan::FunctionT &function, uint32_t select, bool paging) {
+  auto launches = std::move(function.ops);
+  function.buffers.push_back(Activation(
+      "selection", kKvHeads, function.max_tokens, function.arena_bytes, 0, 0));
+  function.buffers.back()->dtype = plan::DType::I32;
+  function.arena_bytes += RoundUp(function.buffers.back()->length, 64);
+  const auto choose = [&](uint32_t layer) {
+    return Launch(layer ? "select 1" : "select 0", select,
+                  {OfBuffer(layer), OfBuffer(3)});
+  };
+  for (const uint32_t layer : {0, 1}) {
+    auto &bindings = launches[2 + 2 * layer]->body.AsLaunch()->bindings;
+    auto binding = std::make_unique<plan::BindingT>();
+    binding->index = 3;
+    bindings.insert(bindings.begin() + 1, std::move(binding));
+  }
+  Ops ops(function);
+  if (paging)
+    ops.Out(0).In(0, kLayerSlots, true).Signal(1);
+  ops.Launch(std::move(launches[0]));
+  for (const uint32_t layer : {0, 1}) {
+    if (paging)
+      ops.Wait(0);
+    ops.Launch(std::move(launches[1 + 2 * layer])).Launch(choose(layer));
+    if (paging) {
+      ops.Select(layer, 3, kLayerSlots).Signal(0).Wait(1);
+      ops.In(layer, kLayerSlots, false).Signal(1).Wait(0);
+    }
+    // While layer 0 attends.
+    if (paging && layer == 0)
+      ops.Out(1).In(1, kLayerSlots, true).Signal(1);
+    ops.Launch(std::move(launches[2 + 2 * layer]));
+  }
+  ops.Launch(std::move(launches[5]));
+  for (auto &buffer : function.buffers) {
+    buffer->first_op = 0;
+    buffer->last_op = function.ops.size() - 1;
+  }
+}
 
 } // namespace
 
@@ -320,6 +430,26 @@ void ArtifactBuilder::AddPaging() {
                           Buffer(plan::Access::Write, 0)));
   for (auto &parameter : entries.back()->parameters)
     parameter->bytes = kPageBytes;
+}
+
+ArtifactBuilder ArtifactBuilder::ToySparse(bool paging) {
+  ArtifactBuilder builder = Toy();
+  plan::PlanT &plan = builder.plan;
+  if (paging) {
+    builder.AddPaging();
+    plan.kv_caches[0]->slots = kLayers * kLayerSlots;
+  }
+  auto &entries = plan.executables[0]->entries;
+  const uint64_t row = kKvHeads * sizeof(uint32_t);
+  entries[2]->symbol = "test_sparse";
+  entries[2]->parameters.insert(entries[2]->parameters.begin() + 1,
+                                Buffer(plan::Access::Read, row));
+  const auto select = static_cast<uint32_t>(entries.size());
+  entries.push_back(Entry("test_select", Buffer(plan::Access::Read, kRowBytes),
+                          Buffer(plan::Access::Write, row)));
+  for (auto &function : plan.functions)
+    MakeSparse(*function, select, paging);
+  return builder;
 }
 
 ArtifactBuilder ArtifactBuilder::ToyWithStates() {
@@ -460,6 +590,10 @@ std::shared_ptr<Model> ToyModel(uint32_t threads) {
 
 std::shared_ptr<Model> ToyModelWithStates(uint32_t threads) {
   return LoadToy(ArtifactBuilder::ToyWithStates(), threads);
+}
+
+std::shared_ptr<Model> ToySparseModel(uint32_t threads, bool paging) {
+  return LoadToy(ArtifactBuilder::ToySparse(paging), threads);
 }
 
 } // namespace stele::test

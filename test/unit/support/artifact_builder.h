@@ -48,6 +48,10 @@ struct ArtifactBuilder {
   static ArtifactBuilder Toy();
   // The one with states; its pages are those of a step.
   static ArtifactBuilder ToyWithStates();
+  // The one that attends to chosen blocks. With paging, in cells of 8 tokens
+  // and a window of as many, blocks that fell out are copied back into staging
+  // slots, each layer's its own; layer 1's move while layer 0 computes.
+  static ArtifactBuilder ToySparse(bool paging);
   // Gives the toy's cache Paging, in cells of 8 tokens whose pages are copied;
   // a schedule that moves them is yet to come.
   void AddPaging();
@@ -77,6 +81,7 @@ Result<std::unique_ptr<Device>> ToyDevice(uint32_t threads);
 // The toy model on such a device.
 std::shared_ptr<Model> ToyModel(uint32_t threads);
 std::shared_ptr<Model> ToyModelWithStates(uint32_t threads);
+std::shared_ptr<Model> ToySparseModel(uint32_t threads, bool paging);
 
 } // namespace stele::test
 

@@ -24,6 +24,10 @@ public:
                                 std::string_view what) override {
     return device_->Allocate(bytes, what);
   }
+  Result<DeviceMemory> AllocateHost(uint64_t bytes,
+                                    std::string_view what) override {
+    return device_->AllocateHost(bytes, what);
+  }
   Result<const std::byte *>
   MapWeights(std::span<const uint8_t> bytes) override {
     return device_->MapWeights(bytes);

@@ -95,62 +95,14 @@ void Streams(ArtifactBuilder &builder) {
     buffer->first_op = 0;
 }
 
-// Pages of every layer leave at the step's begin.
-void MovePagesOut(plan::FunctionT &function) {
-  auto ops = std::move(function.ops);
-  function.ops.clear();
-  function.streams = 2;
-  function.events = 1;
-  for (uint32_t layer = 0; layer < kLayers; ++layer) {
-    plan::PageOutT out;
-    out.layer = layer;
-    out.max_pages = 2 * kKvHeads;
-    out.stream = 1;
-    Append(function, out, plan::OpBody::PageOut);
-  }
-  plan::SignalT signal;
-  signal.stream = 1;
-  Append(function, signal, plan::OpBody::Signal);
-  Append(function, plan::WaitT(), plan::OpBody::Wait);
-  for (auto &op : ops)
-    function.ops.push_back(std::move(op));
-}
-
-// Right, but not run: refused as unsupported. One function, so that the plan
-// fits in front of the toy's segments.
+// Of the model that attends to chosen blocks. One function and cells of a
+// block, so that the plan fits in front of the toy's segments and pages fall
+// out early.
 void Pages(ArtifactBuilder &builder) {
-  builder.AddPaging();
-  builder.plan.kv_caches[0]->slots = 4;
-  builder.plan.functions.pop_back();
-  plan::FunctionT &function = *builder.plan.functions[0];
-  MovePagesOut(function);
-  function.events = 3;
-  plan::SelectPagesT select;
-  select.slots = 2;
-  Append(function, select, plan::OpBody::SelectPages);
-  plan::SignalT selected;
-  selected.event = 1;
-  Append(function, selected, plan::OpBody::Signal);
-  plan::WaitT wait;
-  wait.event = 1;
-  wait.stream = 1;
-  Append(function, wait, plan::OpBody::Wait);
-  plan::PageInT in;
-  in.slots = 2;
-  in.stream = 1;
-  Append(function, in, plan::OpBody::PageIn);
-  plan::SignalT arrived;
-  arrived.event = 2;
-  arrived.stream = 1;
-  Append(function, arrived, plan::OpBody::Signal);
-  wait.event = 2;
-  wait.stream = 0;
-  Append(function, wait, plan::OpBody::Wait);
-  // The launch that reads what was fetched: a second "attend 0".
-  plan::LaunchT attend(*function.ops[6]->body.AsLaunch());
-  Append(function, std::move(attend), plan::OpBody::Launch);
-  for (auto &buffer : function.buffers)
-    buffer->first_op = 0;
+  builder = ArtifactBuilder::ToySparse(/*paging=*/true);
+  plan::PagingT &paging = *builder.plan.kv_caches[0]->paging;
+  paging.hot_tokens = paging.grid_tokens = kBlock;
+  builder.plan.functions.erase(builder.plan.functions.begin());
 }
 
 int Run(const std::string &folder) {

@@ -76,6 +76,60 @@ extern "C" void test_attend(const SteleHostArgs *args) {
   });
 }
 
+extern "C" void test_select(const SteleHostArgs *args) {
+  const SteleBatch &batch = *args->batch;
+  unsigned *selection = static_cast<unsigned *>(args->bindings[1]);
+  ForMine(args, batch.tokens * kKvHeads, [&](int row) {
+    const int own = batch.positions[row / kKvHeads] / kBlock;
+    const int head = row % kKvHeads;
+    unsigned bits = 1u << own | (own > 0 ? 1u << (own - 1) : 0);
+    int chosen = 0;
+    for (int block = 0; block < own - 1 && chosen < kChosen; ++block) {
+      const unsigned hash =
+          static_cast<unsigned>((own * 2 + head) * kBlocks + block + 1) *
+          2654435761u;
+      if (hash >> 28 >= 6)
+        continue;
+      bits |= 1u << block;
+      ++chosen;
+    }
+    selection[row] = bits;
+  });
+}
+
+extern "C" void test_sparse(const SteleHostArgs *args) {
+  const SteleBatch &batch = *args->batch;
+  const float *x = static_cast<const float *>(args->bindings[0]);
+  const unsigned *selection =
+      static_cast<const unsigned *>(args->bindings[1]); // [T, heads]
+  char *cache = static_cast<char *>(args->bindings[2]);
+  float *out = static_cast<float *>(args->bindings[3]);
+  const int layer = static_cast<int>(args->immediates[0]);
+  float *sum = static_cast<float *>(args->scratch); // [hidden]
+  ForMine(args, batch.tokens, [&](int t) {
+    const int position = batch.positions[t], sequence = batch.sequence[t];
+    // The row of the query block's first token of the step.
+    int first = t - position % kBlock;
+    if (first < batch.q_offsets[sequence])
+      first = batch.q_offsets[sequence];
+    for (int i = 0; i < kHidden; ++i)
+      sum[i] = 0;
+    for (int p = 0; p <= position; ++p)
+      for (int i = 0; i < kHidden; ++i) {
+        const int head = i / kHeadDim;
+        if (!(selection[first * kKvHeads + head] >> p / kBlock & 1))
+          continue;
+        const float *row = CacheRow(args, cache, layer, head, sequence, p);
+        sum[i] +=
+            row[i % kHeadDim] * static_cast<float>(p % 3 + 1) +
+            row[kBlock * kHeadDim + i % kHeadDim] / static_cast<float>(p + 1);
+      }
+    for (int i = 0; i < kHidden; ++i)
+      out[t * kHidden + i] =
+          x[t * kHidden + i] * 0.5f + sum[i] / static_cast<float>(position + 1);
+  });
+}
+
 extern "C" void test_logits(const SteleHostArgs *args) {
   const float *x = static_cast<const float *>(args->bindings[0]);
   const float *weight = static_cast<const float *>(args->bindings[1]);

@@ -8,7 +8,9 @@
 // order, so results are equal bit for bit however the work is divided.
 //
 // A second model keeps decaying sums in states instead of reading what earlier
-// steps appended.
+// steps appended. A third one adds the mean over some blocks of the cache only:
+// its own, the one before, and up to kChosen that follow from the query block's
+// number and the head.
 //
 // Compiled twice: into the test programs, where sanitizers see every access,
 // and into an ELF image for the loader.
@@ -27,6 +29,8 @@ inline constexpr int kHeadDim = kHidden / kKvHeads;
 inline constexpr int kBlock = 4;
 inline constexpr int kPageBytes = 2 * kBlock * kHeadDim * 4;
 inline constexpr int kStateBytes = 256; // of one feature
+inline constexpr int kBlocks = 16;      // of the longest context
+inline constexpr int kChosen = 3;
 
 } // namespace stele::test
 
@@ -35,6 +39,8 @@ void test_embed(const SteleHostArgs *args);  // table, out
 void test_append(const SteleHostArgs *args); // x, cache; layer
 void test_attend(const SteleHostArgs *args); // x, cache, out; layer
 void test_sum(const SteleHostArgs *args);    // x, cache, states, out; layer
+void test_select(const SteleHostArgs *args); // x, selection
+void test_sparse(const SteleHostArgs *args); // x, selection, cache, out; layer
 void test_logits(const SteleHostArgs *args); // x, weight, out
 void test_pack(const SteleHostArgs *args);   // page, record; and the reverse
 }

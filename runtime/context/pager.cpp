@@ -1,0 +1,313 @@
+// Selections, slots and records; see pager.h.
+#include "stele/runtime/context/pager.h"
+
+#include <algorithm>
+#include <bit>
+
+#include "stele/runtime/base/checked.h"
+#include "stele/runtime/base/format.h"
+#include "stele/schema/block_selection.h"
+#include "stele/schema/kv_page.h"
+
+namespace stele {
+
+uint64_t PagingShape::Fallen(uint64_t position) const {
+  return schema::KvFallen(position, hot_tokens, grid_tokens, sink_blocks,
+                          cache.block_tokens);
+}
+
+uint64_t PagingShape::RecordBlocks(uint64_t tokens) const {
+  return tokens == 0 ? 0 : Fallen(tokens - 1) - sink_blocks;
+}
+
+uint64_t PagingShape::HotBlocks(uint64_t tokens) const {
+  return schema::KvHotBlocks(cache.BlocksFor(tokens), hot_tokens, grid_tokens,
+                             sink_blocks, cache.block_tokens);
+}
+
+PagedContext::PagedContext(Pager* pager, PageTable* pages, int32_t first_slot,
+                           uint64_t record_blocks)
+    : pager_(pager),
+      pages_(pages),
+      records_(pager->record_pool_, record_blocks, record_blocks),
+      first_slot_(first_slot),
+      sinks_(pager->shape_.sink_blocks),
+      fallen_(sinks_),
+      falling_(sinks_),
+      slots_(pager->shape_.slots),
+      wanted_(pager->shape_.cache.layers) {
+  const PagingShape& shape = pager->shape_;
+  leaving_.reserve(shape.cache.pages_per_block() *
+                   (shape.grid_tokens / shape.cache.block_tokens));
+  for (std::vector<Unit>& units : wanted_) units.reserve(shape.slots);
+}
+
+std::optional<uint64_t> PagedContext::Bytes(const PagingShape& shape,
+                                            uint64_t record_blocks) {
+  const uint64_t rows = shape.cache.pages_per_block();
+  const auto wanted =
+      CheckedMul(shape.slots * sizeof(Unit), shape.cache.layers);
+  const auto tables =
+      CheckedMul(rows * sizeof(int32_t),
+                 record_blocks + shape.grid_tokens / shape.cache.block_tokens);
+  if (!wanted || !tables) return std::nullopt;
+  const auto both = CheckedAdd(*wanted, *tables);
+  return both ? CheckedAdd(*both, shape.slots * sizeof(Slot)) : both;
+}
+
+uint64_t PagedContext::grid_tokens() const {
+  return pager_->shape().grid_tokens;
+}
+
+bool PagedContext::CanGoBack(uint64_t tokens) const {
+  return fallen_ <= pager_->shape_.Fallen(tokens);
+}
+
+void PagedContext::Clear() {
+  for (uint32_t slot = 0; slot < slots_.size(); ++slot) Vacate(slot);
+  for (std::vector<Unit>& units : wanted_) units.clear();
+  records_.Truncate(0);
+  pages_->Truncate(0);
+  fallen_ = falling_ = sinks_;
+}
+
+std::optional<uint32_t> PagedContext::SlotOf(uint64_t row,
+                                             uint64_t block) const {
+  const int64_t slot = int64_t{pages_->page(row, block)} - first_slot_;
+  if (slot < 0 || slot >= static_cast<int64_t>(slots_.size()))
+    return std::nullopt;
+  return static_cast<uint32_t>(slot);
+}
+
+void PagedContext::Vacate(uint32_t slot) {
+  Slot& held = slots_[slot];
+  if (held.row != kFree)
+    pages_->Set(held.row, held.block, pager_->memory_.nan_page);
+  held = Slot();
+}
+
+Pager::Pager(const PagingShape& shape, PagePool* pool, PagePool* records,
+             Memory memory, uint32_t max_sequences)
+    : shape_(shape),
+      pool_(pool),
+      record_pool_(records),
+      memory_(std::move(memory)),
+      bits_(shape.selection_words) {
+  parts_.reserve(max_sequences);
+  wanted_.reserve(shape.slots);
+  missing_.reserve(shape.slots);
+  victims_.reserve(shape.slots);
+}
+
+std::byte* Pager::PageAt(int32_t page) const {
+  return memory_.pages + static_cast<uint64_t>(page) * shape_.cache.page_bytes;
+}
+
+std::byte* Pager::RecordAt(const PagedContext& context, uint64_t row,
+                           uint64_t block) const {
+  const int32_t record = context.records_.page(row, block - context.sinks_);
+  return memory_.records + static_cast<uint64_t>(record) * shape_.record_bytes;
+}
+
+void Pager::BeginStep(std::span<const PagedPart> parts) {
+  parts_.assign(parts.begin(), parts.end());
+  for (const PagedPart& part : parts_) {
+    PagedContext& context = *part.context;
+    context.falling_ = std::max(shape_.Fallen(part.position), context.fallen_);
+    context.records_.Grow((context.falling_ - context.sinks_) *
+                          shape_.cache.block_tokens);
+    context.leaving_.clear();
+    for (uint64_t block = context.fallen_; block < context.falling_; ++block)
+      for (uint64_t row = 0; row < shape_.cache.pages_per_block(); ++row)
+        context.leaving_.push_back(context.pages_->page(row, block));
+  }
+}
+
+void Pager::EndStep(bool done) {
+  for (const PagedPart& part : parts_) {
+    PagedContext& context = *part.context;
+    if (!done) Restore(&context);
+    if (context.falling_ == context.fallen_) continue;
+    context.pages_->GiveAway(context.sinks_, context.falling_);
+    for (const int32_t page : context.leaving_) pool_->Return(page);
+    context.fallen_ = context.falling_;
+  }
+  parts_.clear();
+}
+
+// Blocks that were falling may be in slots already.
+void Pager::Restore(PagedContext* context) {
+  for (uint32_t slot = 0; slot < context->slots_.size(); ++slot)
+    if (context->slots_[slot].row != PagedContext::kFree &&
+        context->slots_[slot].block >= context->fallen_)
+      context->Vacate(slot);
+  const int32_t* page = context->leaving_.data();
+  for (uint64_t block = context->fallen_; block < context->falling_; ++block)
+    for (uint64_t row = 0; row < shape_.cache.pages_per_block(); ++row)
+      context->pages_->Set(row, block, *page++);
+  context->falling_ = context->fallen_;
+  context->records_.Truncate((context->fallen_ - context->sinks_) *
+                             shape_.cache.block_tokens);
+}
+
+Status Pager::Select(uint32_t layer, const uint32_t* selection,
+                     const SteleBatch& batch, uint32_t slots) {
+  for (size_t s = 0; s < parts_.size(); ++s)
+    STELE_RETURN_IF_ERROR(SelectOf(parts_[s].context, layer, selection, batch,
+                                   static_cast<int32_t>(s), slots));
+  return OkStatus();
+}
+
+// A query block's words reach as far as its own block, which lies behind all
+// that has fallen out.
+void Pager::Gather(const uint32_t* selection, const SteleBatch& batch,
+                   int32_t s, uint32_t head, uint64_t words) {
+  std::fill_n(bits_.begin(), words, 0u);
+  const auto block_tokens = static_cast<int32_t>(shape_.cache.block_tokens);
+  for (int32_t t = batch.q_offsets[s]; t < batch.q_offsets[s + 1]; ++t) {
+    const bool is_first = t == batch.q_offsets[s];
+    if (!is_first && batch.positions[t] % block_tokens != 0) continue;
+    const uint32_t* row =
+        selection + schema::SelectionRow(static_cast<uint64_t>(t),
+                                         shape_.cache.kv_heads, head,
+                                         shape_.selection_words);
+    for (uint64_t word = 0; word < words; ++word) bits_[word] |= row[word];
+  }
+}
+
+Status Pager::SelectOf(PagedContext* context, uint32_t layer,
+                       const uint32_t* selection, const SteleBatch& batch,
+                       int32_t s, uint32_t slots) {
+  std::lock_guard lock(wanted_mutex_);
+  std::vector<Unit>& wanted = context->wanted_[layer];
+  wanted.clear();
+  const uint64_t begin = context->sinks_, end = context->falling_;
+  if (begin == end) return OkStatus();
+  uint64_t count = 0;
+  for (uint32_t head = 0; head < shape_.cache.kv_heads; ++head) {
+    Gather(selection, batch, s, head, (end + 31) / 32);
+    for (uint64_t word = begin / 32; word * 32 < end; ++word) {
+      uint32_t bits = bits_[word];
+      if (word == begin / 32) bits &= ~0u << begin % 32;
+      if (end - word * 32 < 32) bits &= (1u << end % 32) - 1;
+      for (; bits != 0; bits &= bits - 1) {
+        if (++count > slots) continue;
+        const auto bit = static_cast<uint64_t>(std::countr_zero(bits));
+        wanted.push_back({head, static_cast<uint32_t>(word * 32 + bit)});
+      }
+    }
+  }
+  if (count <= slots) return OkStatus();
+  return ResourceExhausted(
+      Format("layer %u selects %llu pages of a sequence that are not in device "
+             "memory, the schedule has slots for %u; compile with more "
+             "--device-memory or a smaller --density",
+             layer, static_cast<unsigned long long>(count), slots));
+}
+
+Status Pager::PageIn(uint32_t layer, uint32_t first, uint32_t slots,
+                     bool ahead) {
+  std::lock_guard lock(move_mutex_);
+  for (const PagedPart& part : parts_)
+    STELE_RETURN_IF_ERROR(PageInOf(part.context, {layer, first, slots}, ahead));
+  return OkStatus();
+}
+
+Status Pager::PageInOf(PagedContext* context, const Section& section,
+                       bool ahead) {
+  {
+    std::lock_guard lock(wanted_mutex_);
+    const std::vector<Unit>& wanted = context->wanted_[section.layer];
+    wanted_.assign(wanted.begin(), wanted.end());
+  }
+  FindMissing(context, section);
+  FindVictims(*context, section);
+  if (missing_.size() > victims_.size()) {
+    if (!ahead)
+      return Internal(
+          Format("layer %u needs %zu slots more than the schedule "
+                 "fetches its pages into",
+                 section.layer, missing_.size() - victims_.size()));
+    missing_.resize(victims_.size());
+  }
+  if (ahead) {
+    work_.ahead += missing_.size();
+  } else {
+    work_.hits += wanted_.size() - missing_.size();
+    work_.misses += missing_.size();
+  }
+  for (size_t i = 0; i < missing_.size(); ++i)
+    Fetch(context, RowOf(section.layer, missing_[i].head), missing_[i].block,
+          victims_[i].slot);
+  return OkStatus();
+}
+
+// A page in a slot outside its layer's section may be gone before it is read.
+void Pager::FindMissing(PagedContext* context, const Section& section) {
+  ++clock_;
+  missing_.clear();
+  for (const Unit& unit : wanted_) {
+    const auto slot =
+        context->SlotOf(RowOf(section.layer, unit.head), unit.block);
+    if (slot && *slot >= section.first && *slot - section.first < section.count)
+      context->slots_[*slot].used = clock_;
+    else
+      missing_.push_back(unit);
+  }
+}
+
+void Pager::FindVictims(const PagedContext& context, const Section& section) {
+  victims_.clear();
+  if (missing_.empty()) return;
+  for (uint32_t i = 0; i < section.count; ++i) {
+    const uint64_t used = context.slots_[section.first + i].used;
+    if (used != clock_) victims_.push_back({used, section.first + i});
+  }
+  std::sort(victims_.begin(), victims_.end(),
+            [](const Victim& a, const Victim& b) {
+              return a.used != b.used ? a.used < b.used : a.slot < b.slot;
+            });
+}
+
+void Pager::Fetch(PagedContext* context, uint64_t row, uint64_t block,
+                  uint32_t slot) {
+  context->Vacate(slot);
+  if (const auto elsewhere = context->SlotOf(row, block))
+    context->Vacate(*elsewhere);
+  const int32_t page = context->first_slot_ + static_cast<int32_t>(slot);
+  memory_.unpack(RecordAt(*context, row, block), PageAt(page));
+  context->slots_[slot] = {row, block, clock_};
+  context->pages_->Set(row, block, page);
+  work_.bytes_in += shape_.record_bytes;
+}
+
+Status Pager::PageOut(uint32_t layer, uint32_t max_pages) {
+  std::lock_guard lock(move_mutex_);
+  for (const PagedPart& part : parts_)
+    STELE_RETURN_IF_ERROR(PageOutOf(part.context, layer, max_pages));
+  return OkStatus();
+}
+
+Status Pager::PageOutOf(PagedContext* context, uint32_t layer,
+                        uint32_t max_pages) {
+  const uint64_t heads = shape_.cache.kv_heads;
+  const uint64_t pages = (context->falling_ - context->fallen_) * heads;
+  if (pages > max_pages)
+    return Internal(
+        Format("%llu pages of layer %u fall out of a sequence, the "
+               "schedule moves %u",
+               static_cast<unsigned long long>(pages), layer, max_pages));
+  const int32_t* leaving = context->leaving_.data();
+  for (uint64_t block = context->fallen_; block < context->falling_;
+       ++block, leaving += shape_.cache.pages_per_block())
+    for (uint64_t head = 0; head < heads; ++head) {
+      const uint64_t row = RowOf(layer, head);
+      memory_.pack(PageAt(leaving[row]), RecordAt(*context, row, block));
+      context->pages_->Set(row, block, memory_.nan_page);
+      ++work_.packed;
+      work_.bytes_out += shape_.record_bytes;
+    }
+  return OkStatus();
+}
+
+}  // namespace stele

@@ -1,0 +1,168 @@
+// Planning and allocating what paging needs; see paged_memory.h.
+#include "stele/runtime/engine/paged_memory.h"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "stele/runtime/base/checked.h"
+#include "stele/runtime/base/format.h"
+#include "stele/runtime/engine/engine.h"
+#include "stele/schema/block_selection.h"
+
+namespace stele {
+namespace {
+
+uint64_t RoundUp(uint64_t n, uint64_t unit) {
+  return (n + unit - 1) / unit * unit;
+}
+
+CacheShape RecordShape(const PagingShape& shape) {
+  CacheShape records = shape.cache;
+  records.page_bytes = shape.record_bytes;
+  return records;
+}
+
+}  // namespace
+
+PagedMemory::PagedMemory(const Model& model, const EngineOptions& options)
+    : paging_(*model.cache()->paging()) {
+  shape_.cache = CacheShape::Of(*model.cache());
+  shape_.grid_tokens = paging_.grid_tokens();
+  shape_.hot_tokens = std::max(paging_.hot_tokens(),
+                               RoundUp(options.hot_window, shape_.grid_tokens));
+  shape_.sink_blocks = paging_.sink_blocks();
+  shape_.record_bytes = paging_.warm_page_bytes();
+  shape_.slots = model.cache()->slots();
+  shape_.selection_words =
+      schema::SelectionWords(shape_.cache.BlocksFor(model.info().context()));
+  slots_ = uint64_t{shape_.slots} * options.max_sessions;
+}
+
+Result<std::unique_ptr<PagedMemory>> PagedMemory::Plan(
+    const Model& model, const EngineOptions& options) {
+  const plan::Paging& paging = *model.cache()->paging();
+  if (options.hot_window != 0 && options.hot_window < paging.hot_tokens())
+    return InvalidArgument(Format(
+        "a hot window of %llu tokens, but the artifact was compiled for at "
+        "least %llu; compile with --hot-window %llu",
+        static_cast<unsigned long long>(options.hot_window),
+        static_cast<unsigned long long>(paging.hot_tokens()),
+        static_cast<unsigned long long>(options.hot_window)));
+  std::unique_ptr<PagedMemory> memory(new PagedMemory(model, options));
+  STELE_RETURN_IF_ERROR(memory->CheckSelections(model));
+  STELE_RETURN_IF_ERROR(memory->PlanRecords(options));
+  return memory;
+}
+
+// Sessions together have no more blocks than tokens are planned for.
+Status PagedMemory::PlanRecords(const EngineOptions& options) {
+  const uint64_t each = shape_.RecordBlocks(options.session_tokens);
+  const uint64_t blocks =
+      std::min(each * options.max_sessions,
+               shape_.cache.BlocksFor(options.total_tokens));
+  STELE_ASSIGN_OR_RETURN(record_pool_,
+                         PagePool::Create(RecordShape(shape_), blocks));
+  const uint64_t pages = blocks * shape_.cache.pages_per_block();
+  const auto context = PagedContext::Bytes(shape_, each);
+  const auto contexts =
+      context ? CheckedMul(*context, options.max_sessions) : context;
+  const auto tables =
+      contexts ? CheckedAdd(*contexts, pages * sizeof(int32_t)) : contexts;
+  if (!tables || !CheckedMul(pages, shape_.record_bytes) ||
+      !CheckedMul(slots_ + 1, shape_.cache.page_bytes))
+    return ResourceExhausted(
+        "the memory of what falls out overflows; plan fewer tokens");
+  table_bytes_ = *tables;
+  return OkStatus();
+}
+
+// The rows of a selection are as long as the pager takes them to be.
+Status PagedMemory::CheckSelections(const Model& model) const {
+  const uint64_t row =
+      shape_.cache.kv_heads * shape_.selection_words * sizeof(uint32_t);
+  for (const plan::Function* function : model.functions())
+    for (const plan::Op* op : *function->ops()) {
+      const auto* select = op->body_as_SelectPages();
+      if (!select) continue;
+      const plan::Buffer& buffer =
+          *function->buffers()->Get(select->selection());
+      if (buffer.max_rows() >= function->max_tokens() &&
+          buffer.length() == row * buffer.max_rows())
+        continue;
+      return DataLoss(Format(
+          "function %s: selection \"%s\" of %llu bytes does not hold %llu for "
+          "each of %u tokens; compile it again",
+          Printable(function->name()->string_view()).c_str(),
+          Printable(buffer.name()->string_view()).c_str(),
+          static_cast<unsigned long long>(buffer.length()),
+          static_cast<unsigned long long>(row), function->max_tokens()));
+    }
+  return OkStatus();
+}
+
+uint64_t PagedMemory::record_bytes() const {
+  return record_pool_->blocks() * record_pool_->shape().block_bytes();
+}
+
+std::string PagedMemory::record_format() const {
+  switch (paging_.warm_dtype()) {
+    case plan::DType::I8:
+      return "int8";
+    case plan::DType::I4:
+      return "int4";
+    default:
+      return "they are";
+  }
+}
+
+Status PagedMemory::Allocate(Model* model, PagePool* pool, std::byte* pages,
+                             uint32_t max_sequences) {
+  const uint64_t pooled = pool->blocks() * shape_.cache.pages_per_block();
+  if (pooled + slots_ >= std::numeric_limits<int32_t>::max())
+    return ResourceExhausted(
+        "the KV cache has more pages than can be numbered; plan fewer tokens");
+  Device& device = model->device();
+  STELE_ASSIGN_OR_RETURN(records_,
+                         device.AllocateHost(record_bytes(), "older KV pages"));
+  Pager::Memory memory;
+  memory.pages = pages;
+  memory.nan_page = static_cast<int32_t>(pooled + slots_);
+  memory.records = records_.data();
+  const LoadedCode& code = *model->code(paging_.executable());
+  STELE_ASSIGN_OR_RETURN(memory.pack, device.Transform(code, paging_.pack()));
+  STELE_ASSIGN_OR_RETURN(memory.unpack,
+                         device.Transform(code, paging_.unpack()));
+  // All bits set are NaN in every element type.
+  const std::vector<std::byte> nan(shape_.cache.page_bytes, std::byte{0xff});
+  STELE_RETURN_IF_ERROR(device.CopyFromHost(
+      pages + (pooled + slots_) * shape_.cache.page_bytes, nan));
+  for (uint64_t slot = slots_; slot > 0; slot -= shape_.slots)
+    free_slots_.push_back(static_cast<int32_t>(pooled + slot - shape_.slots));
+  pager_ = std::make_unique<Pager>(shape_, pool, &*record_pool_,
+                                   std::move(memory), max_sequences);
+  return OkStatus();
+}
+
+Result<std::unique_ptr<PagedContext>> PagedMemory::Admit(PageTable* pages,
+                                                         uint64_t tokens) {
+  const uint64_t blocks = shape_.RecordBlocks(tokens);
+  if (record_pool_->free_blocks() < blocks)
+    return ResourceExhausted(Format(
+        "a session of %llu tokens needs %llu blocks behind its hot window, "
+        "%llu of %llu are free; end a session or plan more tokens",
+        static_cast<unsigned long long>(tokens),
+        static_cast<unsigned long long>(blocks),
+        static_cast<unsigned long long>(record_pool_->free_blocks()),
+        static_cast<unsigned long long>(record_pool_->blocks())));
+  auto context = std::make_unique<PagedContext>(pager_.get(), pages,
+                                                free_slots_.back(), blocks);
+  free_slots_.pop_back();
+  return context;
+}
+
+void PagedMemory::Release(const PagedContext& context) {
+  free_slots_.push_back(context.first_slot());
+}
+
+}  // namespace stele

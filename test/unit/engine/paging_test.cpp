@@ -1,0 +1,264 @@
+// A model whose pages fall out of device memory computes what it does with all
+// of them there, bit for bit: in any chunks and company, behind steps that
+// failed and tokens that were taken back.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "forwarding_device.h"
+#include "saved_sessions.h"
+
+namespace stele::test {
+namespace {
+
+using testing::HasSubstr;
+
+constexpr int kContext = kBlocks * kBlock;
+
+// Logits behind each of `tokens`, with all pages in device memory.
+std::vector<std::vector<float>> Expected(const std::vector<int32_t> &tokens) {
+  Alone alone(ToySparseModel(1, false));
+  std::vector<std::vector<float>> rows;
+  for (int32_t token : tokens) {
+    alone.Feed({token});
+    alone.RunAll();
+    rows.push_back(alone.Logits());
+  }
+  return rows;
+}
+
+TEST(Paging, ChunksAndThreadsChangeNothing) {
+  const auto tokens = Tokens(1, kContext);
+  const auto expected = Expected(tokens);
+  for (uint32_t threads : {1u, 2u})
+    for (uint32_t chunk : {1u, 3u, 4u, 7u, 8u}) {
+      SCOPED_TRACE("chunk " + std::to_string(chunk));
+      EngineOptions options;
+      options.chunk = chunk;
+      auto engine = *Engine::Create(ToySparseModel(threads, true), options);
+      auto session = *engine->NewSession();
+      std::vector<std::vector<float>> rows;
+      session->OnEveryLogits([&](uint64_t, std::span<const float> row) {
+        rows.emplace_back(row.begin(), row.end());
+      });
+      ASSERT_TRUE(session->Feed(tokens).ok());
+      while (session->pending() > 0) {
+        const auto report = engine->Step();
+        ASSERT_TRUE(report.ok()) << report.status().message();
+        // No step passes the end of a cell.
+        EXPECT_EQ((session->position() - report->tokens) / 8,
+                  (session->position() - 1) / 8);
+      }
+      EXPECT_EQ(rows, expected);
+      const PagingWork work = engine->paging_work();
+      // All but the last cell, the window and the cell before it.
+      EXPECT_EQ(work.packed, uint64_t{kBlocks - 4} * kLayers * kKvHeads);
+      EXPECT_GT(work.misses, 0u);
+      EXPECT_GT(work.hits, 0u);
+      EXPECT_EQ(work.bytes_in, (work.misses + work.ahead) * kPageBytes);
+    }
+}
+
+// Sessions begin and end while others go on; slots and records go to the next.
+TEST(Paging, BatchesChangeNothing) {
+  EngineOptions options;
+  options.max_sessions = 3;
+  auto engine = *Engine::Create(ToySparseModel(2, true), options);
+  std::vector<std::unique_ptr<Session>> sessions(3);
+  for (int round = 0; round < 12; ++round) {
+    auto &session = sessions[round % 3];
+    if (session) {
+      while (session->pending() > 0)
+        ASSERT_TRUE(engine->Step().ok());
+      const auto row = session->logits();
+      EXPECT_EQ(std::vector<float>(row.begin(), row.end()),
+                Expected(session->tokens()).back());
+    }
+    session.reset();
+    session = *engine->NewSession();
+    ASSERT_TRUE(session->Feed(Tokens(round, 5 + round * 5)).ok());
+    ASSERT_TRUE(engine->Step().ok()); // not to the end of all
+    ASSERT_TRUE(engine->Step().ok());
+  }
+  EXPECT_THAT(engine->NewSession().status().message(),
+              HasSubstr("all 3 planned sessions are taken"));
+}
+
+// Fails behind as many moves as it is told to.
+class FailingMover : public PageMover {
+public:
+  FailingMover(PageMover *mover, const int *left)
+      : mover_(mover), left_(left) {}
+  Status Select(uint32_t layer, const uint32_t *selection,
+                const SteleBatch &batch, uint32_t slots) override {
+    STELE_RETURN_IF_ERROR(Count());
+    return mover_->Select(layer, selection, batch, slots);
+  }
+  Status PageIn(uint32_t layer, uint32_t first, uint32_t slots,
+                bool ahead) override {
+    STELE_RETURN_IF_ERROR(Count());
+    return mover_->PageIn(layer, first, slots, ahead);
+  }
+  Status PageOut(uint32_t layer, uint32_t max_pages) override {
+    STELE_RETURN_IF_ERROR(Count());
+    return mover_->PageOut(layer, max_pages);
+  }
+
+private:
+  Status Count() {
+    return done_++ == *left_ ? Unavailable("failed as told") : OkStatus();
+  }
+
+  PageMover *mover_;
+  const int *left_;
+  std::atomic<int> done_{0};
+
+public:
+  void Reset() { done_ = 0; }
+};
+
+class FailingDevice : public ForwardingDevice {
+public:
+  FailingDevice(std::unique_ptr<Device> device, const int *left)
+      : ForwardingDevice(std::move(device)), left_(left) {}
+  Result<std::unique_ptr<Program>> Prepare(ProgramSpec spec) override {
+    movers.push_back(std::make_unique<FailingMover>(spec.mover, left_));
+    spec.mover = movers.back().get();
+    return ForwardingDevice::Prepare(std::move(spec));
+  }
+
+  std::vector<std::unique_ptr<FailingMover>> movers;
+
+private:
+  const int *left_;
+};
+
+// Whatever move of a step fails, the session is as it was before.
+TEST(Paging, GoesOnBehindAStepThatFailed) {
+  int left = -1;
+  ArtifactBuilder builder = ArtifactBuilder::ToySparse(true);
+  const AlignedBytes bytes = builder.Build();
+  auto artifact = *Artifact::FromBytes(bytes, "toy.stele");
+  auto device = std::make_unique<FailingDevice>(*ToyDevice(2), &left);
+  FailingDevice *failing = device.get();
+  Alone alone(*Model::Load(artifact, std::move(device)));
+  const auto tokens = Tokens(1, kContext);
+  const auto expected = Expected(tokens);
+  int failures = 0;
+  for (int at = 0; at < kContext;) {
+    const int count = std::min(kContext - at, at % 3 == 0 ? 5 : 8 - at % 8);
+    alone.Feed({tokens.begin() + at, tokens.begin() + at + count});
+    while (alone.session->pending() > 0)
+      for (left = 0;; ++left) {
+        for (auto &mover : failing->movers)
+          mover->Reset();
+        const auto report = alone.engine->Step();
+        if (report.ok())
+          break;
+        EXPECT_EQ(report.status().code(), StatusCode::kUnavailable);
+        ++failures;
+      }
+    at += count;
+    EXPECT_EQ(alone.Logits(), expected[at - 1]) << "token " << at;
+  }
+  EXPECT_GT(failures, 8 * 8);
+}
+
+TEST(Paging, GoesBackWhereItCan) {
+  const auto tokens = Tokens(1, kContext);
+  const auto expected = Expected(tokens);
+  Alone alone(ToySparseModel(2, true));
+  alone.Feed({tokens.begin(), tokens.begin() + 45});
+  alone.RunAll();
+  // The cell of 40 is there still.
+  ASSERT_TRUE(alone.session->Truncate(41).ok());
+  EXPECT_EQ(alone.session->pending(), 0u);
+  alone.Feed({tokens.begin() + 41, tokens.begin() + 47});
+  EXPECT_EQ(alone.RunAll(), 6u);
+  EXPECT_EQ(alone.Logits(), expected[46]);
+  // That of 32 saw more.
+  ASSERT_TRUE(alone.session->Truncate(39).ok());
+  EXPECT_EQ(alone.session->pending(), 39u);
+  EXPECT_EQ(alone.RunAll(), 39u);
+  alone.Feed({tokens.begin() + 39, tokens.end()});
+  alone.RunAll();
+  EXPECT_EQ(alone.Logits(), expected.back());
+}
+
+TEST(Paging, DraftsStayInACell) {
+  uint64_t accepted = 0;
+  for (uint64_t seed = 1; seed < 9; ++seed) {
+    Alone plain(ToySparseModel(1, false)), alone(ToySparseModel(2, true), 6);
+    for (Alone *each : {&plain, &alone}) {
+      each->Feed(Tokens(2, 11));
+      each->RunAll();
+    }
+    const auto expected = plain.Answer(seed, kContext - 12);
+    auto generation = alone.Start(seed, kContext - 12, 6);
+    while (!generation->done()) {
+      ASSERT_TRUE(alone.engine->Step().ok());
+      ASSERT_TRUE(generation->Advance().ok());
+    }
+    EXPECT_EQ(generation->tokens(), expected);
+    accepted += alone.session->drafts().accepted;
+  }
+  EXPECT_GT(accepted, 0u);
+
+  Alone drafting(ToySparseModel(1, true), 6);
+  drafting.Feed(Tokens(2, 12));
+  EXPECT_EQ(drafting.session->draft_room(), 4u); // 11 is in the cell of 8
+  EXPECT_THAT(drafting.session->Feed(Tokens(3, 6), 6).message(),
+              HasSubstr("drafts from token 13 to 17 pass a multiple of 8"));
+  EXPECT_TRUE(drafting.session->Feed(Tokens(3, 4), 5).ok());
+}
+
+TEST(Paging, IsPlanned) {
+  auto engine = *Engine::Create(ToySparseModel(1, true), {});
+  std::map<std::string, uint64_t> items;
+  for (const MemoryItem &item : engine->memory_plan().items)
+    items[item.name] = item.bytes;
+  constexpr uint64_t kPages = kLayers * kKvHeads; // of a block
+  EXPECT_EQ(items["KV pages, last 8 tokens"], 6 * kPages * kPageBytes);
+  EXPECT_EQ(items["KV pages, staging slots"], (kLayers * 12 + 1) * kPageBytes);
+  EXPECT_EQ(items["KV pages, older as they are"], 12 * kPages * kPageBytes);
+}
+
+TEST(Paging, RefusesWhatDoesNotFit) {
+  const auto refuse = [](const EngineOptions &options, bool paging = true) {
+    return Engine::Create(ToySparseModel(1, paging), options)
+        .status()
+        .message();
+  };
+  EngineOptions options;
+  options.device_memory = 2048;
+  EXPECT_THAT(
+      refuse(options),
+      testing::AllOf(HasSubstr("KV pages, last 8 tokens 3.0 KiB + KV "
+                               "pages, staging slots 3.1 KiB = "),
+                     HasSubstr("--device-memory allows 2.0 KiB; plan")));
+  EXPECT_THAT(refuse(options, false),
+              HasSubstr("so that older pages leave it"));
+  options = {};
+  options.host_memory = 1024;
+  EXPECT_THAT(refuse(options),
+              HasSubstr("what falls out of device memory needs 6.0 KiB as they "
+                        "are, --host-memory allows 1.0 KiB"));
+  options = {};
+  options.hot_window = 4;
+  EXPECT_THAT(refuse(options), HasSubstr("compiled for at least 8"));
+  // A larger one is rounded up to the grid.
+  options.hot_window = 17;
+  auto engine = *Engine::Create(ToySparseModel(1, true), options);
+  EXPECT_EQ(engine->memory_plan().items[3].name, "KV pages, last 24 tokens");
+  Alone plain(ToySparseModel(1, false));
+  auto session = *engine->NewSession();
+  ASSERT_TRUE(session->Feed(Tokens(1, kContext)).ok());
+  plain.Feed(Tokens(1, kContext));
+  plain.RunAll();
+  while (session->pending() > 0)
+    ASSERT_TRUE(engine->Step().ok());
+  const auto row = session->logits();
+  EXPECT_EQ(std::vector<float>(row.begin(), row.end()), plain.Logits());
+}
+
+} // namespace
+} // namespace stele::test
