@@ -1,6 +1,7 @@
 // Layers from launches, and the bound of their choice (PagedFunctions.h).
 
 #include "stele/compiler/Schedule/PagedFunctions.h"
+#include "stele/schema/kv_page.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/Support/MathExtras.h"
 
@@ -10,8 +11,7 @@ using namespace stele::compiler;
 using namespace stele::plan_ir;
 
 int64_t PageGrid::fallenAt(int64_t blockIndex) const {
-  int64_t begin = blockIndex * block / cell * cell;
-  return std::max<int64_t>(0, (begin - hot) / block - sinks);
+  return schema::KvFallen(blockIndex * block, hot, cell, sinks, block) - sinks;
 }
 
 int64_t PageGrid::fallen() const {
@@ -19,8 +19,8 @@ int64_t PageGrid::fallen() const {
 }
 
 int64_t PageGrid::hotBlocks() const {
-  return std::min<int64_t>(sinks + hot / block + 2 * blocksOfCell(),
-                           llvm::divideCeil(context, block));
+  return schema::KvHotBlocks(llvm::divideCeil(context, block), hot, cell, sinks,
+                             block);
 }
 
 int64_t PagedFunction::selecting() const {

@@ -10,10 +10,12 @@
 #include "calibration.h"
 #include "cli.h"
 #include "prompts.h"
+#include "show_timeline.h"
 #include "stele/runtime/base/format.h"
 #include "stele/runtime/base/hash.h"
 #include "stele/runtime/context/page_pool.h"
 #include "stele/schema/artifact_header.h"
+#include "tiers.h"
 #include "verbs.h"
 
 namespace stele::cli {
@@ -215,9 +217,14 @@ Status PrintOverview(const Artifact& artifact) {
   PrintTargets(artifact.plan());
   PrintSegments(artifact.plan());
   PrintFunctions(artifact.plan());
-  for (const plan::KvCache* cache : *artifact.plan().kv_caches())
+  for (const plan::KvCache* cache : *artifact.plan().kv_caches()) {
     std::printf("KV cache    %s: %s\n", cache->name()->c_str(),
                 DescribeCache(*cache).c_str());
+    if (!cache->paging()) continue;
+    for (const Tier& tier : TiersOf(*cache, artifact.plan().model()->context()))
+      std::printf("            %-5s %10s, %s\n", tier.name.c_str(),
+                  FormatBytes(tier.bytes).c_str(), tier.note.c_str());
+  }
   return PrintText(artifact);
 }
 
@@ -248,6 +255,11 @@ void PrintMemory(const plan::Plan& plan) {
   for (const plan::KvCache* cache : *plan.kv_caches()) {
     if (const uint64_t bytes = BytesPerToken(*cache); bytes > 0)
       PrintRow(cache->name()->str() + " a token", bytes, "");
+    if (cache->paging()) {
+      for (const Tier& tier : TiersOf(*cache, context))
+        PrintRow(cache->name()->str() + " " + tier.name, tier.bytes, tier.note);
+      continue;
+    }
     PrintRow(cache->name()->str() + " at full context",
              BytesAtContext(plan, *cache),
              std::to_string(context) + " tokens of one sequence");
@@ -359,6 +371,24 @@ std::string DescribeOp(const plan::Plan& plan, const plan::Function& function,
                   function.buffers()->Get(copy->source())->name()->c_str(),
                   function.buffers()->Get(copy->destination())->name()->c_str(),
                   Ull(copy->length()));
+  if (const auto* select = op.body_as_SelectPages())
+    return Format(
+        "select pages of layer %u of #%s by %%%s for %u slots on stream %u",
+        select->layer(),
+        plan.kv_caches()->Get(select->cache())->name()->c_str(),
+        function.buffers()->Get(select->selection())->name()->c_str(),
+        select->slots(), select->stream());
+  if (const auto* in = op.body_as_PageIn())
+    return Format(
+        "page in layer %u of #%s into slots %u to %llu%s on stream %u",
+        in->layer(), plan.kv_caches()->Get(in->cache())->name()->c_str(),
+        in->first_slot(), Ull(in->first_slot()) + in->slots() - 1,
+        in->ahead() ? " ahead" : "", in->stream());
+  if (const auto* out = op.body_as_PageOut())
+    return Format("page out layer %u of #%s, up to %u pages, on stream %u",
+                  out->layer(),
+                  plan.kv_caches()->Get(out->cache())->name()->c_str(),
+                  out->max_pages(), out->stream());
   if (const auto* signal = op.body_as_Signal())
     return Format("signal %u on stream %u", signal->event(), signal->stream());
   if (const auto* wait = op.body_as_Wait())
@@ -446,6 +476,14 @@ ordered_json TensorJson(const plan::Tensor& tensor) {
           {"length", tensor.length()}};
 }
 
+ordered_json TiersJson(const plan::Plan& plan, const plan::KvCache& cache) {
+  ordered_json tiers = ordered_json::object();
+  if (cache.paging())
+    for (const Tier& tier : TiersOf(cache, plan.model()->context()))
+      tiers[tier.name] = tier.bytes;
+  return tiers;
+}
+
 ordered_json CacheJson(const plan::Plan& plan, const plan::KvCache& cache) {
   return {{"name", cache.name()->str()},
           {"layers", cache.layers()},
@@ -457,7 +495,9 @@ ordered_json CacheJson(const plan::Plan& plan, const plan::KvCache& cache) {
           {"features", cache.features()},
           {"transient", cache.transient()},
           {"bytes_per_token", BytesPerToken(cache)},
-          {"bytes_at_context", BytesAtContext(plan, cache)}};
+          {"bytes_at_context", BytesAtContext(plan, cache)},
+          {"slots", cache.slots()},
+          {"tier_bytes", TiersJson(plan, cache)}};
 }
 
 ordered_json KernelsJson(const plan::Plan& plan) {
@@ -544,6 +584,7 @@ int RunInspect(int argc, char** argv) {
   ModelFlags model;
   bool json = false, memory = false, kernels = false, plan = false,
        calibration = false;
+  std::string picture, trace;
   model.AddTo(app, true);
   app.add_flag("--json", json, "Print all of it as one JSON document");
   app.add_flag("--memory", memory, "Print what it will take to run");
@@ -551,19 +592,40 @@ int RunInspect(int argc, char** argv) {
   app.add_flag("--plan", plan, "Print tensors, buffers and every op");
   app.add_flag("--calibration", calibration,
                "Print what --quant auto measured; with --json as JSON");
+  auto* timeline =
+      app.add_option("--timeline", picture,
+                     "Draw a step of each function as streams over time, as "
+                     "text or into a file that ends in .svg or .html")
+          ->expected(0, 1)
+          ->type_name("FILE");
+  app.add_option("--trace", trace,
+                 "With --timeline: draw the run of stele run --trace FILE "
+                 "beside it")
+      ->needs(timeline)
+      ->type_name("FILE");
   if (auto code = Parse(app, argc, argv,
                         "OUT.stele [--json | --memory | --kernels | --plan | "
-                        "--calibration [--json]]",
+                        "--calibration [--json] | --timeline [FILE.svg|.html] "
+                        "[--trace FILE]]",
                         "stele inspect smollm2.stele --memory"))
     return *code;
-  if ((json && !calibration) + memory + kernels + plan + calibration > 1)
-    return WrongUsage(
-        app, "one of --json, --memory, --kernels, --plan, --calibration");
+  const bool draws = timeline->count() > 0;
+  if ((json && !calibration) + memory + kernels + plan + calibration + draws >
+      1)
+    return WrongUsage(app,
+                      "one of --json, --memory, --kernels, --plan, "
+                      "--calibration, --timeline");
+  if (!picture.empty() && !picture.ends_with(".svg") &&
+      !picture.ends_with(".html"))
+    return WrongUsage(app,
+                      "--timeline " + picture + " must end in .svg or .html");
   const auto artifact = model.Open();
   if (!artifact.ok()) return Fail(artifact.status());
   Status status;
   if (calibration)
     status = PrintCalibration(**artifact, json);
+  else if (draws)
+    status = ShowTimeline((*artifact)->plan(), picture, trace);
   else if (json)
     PrintJson(**artifact);
   else if (memory)

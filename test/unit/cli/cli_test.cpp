@@ -225,9 +225,10 @@ TEST_F(Cli, InspectTakesOneView) {
   EXPECT_EQ(done.code, 2);
   EXPECT_EQ(done.err,
             "stele inspect: one of --json, --memory, --kernels, --plan, "
-            "--calibration\n"
+            "--calibration, --timeline\n"
             "usage: stele inspect OUT.stele [--json | --memory | --kernels | "
-            "--plan | --calibration [--json]]\n");
+            "--plan | --calibration [--json] | --timeline [FILE.svg|.html] "
+            "[--trace FILE]]\n");
 }
 
 TEST(CliDoctor, SaysWhatIsThere) {
