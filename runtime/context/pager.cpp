@@ -92,6 +92,7 @@ Pager::Pager(const PagingShape& shape, PagePool* pool, PagePool* records,
       pool_(pool),
       record_pool_(records),
       memory_(std::move(memory)),
+      last_moves_(shape.cache.layers),
       bits_(shape.selection_words) {
   parts_.reserve(max_sequences);
   wanted_.reserve(shape.slots);
@@ -111,6 +112,7 @@ std::byte* Pager::RecordAt(const PagedContext& context, uint64_t row,
 
 void Pager::BeginStep(std::span<const PagedPart> parts) {
   parts_.assign(parts.begin(), parts.end());
+  std::fill(last_moves_.begin(), last_moves_.end(), LayerMoves());
   for (const PagedPart& part : parts_) {
     PagedContext& context = *part.context;
     context.falling_ = std::max(shape_.Fallen(part.position), context.fallen_);
@@ -230,10 +232,15 @@ Status Pager::PageInOf(PagedContext* context, const Section& section,
                  section.layer, missing_.size() - victims_.size()));
     missing_.resize(victims_.size());
   }
+  LayerMoves& moves = last_moves_[section.layer];
   if (ahead) {
+    moves.ahead += missing_.size();
     work_.ahead += missing_.size();
   } else {
-    work_.hits += wanted_.size() - missing_.size();
+    const uint64_t hits = wanted_.size() - missing_.size();
+    moves.hits += hits;
+    work_.hits += hits;
+    moves.misses += missing_.size();
     work_.misses += missing_.size();
   }
   for (size_t i = 0; i < missing_.size(); ++i)
@@ -304,9 +311,10 @@ Status Pager::PageOutOf(PagedContext* context, uint32_t layer,
       const uint64_t row = RowOf(layer, head);
       memory_.pack(PageAt(leaving[row]), RecordAt(*context, row, block));
       context->pages_->Set(row, block, memory_.nan_page);
-      ++work_.packed;
-      work_.bytes_out += shape_.record_bytes;
     }
+  last_moves_[layer].packed += pages;
+  work_.packed += pages;
+  work_.bytes_out += pages * shape_.record_bytes;
   return OkStatus();
 }
 

@@ -53,6 +53,15 @@ struct PagingWork {
   uint64_t packed = 0;  // fell out
   uint64_t bytes_in = 0;
   uint64_t bytes_out = 0;
+  uint64_t waited_ns = 0;  // what computing stood still for moves
+};
+
+// Of one layer in the last step.
+struct LayerMoves {
+  uint64_t hits = 0;
+  uint64_t misses = 0;
+  uint64_t ahead = 0;
+  uint64_t packed = 0;
 };
 
 class Pager;
@@ -130,6 +139,7 @@ class Pager : public PageMover {
 
   const PagingShape& shape() const { return shape_; }
   const PagingWork& work() const { return work_; }
+  std::span<const LayerMoves> last_moves() const { return last_moves_; }
 
   // Takes down what a step over these sequences, in the order of its batch, is
   // going to let fall out.
@@ -179,6 +189,7 @@ class Pager : public PageMover {
   PagePool* record_pool_;
   Memory memory_;
   PagingWork work_;
+  std::vector<LayerMoves> last_moves_;  // of each layer
   std::vector<PagedPart> parts_;
   uint64_t clock_ = 0;
   // Selecting and moving meet in the wanted pages of a context; a plan whose

@@ -132,6 +132,12 @@ struct ProgramSpec {
   PageMover* mover = nullptr;  // of programs with paging steps; outlives them
 };
 
+// When a step ran, by the machine's steady clock.
+struct StepTime {
+  uint64_t begin_ns = 0;
+  uint64_t end_ns = 0;
+};
+
 class Program {
  public:
   virtual ~Program() = default;
@@ -139,6 +145,12 @@ class Program {
   virtual Status Run(const SteleBatch& batch) = 0;
   // What block-sparse attention did in all runs so far.
   virtual SteleAttentionWork work() const { return {}; }
+  // How long all runs so far held stream 0 in waits.
+  virtual uint64_t waited_ns() const { return 0; }
+  // From now on, takes down when each step runs; times() are the last run's,
+  // one of each step, or none.
+  virtual void KeepTimes() {}
+  virtual std::span<const StepTime> times() const { return {}; }
 };
 
 // Makes one page or record from another, on the calling thread.

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "stele/runtime/base/checked.h"
+#include "stele/runtime/base/clock.h"
 #include "stele/runtime/base/format.h"
 #include "stele/runtime/base/memory.h"
 #include "stele/schema/kernel_state.h"
@@ -428,10 +429,33 @@ Status Engine::RunBatch(const Bucket& bucket) {
   // Before, since without the mapping guard a read of lost weights ends the
   // process; afterwards, since only then it is known what the step has read.
   STELE_RETURN_IF_ERROR(model_->artifact().CheckUnchanged());
-  STELE_RETURN_IF_ERROR(bucket.program->Run(batch_));
+  STELE_RETURN_IF_ERROR(RunProgram(bucket));
   STELE_RETURN_IF_ERROR(model_->artifact().CheckUnchanged());
   last_ = &bucket;
   return Deliver(bucket);
+}
+
+void Engine::OnEveryStep(Trace trace) {
+  std::lock_guard lock(model_->device_mutex());
+  trace_ = std::move(trace);
+  for (const Bucket& bucket : buckets_) bucket.program->KeepTimes();
+}
+
+Status Engine::RunProgram(const Bucket& bucket) {
+  if (!trace_) return bucket.program->Run(batch_);
+  StepTrace trace{};
+  trace.time.begin_ns = NowNs();
+  STELE_RETURN_IF_ERROR(bucket.program->Run(batch_));
+  trace.time.end_ns = NowNs();
+  trace.function = bucket.function;
+  trace.tokens = static_cast<uint32_t>(batch_.tokens);
+  trace.ops = bucket.program->times();
+  if (paged_) {
+    trace.moves = paged_->pager().last_moves();
+    trace.record_bytes = paged_->shape().record_bytes;
+  }
+  trace_(trace);
+  return OkStatus();
 }
 
 SteleAttentionWork Engine::attention_work() const {
@@ -449,7 +473,11 @@ SteleAttentionWork Engine::attention_work() const {
 
 PagingWork Engine::paging_work() const {
   std::lock_guard lock(model_->device_mutex());
-  return paged_ ? paged_->pager().work() : PagingWork();
+  if (!paged_) return {};
+  PagingWork work = paged_->pager().work();
+  for (const Bucket& bucket : buckets_)
+    work.waited_ns += bucket.program->waited_ns();
+  return work;
 }
 
 Result<OutputShape> Engine::ReadOutput(std::string_view name,

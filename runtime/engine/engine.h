@@ -9,6 +9,7 @@
 #define STELE_RUNTIME_ENGINE_ENGINE_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -49,6 +50,16 @@ struct StepReport {
   const char* function = "";
 };
 
+// When the operations of a step ran.
+struct StepTrace {
+  const plan::Function* function;
+  uint32_t tokens;
+  StepTime time;
+  std::span<const StepTime> ops;      // of the function, in its order
+  std::span<const LayerMoves> moves;  // with context paging, of each layer
+  uint64_t record_bytes;              // of a page that moved
+};
+
 // What a step left in a named output.
 struct OutputShape {
   uint32_t rows = 0;  // a token each; of "logits": a row that was asked for
@@ -73,6 +84,10 @@ class Engine {
   SteleAttentionWork attention_work() const;
   // What context paging did; nothing for a plan without.
   PagingWork paging_work() const;
+
+  // Calls `trace` behind every step from now on.
+  using Trace = std::function<void(const StepTrace&)>;
+  void OnEveryStep(Trace trace);
 
   // One batched step. After an error the sessions are as they were before, but
   // with kernelized attention: there all of their tokens are pending again.
@@ -159,6 +174,7 @@ class Engine {
   Status PreparePart(const Part& part);
   void BeginPaging();
   Status RunBatch(const Bucket& bucket);
+  Status RunProgram(const Bucket& bucket);
   void FillBatch();
   void FillPart(int32_t index, const Part& part);
   const Bucket& ChooseBucket() const;
@@ -187,6 +203,7 @@ class Engine {
   BatchArrays arrays_;
   SteleBatch batch_ = {};
   std::optional<SamplerScratch> sampler_scratch_;
+  Trace trace_;
   std::vector<float> row_;  // where a row of logits is handed out from
 };
 

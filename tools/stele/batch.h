@@ -65,6 +65,7 @@ class Batch {
       const std::vector<Request>& requests, const BatchOptions& options);
 
   const Engine& engine() const { return *engine_; }
+  Engine& engine() { return *engine_; }
   Session& session(size_t i) { return *sessions_[i]; }
   const Session& session(size_t i) const { return *sessions_[i]; }
   const Generation& generation(size_t i) const { return *generations_[i]; }

@@ -12,6 +12,7 @@
 #include "prompts.h"
 #include "saved_session.h"
 #include "stele/runtime/base/format.h"
+#include "trace_file.h"
 #include "verbs.h"
 
 namespace stele::cli {
@@ -30,6 +31,7 @@ struct RunFlags {
   uint32_t lookup = 0;
   MemoryFlags memory;
   std::string logits;
+  std::string trace;
   bool print_prompt = false;
   bool stats = false;
   bool json = false;
@@ -53,6 +55,9 @@ struct RunFlags {
     app.add_option("--logits", logits,
                    "Write the prompt's logits to this .npy file")
         ->excludes(app.get_option("--store"));
+    app.add_option("--trace", trace,
+                   "Write when every operation ran to this file, as Chrome "
+                   "trace events");
     app.add_flag("--print-prompt", print_prompt,
                  "Print the prompt as the model sees it, and stop");
     app.add_flag("--stats", stats, "Print times and memory");
@@ -140,12 +145,19 @@ class Runner {
     if (!flags_.logits.empty()) {
       STELE_ASSIGN_OR_RETURN(logits, OpenLogits());
     }
+    std::unique_ptr<TraceFile> trace;
+    if (!flags_.trace.empty()) {
+      STELE_ASSIGN_OR_RETURN(trace, TraceFile::Create(flags_.trace));
+      batch_->engine().OnEveryStep(
+          [&trace](const StepTrace& step) { trace->Add(step); });
+    }
     STELE_RETURN_IF_ERROR(batch_->Run([&] {
       if (Streams())
         Stream();
       else if (Lines())
         PrintDoneLines();
     }));
+    if (trace) STELE_RETURN_IF_ERROR(trace->Finish());
     // Who has waited for the answer gets it, saved or not.
     const Status saved = batch_->Save(Note());
     if (logits && !Interrupted()) STELE_RETURN_IF_ERROR(logits->Finish());

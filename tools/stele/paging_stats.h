@@ -19,12 +19,15 @@ inline nlohmann::json PagingStats(const PagingWork& work) {
 inline std::string PagingStatsLine(const PagingWork& work) {
   const uint64_t selected = work.hits + work.misses;
   return Format(
-      "paging: %.1f%% of %llu selected pages were there, %s fetched, %s packed",
+      "paging: %.1f%% of %llu selected pages were there, %s fetched, %s "
+      "packed, "
+      "waited %s",
       selected ? 100.0 * static_cast<double>(work.hits) /
                      static_cast<double>(selected)
                : 100.0,
       static_cast<unsigned long long>(selected),
-      FormatBytes(work.bytes_in).c_str(), FormatBytes(work.bytes_out).c_str());
+      FormatBytes(work.bytes_in).c_str(), FormatBytes(work.bytes_out).c_str(),
+      FormatSeconds(static_cast<double>(work.waited_ns) / 1e9).c_str());
 }
 
 }  // namespace stele::cli

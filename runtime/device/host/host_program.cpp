@@ -7,6 +7,7 @@
 #include <cstring>
 #include <utility>
 
+#include "stele/runtime/base/clock.h"
 #include "stele/runtime/device/host/host_device.h"
 
 namespace stele {
@@ -76,31 +77,63 @@ void HostProgram::RunWorker(uint32_t worker) {
   for (size_t i = 0; i < spec_.steps.size(); ++i) {
     const Step& step = spec_.steps[i];
     if (!IsPooled(step)) continue;
-    if (const auto* signal = std::get_if<SignalStep>(&step)) {
-      if (transfer_ && worker == 0) Signal(signal->event);
-      continue;
+    if (worker == 0) Begin(i);
+    if (!RunEvent(step, worker)) {
+      RunPooled(i, worker);
+      if (i + 1 < spec_.steps.size()) pool_->Barrier();
     }
-    if (const auto* wait = std::get_if<WaitStep>(&step)) {
-      if (transfer_) WaitFor(wait->event);
-      continue;
-    }
-    if (kernels_[i])
-      RunLaunch(i, worker);
-    else if (worker == 0)
-      RunAlone(step);
-    if (i + 1 < spec_.steps.size()) pool_->Barrier();
+    if (worker == 0) End(i);
   }
 }
 
+bool HostProgram::RunEvent(const Step& step, uint32_t worker) {
+  if (const auto* signal = std::get_if<SignalStep>(&step)) {
+    if (transfer_ && worker == 0) Signal(signal->event);
+    return true;
+  }
+  const auto* wait = std::get_if<WaitStep>(&step);
+  if (!wait) return false;
+  if (transfer_ && worker == 0)
+    WaitTimed(wait->event);
+  else if (transfer_)
+    WaitFor(wait->event);
+  return true;
+}
+
+void HostProgram::RunPooled(size_t index, uint32_t worker) {
+  if (kernels_[index])
+    RunLaunch(index, worker);
+  else if (worker == 0)
+    RunAlone(spec_.steps[index]);
+}
+
+void HostProgram::WaitTimed(uint32_t event) {
+  if (events_[event].load(std::memory_order_acquire) == run_) return;
+  const uint64_t begin = NowNs();
+  WaitFor(event);
+  waited_ns_ += NowNs() - begin;
+}
+
+void HostProgram::Begin(size_t index) {
+  if (!times_.empty()) times_[index].begin_ns = NowNs();
+}
+
+void HostProgram::End(size_t index) {
+  if (!times_.empty()) times_[index].end_ns = NowNs();
+}
+
 void HostProgram::RunTransfers() {
-  for (const Step& step : spec_.steps) {
+  for (size_t i = 0; i < spec_.steps.size(); ++i) {
+    const Step& step = spec_.steps[i];
     if (IsPooled(step)) continue;
+    Begin(i);
     if (const auto* signal = std::get_if<SignalStep>(&step))
       Signal(signal->event);
     else if (const auto* wait = std::get_if<WaitStep>(&step))
       WaitFor(wait->event);
     else
       RunAlone(step);
+    End(i);
   }
 }
 

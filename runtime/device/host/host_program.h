@@ -40,6 +40,9 @@ class HostProgram : public Program {
 
   Status Run(const SteleBatch& batch) override;
   SteleAttentionWork work() const override { return work_; }
+  uint64_t waited_ns() const override { return waited_ns_; }
+  void KeepTimes() override { times_.resize(spec_.steps.size()); }
+  std::span<const StepTime> times() const override { return times_; }
 
  private:
   struct alignas(64) Counter {
@@ -53,6 +56,14 @@ class HostProgram : public Program {
   void RunLaunch(size_t index, uint32_t worker);
   // A copy or paging step, by the one thread that calls it.
   void RunAlone(const Step& step);
+  // What a worker does of a step of the pool.
+  void RunPooled(size_t index, uint32_t worker);
+  // Likewise of one that no other worker has to wait for; false for others.
+  bool RunEvent(const Step& step, uint32_t worker);
+  // Worker 0's wait, which counts.
+  void WaitTimed(uint32_t event);
+  void Begin(size_t index);
+  void End(size_t index);
   void Signal(uint32_t event) { Publish(&events_[event], run_); }
   void WaitFor(uint32_t event) const { WaitWhile(events_[event], run_ - 1); }
   // Takes down the first error of a run.
@@ -70,6 +81,8 @@ class HostProgram : public Program {
   uint32_t run_ = 0;
   const SteleBatch* batch_ = nullptr;
   SteleAttentionWork work_{};
+  uint64_t waited_ns_ = 0;
+  std::vector<StepTime> times_;  // one per step, if they are kept
   std::atomic<bool> failed_{false};
   std::mutex error_mutex_;
   Status error_;

@@ -40,6 +40,78 @@ TEST_F(Cli, RunPrintsTheAnswer) {
   EXPECT_THAT(text.err, StartsWith("memory plan\n"));
 }
 
+// Tokens of the toy, as --tokens takes them.
+std::string Ids(int count) {
+  std::string ids;
+  for (int i = 0; i < count; ++i)
+    ids += (i ? "," : "") + std::to_string((i * i + i) % 13 + 1);
+  return ids;
+}
+
+TEST_F(Cli, RunPagesAndTraces) {
+  ArtifactBuilder builder = ArtifactBuilder::ToySparse(/*paging=*/true);
+  const std::string artifact = Keep(builder.Write("paged.stele"));
+  const std::string file = File("trace.json", "");
+  const json answer =
+      RunJson({artifact, "--tokens", Ids(40), "-n", "20", "--ignore-eos",
+               "--temperature", "0", "--trace", file});
+  const std::string whole =
+      Keep(ArtifactBuilder::ToySparse(/*paging=*/false).Write("whole.stele"));
+  EXPECT_EQ(RunJson({whole, "--tokens", Ids(40), "-n", "20", "--ignore-eos",
+                     "--temperature", "0"})["tokens"],
+            answer["tokens"]);
+
+  std::ifstream in(file);
+  const json events = json::parse(in)["traceEvents"];
+  uint64_t steps = 0, hits = 0, misses = 0, in_bytes = 0, out_bytes = 0;
+  double end = 0, step_begin = 0, step_end = 0;
+  for (const json &event : events) {
+    const double begin = event["ts"];
+    const std::string category = event["cat"];
+    if (category == "step") {
+      ++steps;
+      EXPECT_GE(begin, step_end);
+      end = step_begin = begin;
+      step_end = begin + event["dur"].get<double>();
+      continue;
+    }
+    EXPECT_GE(begin, step_begin);
+    EXPECT_LE(begin + event["dur"].get<double>(), step_end);
+    if (event["tid"] == 0) {
+      EXPECT_GE(begin, end - 1e-3) << event;
+      end = begin + event["dur"].get<double>();
+    }
+    if (category == "select_pages") {
+      hits += event["args"]["hits"].get<uint64_t>();
+      misses += event["args"]["misses"].get<uint64_t>();
+    } else if (category == "page_in") {
+      in_bytes += event["args"]["bytes"].get<uint64_t>();
+    } else if (category == "page_out") {
+      out_bytes += event["args"]["bytes"].get<uint64_t>();
+    }
+  }
+  const json &paging = answer["stats"]["paging"];
+  EXPECT_EQ(steps, answer["stats"]["steps"]);
+  EXPECT_EQ(hits, paging["hits"]);
+  EXPECT_EQ(misses, paging["misses"]);
+  EXPECT_EQ(in_bytes, paging["bytes_in"]);
+  EXPECT_EQ(out_bytes, paging["bytes_out"]);
+  EXPECT_GT(misses, 0u);
+
+  // What it was recorded for.
+  const Outcome drawn =
+      Stele({"inspect", artifact, "--timeline", "--trace", file});
+  EXPECT_EQ(drawn.code, 0) << drawn.err;
+  EXPECT_THAT(Stele({"run", artifact, "--tokens", "1", "--trace",
+                     File("no/such/folder", "")})
+                  .err,
+              HasSubstr("cannot write '"));
+  EXPECT_THAT(
+      Stele({"run", artifact, "--tokens", Ids(40), "--device-memory", "1KiB"})
+          .err,
+      HasSubstr("--device-memory allows 1.0 KiB"));
+}
+
 TEST_F(Cli, RunTakesTextFromEverywhere) {
   const std::string artifact = Artifact();
   const std::string file = File("prompt.txt", "abc");
