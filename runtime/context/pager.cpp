@@ -26,19 +26,24 @@ uint64_t PagingShape::HotBlocks(uint64_t tokens) const {
 }
 
 PagedContext::PagedContext(Pager* pager, PageTable* pages, int32_t first_slot,
-                           uint64_t record_blocks)
+                           uint64_t record_blocks, uint64_t warm_blocks,
+                           std::unique_ptr<ColdFile> cold)
     : pager_(pager),
       pages_(pages),
-      records_(pager->record_pool_, record_blocks, record_blocks),
+      records_(pager->record_pool_, record_blocks, warm_blocks),
       first_slot_(first_slot),
+      cold_(std::move(cold)),
+      warm_blocks_(warm_blocks),
       sinks_(pager->shape_.sink_blocks),
+      cold_end_(sinks_),
+      cooling_(sinks_),
+      cold_before_(0),
       fallen_(sinks_),
       falling_(sinks_),
       slots_(pager->shape_.slots),
       wanted_(pager->shape_.cache.layers) {
   const PagingShape& shape = pager->shape_;
-  leaving_.reserve(shape.cache.pages_per_block() *
-                   (shape.grid_tokens / shape.cache.block_tokens));
+  leaving_.reserve(shape.cache.pages_per_block() * shape.CellBlocks());
   for (std::vector<Unit>& units : wanted_) units.reserve(shape.slots);
 }
 
@@ -48,8 +53,7 @@ std::optional<uint64_t> PagedContext::Bytes(const PagingShape& shape,
   const auto wanted =
       CheckedMul(shape.slots * sizeof(Unit), shape.cache.layers);
   const auto tables =
-      CheckedMul(rows * sizeof(int32_t),
-                 record_blocks + shape.grid_tokens / shape.cache.block_tokens);
+      CheckedMul(rows * sizeof(int32_t), record_blocks + shape.CellBlocks());
   if (!wanted || !tables) return std::nullopt;
   const auto both = CheckedAdd(*wanted, *tables);
   return both ? CheckedAdd(*both, shape.slots * sizeof(Slot)) : both;
@@ -68,7 +72,8 @@ void PagedContext::Clear() {
   for (std::vector<Unit>& units : wanted_) units.clear();
   records_.Truncate(0);
   pages_->Truncate(0);
-  fallen_ = falling_ = sinks_;
+  fallen_ = falling_ = cold_end_ = cooling_ = sinks_;
+  if (cold_) cold_->Rewind(0);
 }
 
 std::optional<uint32_t> PagedContext::SlotOf(uint64_t row,
@@ -95,6 +100,7 @@ Pager::Pager(const PagingShape& shape, PagePool* pool, PagePool* records,
       last_moves_(shape.cache.layers),
       bits_(shape.selection_words) {
   parts_.reserve(max_sequences);
+  if (memory_.compressor) record_.resize(shape.record_bytes);
   wanted_.reserve(shape.slots);
   missing_.reserve(shape.slots);
   victims_.reserve(shape.slots);
@@ -118,6 +124,13 @@ void Pager::BeginStep(std::span<const PagedPart> parts) {
     context.falling_ = std::max(shape_.Fallen(part.position), context.fallen_);
     context.records_.Grow((context.falling_ - context.sinks_) *
                           shape_.cache.block_tokens);
+    if (context.cold_) {
+      const uint64_t kept = context.warm_blocks_ - shape_.CellBlocks();
+      const uint64_t end =
+          context.falling_ > kept ? context.falling_ - kept : 0;
+      context.cooling_ = std::max(context.cold_end_, end);
+      context.cold_before_ = context.cold_->end();
+    }
     context.leaving_.clear();
     for (uint64_t block = context.fallen_; block < context.falling_; ++block)
       for (uint64_t row = 0; row < shape_.cache.pages_per_block(); ++row)
@@ -133,6 +146,9 @@ void Pager::EndStep(bool done) {
     context.pages_->GiveAway(context.sinks_, context.falling_);
     for (const int32_t page : context.leaving_) pool_->Return(page);
     context.fallen_ = context.falling_;
+    context.cold_end_ = context.cooling_;
+    context.records_.Forget((context.cold_end_ - context.sinks_) *
+                            shape_.cache.block_tokens);
   }
   parts_.clear();
 }
@@ -148,6 +164,8 @@ void Pager::Restore(PagedContext* context) {
     for (uint64_t row = 0; row < shape_.cache.pages_per_block(); ++row)
       context->pages_->Set(row, block, *page++);
   context->falling_ = context->fallen_;
+  context->cooling_ = context->cold_end_;
+  if (context->cold_) context->cold_->Rewind(context->cold_before_);
   context->records_.Truncate((context->fallen_ - context->sinks_) *
                              shape_.cache.block_tokens);
 }
@@ -244,8 +262,8 @@ Status Pager::PageInOf(PagedContext* context, const Section& section,
     work_.misses += missing_.size();
   }
   for (size_t i = 0; i < missing_.size(); ++i)
-    Fetch(context, RowOf(section.layer, missing_[i].head), missing_[i].block,
-          victims_[i].slot);
+    STELE_RETURN_IF_ERROR(Fetch(context, RowOf(section.layer, missing_[i].head),
+                                missing_[i].block, victims_[i].slot));
   return OkStatus();
 }
 
@@ -276,16 +294,53 @@ void Pager::FindVictims(const PagedContext& context, const Section& section) {
             });
 }
 
-void Pager::Fetch(PagedContext* context, uint64_t row, uint64_t block,
-                  uint32_t slot) {
+Status Pager::Fetch(PagedContext* context, uint64_t row, uint64_t block,
+                    uint32_t slot) {
   context->Vacate(slot);
   if (const auto elsewhere = context->SlotOf(row, block))
     context->Vacate(*elsewhere);
+  STELE_ASSIGN_OR_RETURN(const std::byte* record,
+                         ReadRecord(*context, row, block));
   const int32_t page = context->first_slot_ + static_cast<int32_t>(slot);
-  memory_.unpack(RecordAt(*context, row, block), PageAt(page));
+  memory_.unpack(record, PageAt(page));
   context->slots_[slot] = {row, block, clock_};
   context->pages_->Set(row, block, page);
   work_.bytes_in += shape_.record_bytes;
+  return OkStatus();
+}
+
+uint64_t Pager::ColdIndex(const PagedContext& context, uint64_t row,
+                          uint64_t block) const {
+  return (block - context.sinks_) * shape_.cache.pages_per_block() + row;
+}
+
+Result<const std::byte*> Pager::ReadRecord(const PagedContext& context,
+                                           uint64_t row, uint64_t block) {
+  if (block >= context.cold_end_)
+    return static_cast<const std::byte*>(RecordAt(context, row, block));
+  STELE_ASSIGN_OR_RETURN(
+      const uint64_t bytes,
+      context.cold_->Read(ColdIndex(context, row, block), record_,
+                          memory_.compressor.get()));
+  work_.bytes_from_file += bytes;
+  return static_cast<const std::byte*>(record_.data());
+}
+
+// The oldest records of a layer make room for those that come.
+Status Pager::CoolOf(PagedContext* context, uint32_t layer) {
+  for (uint64_t block = context->cold_end_; block < context->cooling_; ++block)
+    for (uint64_t head = 0; head < shape_.cache.kv_heads; ++head) {
+      const uint64_t row = RowOf(layer, head);
+      STELE_ASSIGN_OR_RETURN(
+          const uint64_t bytes,
+          context->cold_->Write(
+              ColdIndex(*context, row, block),
+              {RecordAt(*context, row, block), shape_.record_bytes},
+              memory_.compressor.get()));
+      ++work_.cooled;
+      work_.bytes_to_file += bytes;
+    }
+  return OkStatus();
 }
 
 Status Pager::PageOut(uint32_t layer, uint32_t max_pages) {
@@ -304,6 +359,7 @@ Status Pager::PageOutOf(PagedContext* context, uint32_t layer,
         Format("%llu pages of layer %u fall out of a sequence, the "
                "schedule moves %u",
                static_cast<unsigned long long>(pages), layer, max_pages));
+  STELE_RETURN_IF_ERROR(CoolOf(context, layer));
   const int32_t* leaving = context->leaving_.data();
   for (uint64_t block = context->fallen_; block < context->falling_;
        ++block, leaving += shape_.cache.pages_per_block())

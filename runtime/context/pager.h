@@ -3,8 +3,10 @@
 // Place on the road: the engine makes one Pager for a plan with Paging and one
 // PagedContext for each session. Programs call the Pager's steps (PageMover):
 // what falls out of device memory is packed into warm records, what a selection
-// asks for is unpacked into staging slots. Kernels find all of it through the
-// page table; what is in no slot has the page number of a page of NaN there.
+// asks for is unpacked into staging slots. Where host memory does not hold all
+// records of a sequence, the oldest go on to a file (ColdFile). Kernels find
+// all of it through the page table; what is in no slot has the page number of a
+// page of NaN there.
 //
 // Which blocks have fallen out follows from a step's position alone
 // (schema::KvFallen). What is in which slot is the schedule's choice: a layer's
@@ -21,6 +23,7 @@
 #include <vector>
 
 #include "stele/runtime/base/status.h"
+#include "stele/runtime/context/cold_file.h"
 #include "stele/runtime/context/page_pool.h"
 #include "stele/runtime/device/device.h"
 
@@ -39,6 +42,7 @@ struct PagingShape {
   // Blocks from the first on that have fallen out of a sequence whose next
   // token is `position`; sinks are counted and have not.
   uint64_t Fallen(uint64_t position) const;
+  uint64_t CellBlocks() const { return grid_tokens / cache.block_tokens; }
   // Records of a sequence of `tokens` tokens at most, in blocks.
   uint64_t RecordBlocks(uint64_t tokens) const;
   // Blocks that such a sequence holds in device memory at most.
@@ -53,6 +57,9 @@ struct PagingWork {
   uint64_t packed = 0;  // fell out
   uint64_t bytes_in = 0;
   uint64_t bytes_out = 0;
+  uint64_t cooled = 0;  // records that went to a file
+  uint64_t bytes_from_file = 0;
+  uint64_t bytes_to_file = 0;
   uint64_t waited_ns = 0;  // what computing stood still for moves
 };
 
@@ -70,9 +77,12 @@ class Pager;
 class PagedContext {
  public:
   // `pages` has the blocks in device memory; slot i is page first_slot + i of
-  // the same memory. Records for `record_blocks` are reserved.
+  // the same memory. There may be records of `record_blocks`; memory is
+  // reserved for `warm_blocks` of them. Where those are fewer, at least two
+  // cells', the oldest go to `cold`.
   PagedContext(Pager* pager, PageTable* pages, int32_t first_slot,
-               uint64_t record_blocks);
+               uint64_t record_blocks, uint64_t warm_blocks,
+               std::unique_ptr<ColdFile> cold);
 
   // Bytes that one takes beside pages and records; nothing when they overflow.
   static std::optional<uint64_t> Bytes(const PagingShape& shape,
@@ -108,7 +118,13 @@ class PagedContext {
   PageTable* pages_;
   PageTable records_;  // of fallen blocks, the first behind the sinks first
   int32_t first_slot_;
+  // Records of the blocks [sinks_, cold_end_), in the file.
+  std::unique_ptr<ColdFile> cold_;
+  uint64_t warm_blocks_;
   uint64_t sinks_;
+  uint64_t cold_end_;
+  uint64_t cooling_;              // and those up to here while a step runs
+  uint64_t cold_before_;          // the file's end before the step
   uint64_t fallen_;               // blocks [sinks_, fallen_) are records
   uint64_t falling_;              // and those up to here while a step runs
   std::vector<int32_t> leaving_;  // pages of [fallen_, falling_), [block, row]
@@ -131,6 +147,8 @@ class Pager : public PageMover {
     int32_t nan_page;  // what the table has for pages that are nowhere there
     std::byte* records;
     PageTransform pack, unpack;
+    // Where sequences have files.
+    std::unique_ptr<RecordCompressor> compressor;
   };
   // `pool` numbers the pages of `memory.pages`, `records` those of
   // `memory.records`; both outlive this. A step has up to `max_sequences`.
@@ -179,8 +197,14 @@ class Pager : public PageMover {
   void FindMissing(PagedContext* context, const Section& section);
   // Slots of the section that no wanted page is in, the longest unused first.
   void FindVictims(const PagedContext& context, const Section& section);
-  void Fetch(PagedContext* context, uint64_t row, uint64_t block,
-             uint32_t slot);
+  Status Fetch(PagedContext* context, uint64_t row, uint64_t block,
+               uint32_t slot);
+  // The record of a page, from memory or its file. Valid until the next call.
+  Result<const std::byte*> ReadRecord(const PagedContext& context, uint64_t row,
+                                      uint64_t block);
+  Status CoolOf(PagedContext* context, uint32_t layer);
+  uint64_t ColdIndex(const PagedContext& context, uint64_t row,
+                     uint64_t block) const;
   Status PageOutOf(PagedContext* context, uint32_t layer, uint32_t max_pages);
   void Restore(PagedContext* context);
 
@@ -199,6 +223,7 @@ class Pager : public PageMover {
   // Of Select.
   std::vector<uint32_t> bits_;
   // Of PageIn.
+  std::vector<std::byte> record_;  // from a file
   std::vector<Unit> wanted_;
   std::vector<Unit> missing_;
   struct Victim {

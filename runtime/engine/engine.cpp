@@ -191,13 +191,6 @@ uint64_t Engine::StateBytes() const { return state_shape_.block_bytes(); }
 
 Status Engine::CheckAvailable() const {
   STELE_RETURN_IF_ERROR(CheckDeviceMemory());
-  if (paged_ && options_.host_memory != 0 &&
-      paged_->record_bytes() > options_.host_memory)
-    return ResourceExhausted(
-        "what falls out of device memory needs " +
-        FormatBytes(paged_->record_bytes()) + " as " + paged_->record_format() +
-        ", --host-memory allows " + FormatBytes(options_.host_memory) +
-        "; plan fewer sessions or tokens, or compile with --kv int4");
   const uint64_t planned =
       memory_.allocated() - model_->synthetic_weight_bytes();
   const bool given = options_.host_memory != 0 && !paged_;
@@ -206,7 +199,8 @@ Status Engine::CheckAvailable() const {
   return ResourceExhausted(
       "the plan needs " + FormatBytes(planned) + ", " +
       (given ? "--host-memory allows " : "the machine has ") +
-      FormatBytes(limit) + "; plan fewer sessions or tokens");
+      FormatBytes(limit) + "; plan fewer sessions or tokens" +
+      (paged_ ? ", or give older pages less --host-memory and a file" : ""));
 }
 
 Status Engine::CheckDeviceMemory() const {

@@ -34,9 +34,11 @@ struct EngineOptions {
   uint64_t total_tokens = 0;    // of all sessions; 0: every one at its longest
   uint32_t chunk = 0;           // most tokens in a step; 0: what the plan takes
   uint32_t draft_tokens = 0;    // most that a session drafts for one step
-  // Refuse to plan more; 0: what is available. With context paging, of what
-  // fell out of device memory.
+  // Refuse to plan more; 0: what is available. With context paging: of what
+  // fell out of device memory, the newest are in so much, the others in a file;
+  // 0: what the artifact was compiled for.
   uint64_t host_memory = 0;
+  std::string cold_folder;  // for that file; empty: $TMPDIR, or /tmp
   uint64_t device_memory =
       0;                    // likewise, of weights, pages and kernels; 0: any
   uint64_t hot_window = 0;  // with paging; 0: what the artifact was compiled

@@ -2,6 +2,7 @@
 #include "stele/runtime/engine/paged_memory.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <limits>
 #include <utility>
 
@@ -37,6 +38,10 @@ PagedMemory::PagedMemory(const Model& model, const EngineOptions& options)
   shape_.selection_words =
       schema::SelectionWords(shape_.cache.BlocksFor(model.info().context()));
   slots_ = uint64_t{shape_.slots} * options.max_sessions;
+  const char* temporary = std::getenv("TMPDIR");
+  folder_ = !options.cold_folder.empty() ? options.cold_folder
+            : temporary && *temporary    ? temporary
+                                         : "/tmp";
 }
 
 Result<std::unique_ptr<PagedMemory>> PagedMemory::Plan(
@@ -58,23 +63,67 @@ Result<std::unique_ptr<PagedMemory>> PagedMemory::Plan(
 // Sessions together have no more blocks than tokens are planned for.
 Status PagedMemory::PlanRecords(const EngineOptions& options) {
   const uint64_t each = shape_.RecordBlocks(options.session_tokens);
-  const uint64_t blocks =
-      std::min(each * options.max_sessions,
-               shape_.cache.BlocksFor(options.total_tokens));
+  record_blocks_ = std::min(each * options.max_sessions,
+                            shape_.cache.BlocksFor(options.total_tokens));
+  STELE_ASSIGN_OR_RETURN(const uint64_t warm,
+                         WarmBlocks(options, record_blocks_));
   STELE_ASSIGN_OR_RETURN(record_pool_,
-                         PagePool::Create(RecordShape(shape_), blocks));
-  const uint64_t pages = blocks * shape_.cache.pages_per_block();
+                         PagePool::Create(RecordShape(shape_), warm));
+  const uint64_t pages = shape_.cache.pages_per_block();
   const auto context = PagedContext::Bytes(shape_, each);
   const auto contexts =
       context ? CheckedMul(*context, options.max_sessions) : context;
-  const auto tables =
-      contexts ? CheckedAdd(*contexts, pages * sizeof(int32_t)) : contexts;
-  if (!tables || !CheckedMul(pages, shape_.record_bytes) ||
-      !CheckedMul(slots_ + 1, shape_.cache.page_bytes))
+  const uint64_t beside =
+      warm * pages * sizeof(int32_t) +
+      (HasCold() ? ColdFile::Bytes(record_blocks_ * pages) +
+                       RecordCompressor::Bytes(shape_.record_bytes)
+                 : 0);
+  const auto tables = contexts ? CheckedAdd(*contexts, beside) : contexts;
+  if (!tables || !CheckedMul(slots_ + 1, shape_.cache.page_bytes))
     return ResourceExhausted(
         "the memory of what falls out overflows; plan fewer tokens");
   table_bytes_ = *tables;
   return OkStatus();
+}
+
+Result<uint64_t> PagedMemory::WarmBlocks(const EngineOptions& options,
+                                         uint64_t blocks) const {
+  const uint64_t pages = shape_.cache.pages_per_block();
+  const auto block_bytes = CheckedMul(pages, shape_.record_bytes);
+  const auto needed =
+      block_bytes ? CheckedMul(blocks, *block_bytes) : block_bytes;
+  if (!needed || blocks > std::numeric_limits<int32_t>::max() / pages)
+    return ResourceExhausted(
+        "what falls out of device memory has more pages than can be numbered; "
+        "plan fewer tokens");
+  uint64_t most = blocks;
+  if (options.host_memory != 0)
+    most = options.host_memory / *block_bytes;
+  else if (paging_.warm_tokens() != 0)
+    most = paging_.warm_tokens() / shape_.cache.block_tokens;
+  if (blocks <= most) return blocks;
+  const uint64_t least = 2 * shape_.CellBlocks() * options.max_sessions;
+  if (most >= least) return most;
+  return ResourceExhausted(Format(
+      "of %s that fall out of device memory as %s, host memory must hold two "
+      "cells of %llu tokens for each session, %s, %s allows %s; plan fewer "
+      "sessions",
+      FormatBytes(*needed).c_str(), record_format().c_str(),
+      static_cast<unsigned long long>(shape_.grid_tokens),
+      FormatBytes(least * *block_bytes).c_str(),
+      options.host_memory ? "--host-memory" : "the artifact",
+      FormatBytes(options.host_memory ? options.host_memory
+                                      : most * *block_bytes)
+          .c_str()));
+}
+
+// In proportion, but for the cell that falls out while one cools.
+uint64_t PagedMemory::ShareOf(uint64_t blocks) const {
+  if (!HasCold()) return blocks;
+  const uint64_t share =
+      static_cast<uint64_t>(static_cast<unsigned __int128>(blocks) *
+                            record_pool_->blocks() / record_blocks_);
+  return std::min(blocks, std::max(2 * shape_.CellBlocks(), share));
 }
 
 // The rows of a selection are as long as the pager takes them to be.
@@ -133,6 +182,10 @@ Status PagedMemory::Allocate(Model* model, PagePool* pool, std::byte* pages,
   STELE_ASSIGN_OR_RETURN(memory.pack, device.Transform(code, paging_.pack()));
   STELE_ASSIGN_OR_RETURN(memory.unpack,
                          device.Transform(code, paging_.unpack()));
+  if (HasCold()) {
+    STELE_ASSIGN_OR_RETURN(memory.compressor,
+                           RecordCompressor::Create(shape_.record_bytes));
+  }
   // All bits set are NaN in every element type.
   const std::vector<std::byte> nan(shape_.cache.page_bytes, std::byte{0xff});
   STELE_RETURN_IF_ERROR(device.CopyFromHost(
@@ -147,16 +200,24 @@ Status PagedMemory::Allocate(Model* model, PagePool* pool, std::byte* pages,
 Result<std::unique_ptr<PagedContext>> PagedMemory::Admit(PageTable* pages,
                                                          uint64_t tokens) {
   const uint64_t blocks = shape_.RecordBlocks(tokens);
-  if (record_pool_->free_blocks() < blocks)
+  const uint64_t warm = ShareOf(blocks);
+  if (record_pool_->free_blocks() < warm)
     return ResourceExhausted(Format(
-        "a session of %llu tokens needs %llu blocks behind its hot window, "
-        "%llu of %llu are free; end a session or plan more tokens",
+        "a session of %llu tokens needs memory for %llu blocks behind its hot "
+        "window, that of %llu of %llu is free; end a session or plan more "
+        "tokens",
         static_cast<unsigned long long>(tokens),
-        static_cast<unsigned long long>(blocks),
+        static_cast<unsigned long long>(warm),
         static_cast<unsigned long long>(record_pool_->free_blocks()),
         static_cast<unsigned long long>(record_pool_->blocks())));
-  auto context = std::make_unique<PagedContext>(pager_.get(), pages,
-                                                free_slots_.back(), blocks);
+  std::unique_ptr<ColdFile> cold;
+  if (warm < blocks) {
+    STELE_ASSIGN_OR_RETURN(
+        cold,
+        ColdFile::Create(folder_, blocks * shape_.cache.pages_per_block()));
+  }
+  auto context = std::make_unique<PagedContext>(
+      pager_.get(), pages, free_slots_.back(), blocks, warm, std::move(cold));
   free_slots_.pop_back();
   return context;
 }

@@ -39,6 +39,8 @@ class PagedMemory {
   uint64_t record_bytes() const;
   // What all sessions and their records take beside.
   uint64_t table_bytes() const { return table_bytes_; }
+  // Whether the oldest records go to a file.
+  bool HasCold() const { return record_pool_->blocks() < record_blocks_; }
   // What records are, for the memory plan: "int8".
   std::string record_format() const;
 
@@ -56,11 +58,18 @@ class PagedMemory {
   PagedMemory(const Model& model, const EngineOptions& options);
   Status CheckSelections(const Model& model) const;
   Status PlanRecords(const EngineOptions& options);
+  // Blocks whose records host memory may hold, of `blocks`.
+  Result<uint64_t> WarmBlocks(const EngineOptions& options,
+                              uint64_t blocks) const;
+  // Of them a session's, of up to `blocks`.
+  uint64_t ShareOf(uint64_t blocks) const;
 
   const plan::Paging& paging_;
   PagingShape shape_;
   uint64_t slots_;  // of all sessions
   uint64_t table_bytes_ = 0;
+  uint64_t record_blocks_ = 0;  // of all sessions, wherever they are
+  std::string folder_;          // for those that host memory does not hold
   std::optional<PagePool> record_pool_;
   DeviceMemory records_;
   std::vector<int32_t> free_slots_;  // the first one of each session's

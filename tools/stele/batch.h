@@ -52,6 +52,7 @@ struct BatchOptions {
   MemoryFlags memory;
   // Prompts begin with what is in the store; null: none.
   std::shared_ptr<Store> store;
+  std::string store_folder;                // empty without one
   std::string session;                     // the one request's; empty: none
   const SessionManifest* saved = nullptr;  // what it was; null: new
   std::string saved_as;                    // its name from now on

@@ -123,6 +123,7 @@ class Chat {
                        : std::min(kDefaultContext, model_->info().context());
     engine.draft_tokens = flags_.lookup;
     flags_.memory.Apply(&engine);
+    engine.cold_folder = flags_.store.store;
     STELE_ASSIGN_OR_RETURN(engine_, Engine::Create(model_, engine));
     std::fputs(engine_->memory_plan().ToString().c_str(), stderr);
     STELE_ASSIGN_OR_RETURN(session_, engine_->NewSession());

@@ -132,6 +132,7 @@ class Runner {
     options.lookup = flags_.lookup;
     options.memory = flags_.memory;
     options.store = store_;
+    options.store_folder = flags_.store.store;
     options.session = flags_.store.session;
     options.saved_as = flags_.store.SavedAs();
     if (saved_) {

@@ -16,18 +16,25 @@ inline nlohmann::json PagingStats(const PagingWork& work) {
           {"bytes_in", work.bytes_in}, {"bytes_out", work.bytes_out}};
 }
 
+inline std::string FileStats(const PagingWork& work) {
+  if (work.cooled == 0) return "";
+  return "; " + FormatBytes(work.bytes_to_file) + " went to a file and " +
+         FormatBytes(work.bytes_from_file) + " came back";
+}
+
 inline std::string PagingStatsLine(const PagingWork& work) {
   const uint64_t selected = work.hits + work.misses;
   return Format(
       "paging: %.1f%% of %llu selected pages were there, %s fetched, %s "
       "packed, "
-      "waited %s",
+      "waited %s%s",
       selected ? 100.0 * static_cast<double>(work.hits) /
                      static_cast<double>(selected)
                : 100.0,
       static_cast<unsigned long long>(selected),
       FormatBytes(work.bytes_in).c_str(), FormatBytes(work.bytes_out).c_str(),
-      FormatSeconds(static_cast<double>(work.waited_ns) / 1e9).c_str());
+      FormatSeconds(static_cast<double>(work.waited_ns) / 1e9).c_str(),
+      FileStats(work).c_str());
 }
 
 }  // namespace stele::cli

@@ -64,12 +64,14 @@ using Kept = std::vector<std::vector<std::set<uint32_t>>>;
 
 class Machine {
 public:
-  Machine(const PagingShape &shape, uint32_t sequences, uint32_t sections)
+  // `warm`: memory for the records of so many blocks of a sequence; 0: for all.
+  Machine(const PagingShape &shape, uint32_t sequences, uint32_t sections,
+          uint64_t warm = 0)
       : shape(shape), sections(sections),
+        warm(warm ? warm : shape.RecordBlocks(kTokens)),
         hot(*PagePool::Create(shape.cache,
                               sequences * shape.HotBlocks(kTokens))),
-        records(*PagePool::Create(RecordShape(shape),
-                                  sequences * shape.RecordBlocks(kTokens))) {
+        records(*PagePool::Create(RecordShape(shape), sequences * this->warm)) {
     const uint64_t pooled = hot.blocks() * shape.cache.pages_per_block();
     const auto nan = static_cast<int32_t>(pooled + sequences * shape.slots);
     memory.resize((nan + 1) * kPageBytes);
@@ -78,7 +80,8 @@ public:
     Store(&memory[nan * kPageBytes], kNan);
     pager = std::make_unique<Pager>(
         shape, &hot, &records,
-        Pager::Memory{memory.data(), nan, record_memory.data(), Invert, Invert},
+        Pager::Memory{memory.data(), nan, record_memory.data(), Invert, Invert,
+                      *RecordCompressor::Create(kRecordBytes)},
         sequences);
     nan_page = nan;
     for (uint32_t i = 0; i < sequences; ++i)
@@ -95,9 +98,13 @@ public:
     Sequence sequence{id, 0, nullptr, nullptr};
     sequence.pages =
         std::make_unique<PageTable>(&hot, kBlocks, shape.HotBlocks(kTokens));
+    const uint64_t blocks = shape.RecordBlocks(kTokens);
+    std::unique_ptr<ColdFile> cold;
+    if (warm < blocks)
+      cold = *ColdFile::Create(testing::TempDir(), blocks * kLayers * kHeads);
     sequence.context = std::make_unique<PagedContext>(
-        pager.get(), sequence.pages.get(), free_slots.back(),
-        shape.RecordBlocks(kTokens));
+        pager.get(), sequence.pages.get(), free_slots.back(), blocks, warm,
+        std::move(cold));
     free_slots.pop_back();
     return sequence;
   }
@@ -244,6 +251,7 @@ public:
   static constexpr uint64_t kTokens = kBlocks * kBlock;
   const PagingShape shape;
   const uint32_t sections;
+  const uint64_t warm;
   PagePool hot, records;
   std::vector<std::byte> memory, record_memory;
   std::unique_ptr<Pager> pager;
@@ -270,7 +278,9 @@ TEST(Pager, HoldsWhatIsReadWhenItIsRead) {
     const uint32_t sections = random() % kLayers + 1;
     const uint32_t slots = (random() % 20 + 1) * sections;
     const PagingShape shape = ShapeOf(window, grid, random() % 4, slots);
-    Machine machine(shape, 2, sections);
+    // Every third time, a file holds most records.
+    const uint64_t warm = seed % 3 ? 0 : 2 * shape.CellBlocks() + random() % 16;
+    Machine machine(shape, 2, sections, warm);
     Sequence a = machine.Begin(0), b = machine.Begin(1);
     bool failed = false;
     while (!failed && a.position < Machine::kTokens) {
@@ -289,6 +299,8 @@ TEST(Pager, HoldsWhatIsReadWhenItIsRead) {
     EXPECT_GT(work.misses, 0u);
     EXPECT_EQ(work.bytes_in, (work.misses + work.ahead) * kRecordBytes);
     EXPECT_EQ(work.bytes_out, work.packed * kRecordBytes);
+    EXPECT_EQ(work.cooled > 0, warm > 0);
+    EXPECT_EQ(work.bytes_from_file > 0, warm > 0);
     // Each page fell out once, or more often where a step failed.
     EXPECT_GE(work.packed, (shape.Fallen(a.position - 1) - shape.sink_blocks) *
                                kLayers * kHeads);

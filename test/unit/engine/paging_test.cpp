@@ -211,6 +211,44 @@ TEST(Paging, DraftsStayInACell) {
   EXPECT_TRUE(drafting.session->Feed(Tokens(3, 4), 5).ok());
 }
 
+// Memory for four blocks' records of each: the others are in files.
+TEST(Paging, FilesChangeNothing) {
+  const auto tokens = Tokens(1, kContext);
+  const auto expected = Expected(tokens);
+  EngineOptions options;
+  options.max_sessions = 2;
+  options.host_memory = 8 * kLayers * kKvHeads * kPageBytes;
+  options.cold_folder = testing::TempDir();
+  auto engine = *Engine::Create(ToySparseModel(2, true), options);
+  auto one = *engine->NewSession(), two = *engine->NewSession();
+  ASSERT_TRUE(one->Feed(tokens).ok());
+  ASSERT_TRUE(two->Feed({tokens.begin(), tokens.begin() + 50}).ok());
+  std::vector<std::vector<float>> rows;
+  one->OnEveryLogits([&](uint64_t, std::span<const float> row) {
+    rows.emplace_back(row.begin(), row.end());
+  });
+  while (one->pending() > 0 || two->pending() > 0)
+    ASSERT_TRUE(engine->Step().ok());
+  EXPECT_EQ(rows, expected);
+  const auto row = two->logits();
+  EXPECT_EQ(std::vector<float>(row.begin(), row.end()), expected[49]);
+  const PagingWork work = engine->paging_work();
+  EXPECT_GT(work.cooled, 0u);
+  EXPECT_GT(work.bytes_from_file, 0u);
+  // Over again, with what the file has forgotten.
+  ASSERT_TRUE(two->Truncate(9).ok());
+  ASSERT_TRUE(two->Feed({tokens.begin() + 9, tokens.end()}).ok());
+  while (two->pending() > 0)
+    ASSERT_TRUE(engine->Step().ok());
+  const auto last = two->logits();
+  EXPECT_EQ(std::vector<float>(last.begin(), last.end()), expected.back());
+
+  options.cold_folder = testing::TempDir() + "/not/there";
+  auto nowhere = *Engine::Create(ToySparseModel(2, true), options);
+  EXPECT_THAT(nowhere->NewSession().status().message(),
+              HasSubstr("cannot make a file for older KV pages in"));
+}
+
 TEST(Paging, IsPlanned) {
   auto engine = *Engine::Create(ToySparseModel(1, true), {});
   std::map<std::string, uint64_t> items;
@@ -239,9 +277,11 @@ TEST(Paging, RefusesWhatDoesNotFit) {
               HasSubstr("so that older pages leave it"));
   options = {};
   options.host_memory = 1024;
-  EXPECT_THAT(refuse(options),
-              HasSubstr("what falls out of device memory needs 6.0 KiB as they "
-                        "are, --host-memory allows 1.0 KiB"));
+  EXPECT_THAT(
+      refuse(options),
+      HasSubstr("of 6.0 KiB that fall out of device memory as they are, "
+                "host memory must hold two cells of 8 tokens for each "
+                "session, 2.0 KiB, --host-memory allows 1.0 KiB"));
   options = {};
   options.hot_window = 4;
   EXPECT_THAT(refuse(options), HasSubstr("compiled for at least 8"));

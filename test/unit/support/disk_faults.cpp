@@ -133,6 +133,18 @@ ssize_t write(int fd, const void *data, size_t count) {
   });
 }
 
+ssize_t pread(int fd, void *data, size_t count, off_t offset) {
+  return Through(Call::kTransfer, [&]() -> ssize_t {
+    return syscall(SYS_pread64, fd, data, Length(count), offset);
+  });
+}
+
+ssize_t pwrite(int fd, const void *data, size_t count, off_t offset) {
+  return Through(Call::kTransfer, [&]() -> ssize_t {
+    return syscall(SYS_pwrite64, fd, data, Length(count), offset);
+  });
+}
+
 int fsync(int fd) {
   // A killed process loses nothing that it wrote; only a machine does.
   return Through(Call::kWrites, [] { return 0; });
