@@ -161,7 +161,6 @@ public:
     integer("kv_heads", cache.getHeads());
     integer("head_dim", cache.getHeadDim());
     integer("block", cache.getBlock());
-    integer("mean_keys", cache.getMeanKeys());
     integer("kv",
             static_cast<int64_t>(*lm::cacheElement(cache.getElementType())));
     integer("norm", hasNorm);
@@ -321,6 +320,7 @@ static void describe(lm::KvAppendOp op, LaunchBuilder &launch) {
   launch.integer("key_stride", columnsOf(op.getKey()));
   launch.integer("value_offset", op.getValueOffset());
   launch.integer("value_stride", columnsOf(op.getValue()));
+  launch.integer("key_index", cache.getKeyIndex());
   std::optional<APFloat> eps = op.getNormEps();
   launch.headConstants(cache, op.getNormWeight().has_value(),
                        eps ? &*eps : nullptr, op.getRopeAttr(), op.getRotary());
@@ -409,8 +409,8 @@ static void describe(lm::SelectBlocksOp op, LaunchBuilder &launch) {
                         lm::stringifyEstimator(sparsity.getEstimate()) +
                         ", for which there is no host kernel yet; use mean_key")
                            .str());
-  if (!op.getCache().getType().getMeanKeys())
-    return launch.fail("needs a cache with mean_keys");
+  if (!op.getCache().getType().getKeyIndex())
+    return launch.fail("needs a cache with a key_index");
   describeSparsity(op, launch);
   launch.integer("top_k", sparsity.getTopK());
   launch.real("top_p", double(sparsity.getTopP()));

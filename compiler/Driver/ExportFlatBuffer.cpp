@@ -167,7 +167,7 @@ void Exporter::exportCache(KvCacheOp op) {
   cache->slots = op.getSlots();
   cache->features = op.getPage().getFeatures();
   cache->transient = op.getTransient();
-  cache->mean_keys = op.getPage().getMeanKeys();
+  cache->key_index = op.getPage().getKeyIndex();
   if (PagingAttr paging = op.getPagingAttr())
     cache->paging = makePaging(paging);
   out.kv_caches.push_back(std::move(cache));
@@ -202,7 +202,7 @@ static std::unique_ptr<plan::ParameterT> makeParameter(ParameterAttr attr) {
     parameter->dtype = dtypeOf(page.getType());
     parameter->page_bytes = page.getPageBytes();
     parameter->features = page.getFeatures();
-    parameter->mean_keys = page.getMeanKeys();
+    parameter->key_index = page.getKeyIndex();
   }
   return parameter;
 }

@@ -14,6 +14,7 @@
 #include "stele/dialects/Lm/LmAttrs.h"
 #include "stele/dialects/Lm/LmDialect.h"
 #include "stele/dialects/Lm/LmTypes.h"
+#include "stele/schema/key_index.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/MathExtras.h"
@@ -135,6 +136,11 @@ MemoryBill CachePager::billWithout(int64_t hotBlocks) {
                          page.getBlock())
                .str(),
            bytesOfPages(hotBlocks));
+  if (page.getKeyIndex())
+    bill.add("key index", cache.getLayers() * page.getHeads() *
+                              schema::KeyIndexRowBytes(
+                                  llvm::divideCeil(context, page.getBlock()),
+                                  page.getHeadDim()));
   return bill;
 }
 
@@ -392,10 +398,11 @@ FailureOr<SymbolRefAttr> CachePager::makeCodec(ExecutableOp executable,
   };
   KernelInstance instance;
   instance.templateName = row->templateName.str();
-  instance.ints = {
-      {"kv", element(page.getType())}, {"mean_keys", page.getMeanKeys()},
-      {"block", page.getBlock()},      {"head_dim", page.getHeadDim()},
-      {"warm", element(warmType())},   {"unpack", unpacks}};
+  instance.ints = {{"kv", element(page.getType())},
+                   {"block", page.getBlock()},
+                   {"head_dim", page.getHeadDim()},
+                   {"warm", element(warmType())},
+                   {"unpack", unpacks}};
   OpBuilder builder = OpBuilder::atBlockEnd(&executable.getBody().front());
   SmallVector<NamedAttribute> constants; // by name, as a map is
   for (const auto &[name, value] : instance.ints)
@@ -509,10 +516,6 @@ void CachePager::apply(const PagedFunction &paged, const PageSequence &sequence,
 LogicalResult CachePager::run() {
   if (fits())
     return success();
-  if (page.getMeanKeys())
-    return cache.emitError("the mean keys by which blocks are chosen are in "
-                           "its pages, and would leave device memory with "
-                           "them");
   if (failed(findFunctions()))
     return failure();
   makeGrid();

@@ -46,7 +46,7 @@ static void setCacheType(func::FuncOp function, Type elementType) {
       value.setType(lm::KvCacheType::get(cache.getContext(), cache.getLayers(),
                                          cache.getHeads(), cache.getHeadDim(),
                                          cache.getBlock(), elementType,
-                                         cache.getMeanKeys()));
+                                         cache.getKeyIndex()));
   };
   llvm::for_each(function.getArguments(), convert);
   function.walk(

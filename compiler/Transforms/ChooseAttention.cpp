@@ -28,14 +28,14 @@ static void replace(lm::AttentionOp attention, Value output, Value lse) {
 
 /// Makes every page of the function's caches one block.
 static void setPages(func::FuncOp function, lm::BlockSparsityAttr sparsity) {
-  bool meanKeys = sparsity.getSelect() != lm::BlockSelect::None &&
+  bool keyIndex = sparsity.getSelect() != lm::BlockSelect::None &&
                   sparsity.getEstimate() == lm::Estimator::MeanKey;
   auto convert = [&](Value value) {
     if (auto cache = dyn_cast<lm::KvCacheType>(value.getType()))
       value.setType(lm::KvCacheType::get(cache.getContext(), cache.getLayers(),
                                          cache.getHeads(), cache.getHeadDim(),
                                          sparsity.getBlock(),
-                                         cache.getElementType(), meanKeys));
+                                         cache.getElementType(), keyIndex));
   };
   llvm::for_each(function.getArguments(), convert);
   function.walk(

@@ -45,8 +45,8 @@ def ChooseAttention : Lm_ModulePass<"stele-choose-attention"> {
   let description = [{
     `dense` leaves every `lm.attention` as it is. `sparse` makes each one a
     `lm.select_blocks` and a `lm.block_sparse_attention` (no selection when
-    `select` is none); pages of the cache become blocks, with the mean keys that
-    the estimator `mean_key` reads. `kernelized` makes each one a `lm.kernelized_attention`
+    `select` is none); pages of the cache become blocks, with the index of mean
+    keys that the estimator `mean_key` reads. `kernelized` makes each one a `lm.kernelized_attention`
     and threads its state through the function as a new argument. Attention with
     a sliding window stays dense.
 

@@ -513,7 +513,9 @@ def Lm_SelectBlocksOp : Lm_AttentionLikeOp<"select_blocks", (ins), (ins
     With scores s_j as in `lm.attention`, summed over the step's queries in the
     block and the query heads of the group, the mass of key block B is
 
-    * `mean_key`: softmax over blocks of mean(s_j, j in B) + log |B|;
+    * `mean_key`: softmax over blocks of scale * r(q) . r(mean(k_j, j in B)) + log |B|,
+      r(x) being x rounded to multiples of max |x| / 127; for the query's own block
+      nothing is rounded;
     * `antidiagonal`: softmax over keys of s_j restricted to the pairs with
       (p + j) mod 16 = 15, summed over B;
     * `vertical_slash`: from the exact probabilities of the step's last 64 queries,

@@ -64,7 +64,7 @@ static LogicalResult verifyBlock(function_ref<InFlightDiagnostic()> emitError,
 LogicalResult KvCacheType::verify(function_ref<InFlightDiagnostic()> emitError,
                                   int64_t layers, int64_t heads,
                                   int64_t headDim, int64_t block,
-                                  Type elementType, bool meanKeys) {
+                                  Type elementType, bool keyIndex) {
   if (failed(verifyCounts(
           emitError,
           {{"layers", layers}, {"heads", heads}, {"head_dim", headDim}})) ||

@@ -27,8 +27,8 @@ def Lm_KvCacheType : Lm_Type<"KvCache", "kv_cache"> {
   let description = [{
     `layers` x `heads` KV heads; a page holds `block` tokens of one layer and
     head, keys [block, head_dim] and then values [block, head_dim]. In pages of
-    i8 every key and every value has a scale of its own. With `mean_keys` a full
-    page ends in the mean of its keys, for `lm.select_blocks`.
+    i8 every key and every value has a scale of its own. With `key_index` the
+    mean keys of full pages are in an index beside them, for `lm.select_blocks`.
 
     Constraints:
     * (C1) `layers`, `heads` and `head_dim` are in 1..65536.
@@ -41,10 +41,10 @@ def Lm_KvCacheType : Lm_Type<"KvCache", "kv_cache"> {
   let parameters = (ins "int64_t":$layers, "int64_t":$heads,
                         "int64_t":$head_dim, "int64_t":$block,
                         "::mlir::Type":$element_type,
-                        DefaultValuedParameter<"bool", "false">:$mean_keys);
+                        DefaultValuedParameter<"bool", "false">:$key_index);
   let assemblyFormat = [{
     `<` struct($layers, $heads, $head_dim, $block) `,` $element_type
-    (`,` struct($mean_keys)^)? `>`
+    (`,` struct($key_index)^)? `>`
   }];
   let genVerifyDecl = 1;
 }

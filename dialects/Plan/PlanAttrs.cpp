@@ -115,17 +115,17 @@ ParameterAttr::verify(function_ref<InFlightDiagnostic()> emitError,
 LogicalResult
 PageShapeAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                       int64_t heads, int64_t headDim, int64_t block, Type type,
-                      int64_t features, bool meanKeys) {
+                      int64_t features, bool keyIndex) {
   if (features != 0) {
     for (int64_t count : {heads, headDim, features})
       if (count < 1 || count > 1 << 16)
         return emitError() << "a state's heads, head_dim and features must be "
                               "in 1..65536, got "
                            << count << " (C3)";
-    if (block != 0 || !type.isF32() || meanKeys)
-      return emitError() << "a state has block 0, type f32 and no mean keys, "
+    if (block != 0 || !type.isF32() || keyIndex)
+      return emitError() << "a state has block 0, type f32 and no key index, "
                             "got "
-                         << block << ", " << type << " and " << meanKeys
+                         << block << ", " << type << " and " << keyIndex
                          << " (C3)";
     return success();
   }
@@ -144,7 +144,7 @@ int64_t PageShapeAttr::getPageBytes() const {
   if (getFeatures() != 0)
     return stele::schema::KernelStateBytes(getFeatures(), getHeadDim());
   return stele::schema::KvPageBytes(*lm::cacheElement(getType()), getBlock(),
-                                    getHeadDim(), getMeanKeys());
+                                    getHeadDim());
 }
 
 std::optional<int64_t> PageShapeAttr::getRecordBytes(Type warm) const {
@@ -155,8 +155,7 @@ std::optional<int64_t> PageShapeAttr::getRecordBytes(Type warm) const {
   if (getFeatures() != 0 || !hot || !packed ||
       !schema::KvCanPack(*hot, *packed))
     return std::nullopt;
-  return schema::KvRecordBytes(*hot, *packed, getBlock(), getHeadDim(),
-                               getMeanKeys());
+  return schema::KvRecordBytes(*hot, *packed, getBlock(), getHeadDim());
 }
 
 LogicalResult PagingAttr::verify(function_ref<InFlightDiagnostic()> emitError,

@@ -77,8 +77,8 @@ def Plan_PageShapeAttr : Plan_Attr<"PageShape", "page"> {
   let description = [{
     One page holds one layer and KV head of `block` tokens: keys [block,
     head_dim], then values [block, head_dim]; for i8 then an f32 scale for each
-    key, and one for each value; with `mean_keys` then the f32 mean of the keys
-    [head_dim], once all are there.
+    key, and one for each value. With `key_index` the mean keys of full pages are
+    in an index beside them (runtime/schema/key_index.h).
 
     With `features` a page is a state of kernelized attention
     (runtime/schema/kernel_state.h): one layer and KV head of a whole sequence,
@@ -89,14 +89,14 @@ def Plan_PageShapeAttr : Plan_Attr<"PageShape", "page"> {
       16..1024.
     * (C2) the element type is f32, f16, bf16 or i8.
     * (C3) with `features`, all of `heads`, `head_dim` and `features` are in
-      1..65536, `block` is 0, the element type f32, and there are no mean keys.
+      1..65536, `block` is 0, the element type f32, and there is no key index.
 
     Example: `#plan.page<heads = 3, head_dim = 64, block = 128, type = f32>`
   }];
   let parameters = (ins "int64_t":$heads, "int64_t":$head_dim, "int64_t":$block,
                         "::mlir::Type":$type,
                         Plan_DefaultInt<"of a state; 0: keys and values">:$features,
-                        DefaultValuedParameter<"bool", "false">:$mean_keys);
+                        DefaultValuedParameter<"bool", "false">:$key_index);
   let assemblyFormat = "`<` struct(params) `>`";
   let genVerifyDecl = 1;
   let extraClassDeclaration = [{

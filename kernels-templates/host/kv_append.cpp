@@ -1,6 +1,8 @@
 // Writes this step's keys and values into their pages; keys are normalised and
-// rotated on the way when the variant says so. With `mean_keys`, whoever writes
-// the last token of a page that is full then adds the mean of its keys.
+// rotated on the way when the variant says so. With a key index, whoever writes
+// the last token of a page that is full then enters the mean of its keys.
+#include "codes.h"
+#include "key_index.h"
 #include "page.h"
 #include "rope.h"
 
@@ -15,6 +17,7 @@ STELE_INT(rotary)  // 0: keys come rotated
 STELE_INT(rotary_dims)
 STELE_INT(parts)  // rotations in a row of the table; keys have the first
 STELE_INT(norm)
+STELE_INT(key_index)  // keys of full pages are indexed
 STELE_FLOAT(eps)
 
 using namespace stele;
@@ -22,25 +25,15 @@ using namespace stele;
 namespace {
 
 // For int8: writes the scale of a key's or value's codes, and returns what an
-// element is multiplied by. A scale of a row with NaN or infinity is NaN, so
-// that they show in whatever reads the row.
-STELE_INLINE float Quantise(const float* x, char* scales, int64_t row) {
+// element is multiplied by.
+STELE_INLINE float WriteScale(const float* x, char* scales, int64_t row) {
   if (Stored() != KvElement::kInt8) return 1.0f;
-  float largest = 0.0f, poison = 0.0f;
-  for (int64_t i = 0; i < stele_head_dim; ++i) {
-    const float size = __builtin_elementwise_abs(x[i]);
-    largest = size > largest ? size : largest;
-    poison += x[i] * 0.0f;
-  }
-  reinterpret_cast<float*>(scales)[row] = largest / 127.0f + poison;
-  const bool has_codes = poison == 0.0f && largest >= kLeast;
-  return has_codes ? 127.0f / largest : 0.0f;
+  return Quantise(x, stele_head_dim, reinterpret_cast<float*>(scales) + row);
 }
 
 // What is stored for x: itself, or its code.
 STELE_INLINE float ToStored(float x, float inverse) {
-  if (Stored() != KvElement::kInt8) return x;
-  return inverse == 0.0f ? 0.0f : __builtin_elementwise_roundeven(x * inverse);
+  return Stored() == KvElement::kInt8 ? ToCode(x, inverse) : x;
 }
 
 // Tokens of a page that were written in this launch, kept with the first of
@@ -73,7 +66,7 @@ STELE_INLINE bool IsLastWritten(const Page& page, int64_t head,
 }  // namespace
 
 STELE_SHARED {
-  return stele_mean_keys ? RoundUp(stele_kv_heads * sizeof(uint32_t), 64) : 0;
+  return stele_key_index ? RoundUp(stele_kv_heads * sizeof(uint32_t), 64) : 0;
 }
 STELE_SCRATCH { return RoundUp(stele_head_dim * sizeof(float), 64); }
 
@@ -89,6 +82,7 @@ STELE_ENTRY {
   const SteleBatch* batch = args->batch;
   const int64_t layer = args->immediates[0];
   const PageShape shape(stele_block, stele_head_dim);
+  const KeyIndex index(stele_head_dim);
   float* key = static_cast<float*>(args->scratch);  // [head_dim]
   const Range range = Share(args, int64_t{batch->tokens} * stele_kv_heads, 1);
   for (int64_t item = range.begin; item < range.end; ++item) {
@@ -102,14 +96,14 @@ STELE_ENTRY {
         norm_weight, stele_eps,
         stele_rotary ? rotary + t * stele_parts * stele_rotary_dims : nullptr,
         stele_rotary_dims, stele_head_dim, key);
-    const float key_inverse = Quantise(key, page + shape.KeyScales(), row);
+    const float key_inverse = WriteScale(key, page + shape.KeyScales(), row);
     for (int64_t i = 0; i < stele_head_dim; ++i)
       StoreElement(page, shape.KeyElement(row, i),
                    ToStored(key[i], key_inverse));
     const float* value = values + t * stele_value_stride + stele_value_offset +
                          head * stele_head_dim;
     const float value_inverse =
-        Quantise(value, page + shape.ValueScales(), row);
+        WriteScale(value, page + shape.ValueScales(), row);
     for (int64_t i = 0; i < stele_head_dim; ++i)
       StoreElement(page, shape.ValueElement(row, i),
                    ToStored(value[i], value_inverse));
@@ -119,9 +113,11 @@ STELE_ENTRY {
       for (int64_t i = 0; i < stele_head_dim; ++i)
         StoreElement(page, shape.ValueElement(row + 1, i), 0.0f);
     Page filled;
-    if (stele_mean_keys && FillsPage(batch, s, t, &filled) &&
-        IsLastWritten(filled, head, static_cast<uint32_t*>(args->shared)))
-      MeanKey(page, shape, stele_block,
-              reinterpret_cast<float*>(page + shape.MeanKey()));
+    if (stele_key_index && FillsPage(batch, s, t, &filled) &&
+        IsLastWritten(filled, head, static_cast<uint32_t*>(args->shared))) {
+      MeanKey(page, shape, stele_block, key);
+      index.Write(index.Row(batch, s, layer * stele_kv_heads + head),
+                  position / stele_block, key);
+    }
   }
 }

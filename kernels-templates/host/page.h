@@ -10,8 +10,7 @@
 // so that scores of 16 keys, and 16 columns of the output, are a vector each.
 // An element is stored as `kv` says, and converted without loss on its way to a
 // product. For int8 the scales of K [block] and of V [block] follow, in f32: an
-// element is its code times the scale of its key. A page with a mean key ends
-// in it, in f32 [head_dim].
+// element is its code times the scale of its key.
 //
 // The odd half of V's last unit is 0 while its key is not there: attention
 // multiplies it by a probability of 0, and must not meet a NaN.
@@ -21,16 +20,11 @@
 #include "arithmetic.h"
 #include "stele/schema/kv_page.h"
 
-STELE_INT(kv)         // how pages store an element: a schema::KvElement
-STELE_INT(mean_keys)  // pages end in the mean of their keys
+STELE_INT(kv)  // how pages store an element: a schema::KvElement
 
 namespace stele {
 
 using schema::KvElement;
-
-// Below this a row is taken for zeros when its int8 codes are made: 127 /
-// largest would overflow.
-constexpr float kLeast = 1e-35f;
 
 STELE_INLINE KvElement Stored() { return static_cast<KvElement>(stele_kv); }
 
@@ -52,13 +46,7 @@ class PageShape {
   int64_t Bytes() const {
     return static_cast<int64_t>(
         schema::KvPageBytes(Stored(), static_cast<uint64_t>(block_),
-                            static_cast<uint64_t>(head_dim_), stele_mean_keys));
-  }
-  // Bytes from the page's start to the mean of its keys, f32 [head_dim].
-  int64_t MeanKey() const {
-    return static_cast<int64_t>(
-        schema::KvMeanKey(Stored(), static_cast<uint64_t>(block_),
-                          static_cast<uint64_t>(head_dim_)));
+                            static_cast<uint64_t>(head_dim_)));
   }
 
   // Element of K: row `key` of the page, column `i`.

@@ -13,13 +13,13 @@
 //
 // An element is code * scale for int8, with codes as kv_append makes them, and
 // code * scale + offset for int4. A key or value with a NaN or an infinity is
-// all NaN when it returns, so that it shows. Codes leave the mean of the page's
-// keys out, and as it is in the page that they are unpacked into.
+// all NaN when it returns, so that it shows.
 //
 // 16 tokens go by at a time: a pass finds the least and the greatest element of
 // each, a second one makes codes. K has a token in each lane. V has a column
 // there, so that each row's bounds are reduced and put into the lane of its
 // token; from then on the two are alike.
+#include "codes.h"
 #include "page.h"
 
 STELE_INT(block)

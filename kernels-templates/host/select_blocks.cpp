@@ -1,15 +1,19 @@
 // Chooses key blocks for every query block of the step and KV head.
 //
 // A block's estimated mass is what a softmax over blocks gives to the score of
-// its mean key, times its keys, summed over the query block's queries;
-// kv_append left the means of full pages in them. The query block itself is
-// always kept; each query sees its own mean of the keys there so far.
+// its mean key, times its keys, summed over the query block's queries. Mean
+// keys of full pages are in the key index, where kv_append left them, as codes
+// of 8 bits; a query becomes such codes, too, and the products of codes are
+// exact. No page is read but the query block's own: it is always kept, and each
+// query sees its own mean of the keys there so far, unrounded.
 //
-// 16 queries go by at a time, one a lane: a mean key is read as it lies,
-// element by element, and no sum runs across lanes.
+// 16 blocks are a vector, as the index has them: a score is a lane, and no sum
+// of a block runs across lanes.
 //
 // The choice is made by a bound on the mass: bits of floats that are not
 // negative are ordered as integers, so that the bound is found bit by bit.
+#include "dot.h"
+#include "key_index.h"
 #include "page.h"
 #include "query.h"
 #include "selection.h"
@@ -25,21 +29,41 @@ namespace {
 // As in LmEnums.td.
 enum BlockSelect { kTopK = 1, kTopP = 2, kTopShare = 3 };
 
-// Mean keys that are scored side by side.
-constexpr int64_t kTogether = 4;
+// Queries that are scored side by side, with as many groups of the index.
+constexpr int kRowTile = 4;
+#ifdef __AVX512F__
+constexpr int kGroupTile = 4;
+#else
+constexpr int kGroupTile = 1;
+#endif
 // What is not to be chosen has this mass: kept already, or not there.
 constexpr float kTaken = -1.0f;
 
 STELE_INLINE PageShape Shape() { return {stele_block, stele_head_dim}; }
+STELE_INLINE KeyIndex Index() { return KeyIndex(stele_head_dim); }
+STELE_INLINE int64_t PaddedBlocks() { return RoundUp(stele_blocks, kLanes); }
+STELE_INLINE V16 LogKeys() {
+  return Splat(Log(static_cast<float>(stele_block)) * kLog2E);
+}
+
+// A query for one part of its keys, as codes. Those of mean keys are 128 too
+// high, for which the sum of products starts at `start`.
+struct Codes {
+  uint32_t* units;  // [Index().Steps()]: 4 codes each
+  int32_t start;
+  float scale;
+};
 
 struct Scratch {
-  float* query;  // [parts, head_dim, 16]: 16 queries, transposed
-  float* score;  // [blocks, 16]: of the 16 queries
-  float* sum;    // [blocks, 16]: mass, lane = query % 16
-  float* mass;   // [blocks, in whole vectors]
-  float* head;   // [PaddedDim()]
-  float* mean;   // [PaddedDim()]
+  Codes query[kRowTile][3];
+  float own[kRowTile];  // the query's score with its own block
+  float* score;         // [kRowTile, PaddedBlocks()]
+  float* mass;          // [PaddedBlocks()]
+  float* head;          // [PaddedDim()]
+  float* mean;          // [PaddedDim()]
   int64_t bytes;
+
+  float* ScoresOf(int64_t row) const { return score + row * PaddedBlocks(); }
 };
 
 STELE_INLINE Scratch Carve(void* base) {
@@ -50,10 +74,11 @@ STELE_INLINE Scratch Carve(void* base) {
     return taken;
   };
   Scratch s;
-  s.query = take(stele_parts * stele_head_dim * kLanes);
-  s.score = take(stele_blocks * kLanes);
-  s.sum = take(stele_blocks * kLanes);
-  s.mass = take(stele_blocks);
+  for (auto& parts : s.query)
+    for (int64_t part = 0; part < stele_parts; ++part)
+      parts[part].units = reinterpret_cast<uint32_t*>(take(Index().Steps()));
+  s.score = take(kRowTile * PaddedBlocks());
+  s.mass = take(PaddedBlocks());
   s.head = take(PaddedDim());
   s.mean = take(PaddedDim());
   s.bytes = (at - static_cast<float*>(base)) * sizeof(float);
@@ -73,10 +98,14 @@ struct QueryBlock {
   Range tokens;
 };
 
-STELE_INLINE char* PageAt(const Operands& op, const QueryBlock& block,
-                          int64_t index) {
+STELE_INLINE const char* OwnPage(const Operands& op, const QueryBlock& block) {
   return PageOf(op.cache, Shape(), op.queries.batch, block.s, op.layer,
-                stele_kv_heads, block.head, index);
+                stele_kv_heads, block.head, block.index);
+}
+
+STELE_INLINE const char* IndexRow(const Operands& op, const QueryBlock& block) {
+  return Index().Row(op.queries.batch, block.s,
+                     op.layer * stele_kv_heads + block.head);
 }
 
 // The blocks before the query block that its queries meet in a part.
@@ -91,99 +120,176 @@ STELE_INLINE Range BlocksIn(int64_t part, const QueryBlock& block) {
 
 // The score of the query in `head` with the mean of `count` keys.
 STELE_INLINE float OwnScore(int64_t count, float scale, const Scratch& s) {
-  float sum = 0.0f;
-  for (int64_t i = 0; i < stele_head_dim; ++i) sum += s.head[i] * s.mean[i];
-  return sum * scale + Log(static_cast<float>(count)) * kLog2E;
+  V16 sum{};
+  for (int64_t i = 0; i < stele_head_dim; i += kLanes) {
+    const int64_t n = Min(kLanes, stele_head_dim - i);
+    sum = Fma(LoadUpTo(s.head + i, n), LoadUpTo(s.mean + i, n), sum);
+  }
+  return Sum(sum) * scale + Log(static_cast<float>(count)) * kLog2E;
 }
 
-// Writes 16 rows' queries into the lanes, and their scores with their own
-// block; lanes without a row get zeros.
+// Makes codes of the query in `head`, which `scale` multiplies.
+STELE_INLINE void Encode(const float* head, float scale, Codes* codes) {
+  const float inverse = Quantise(head, stele_head_dim, &codes->scale);
+  codes->scale *= scale;
+  codes->start = 0;
+  for (int64_t step = 0; step < Index().Steps(); ++step) {
+    uint32_t unit = 0;
+    for (int64_t i = 0; i < 4; ++i) {
+      const int64_t dim = step * 4 + i;
+      if (dim >= stele_head_dim) break;
+      const auto code = static_cast<int32_t>(ToCode(head[dim], inverse));
+      unit |= (static_cast<uint32_t>(code) & 0xffu) << 8 * i;
+      codes->start -= 128 * code;
+    }
+    codes->units[step] = unit;
+  }
+}
+
+// Prepares `rows` queries from `row` of the block on, and scores their own
+// block. `token` is the one whose keys in its block `mean` is of.
 STELE_INLINE void Begin(const Operands& op, const QueryBlock& block,
-                        int64_t row, int64_t rows, Scratch& s) {
-  float* own = s.score + block.index * kLanes;
-  int64_t token = -1;  // whose keys in its block `mean` is of
-  for (int64_t lane = 0; lane < kLanes; ++lane) {
-    const bool is_row = row + lane < rows;
-    const int64_t at = is_row ? row + lane : row;
-    const int64_t t = block.tokens.begin + at / Group();
-    const int64_t head = block.head * Group() + at % Group();
-    const float scale = is_row ? QueryScale(op.queries, t) : 0.0f;
+                        int64_t row, int64_t rows, int64_t* token, Scratch& s) {
+  for (int64_t i = 0; i < rows; ++i) {
+    const int64_t t = block.tokens.begin + (row + i) / Group();
+    const int64_t head = block.head * Group() + (row + i) % Group();
+    const float scale = QueryScale(op.queries, t);
     for (int64_t part = 0; part < stele_parts; ++part) {
       const Range met = BlocksIn(part, block);
       if (part > 0 && met.begin == met.end) continue;
       PrepareQuery(op.queries, t, head, part, s.head);
-      if (part == 0) {
-        const int64_t count = op.queries.batch->positions[t] % stele_block + 1;
-        if (t != token)
-          MeanKey(PageAt(op, block, block.index), Shape(), count, s.mean);
-        token = t;
-        own[lane] = OwnScore(count, scale, s);
-      }
-      float* to = s.query + part * stele_head_dim * kLanes + lane;
-      for (int64_t i = 0; i < stele_head_dim; ++i)
-        to[i * kLanes] = s.head[i] * scale;
+      Encode(s.head, scale, &s.query[i][part]);
+      if (part > 0) continue;
+      const int64_t count = op.queries.batch->positions[t] % stele_block + 1;
+      if (t != *token) MeanKey(OwnPage(op, block), Shape(), count, s.mean);
+      *token = t;
+      s.own[i] = OwnScore(count, scale, s);
     }
   }
 }
 
-// Scores of 16 queries with the means of N blocks from `first` on.
-template <int N>
-STELE_INLINE void Score(const Operands& op, const QueryBlock& block,
-                        int64_t first, const float* query, float* score) {
-  const float* means[N];
-  for (int n = 0; n < N; ++n)
-    means[n] = reinterpret_cast<const float*>(PageAt(op, block, first + n) +
-                                              Shape().MeanKey());
-  V16 sum[N] = {};
-  for (int64_t i = 0; i < stele_head_dim; ++i) {
-    const V16 q = Load(query + i * kLanes);
+// Scores of R queries with C groups of the index from `group` on, of which the
+// blocks before `first` are another part's.
+template <int R, int C>
+STELE_INLINE void Score(const char* index, int64_t group, int64_t part,
+                        int64_t first, Scratch& s) {
+  const char* at = index + group * Index().GroupBytes();
+  I16 sum[R][C];
 #pragma unroll
-    for (int n = 0; n < N; ++n) sum[n] = Fma(q, Splat(means[n][i]), sum[n]);
+  for (int r = 0; r < R; ++r)
+#pragma unroll
+    for (int c = 0; c < C; ++c) sum[r][c] = I16{} + s.query[r][part].start;
+  for (int64_t step = 0; step < Index().Steps(); ++step) {
+    U16 codes[C];
+#pragma unroll
+    for (int c = 0; c < C; ++c)
+      codes[c] = LoadUnits(
+          reinterpret_cast<const uint32_t*>(at + c * Index().GroupBytes()) +
+          step * kLanes);
+#pragma unroll
+    for (int r = 0; r < R; ++r) {
+      const U16 q = U16{} + s.query[r][part].units[step];
+#pragma unroll
+      for (int c = 0; c < C; ++c) sum[r][c] = DotCodes(sum[r][c], codes[c], q);
+    }
   }
-  const V16 keys = Splat(Log(static_cast<float>(stele_block)) * kLog2E);
 #pragma unroll
-  for (int n = 0; n < N; ++n)
-    Store(score + (first + n) * kLanes, sum[n] + keys);
+  for (int c = 0; c < C; ++c) {
+    const V16 scales = Load(reinterpret_cast<const float*>(
+        at + c * Index().GroupBytes() + Index().Scales()));
+    const I16 blocks = kIota + static_cast<int32_t>((group + c) * kLanes);
+#pragma unroll
+    for (int r = 0; r < R; ++r) {
+      float* to = s.ScoresOf(r) + (group + c) * kLanes;
+      const V16 score = Fma(__builtin_convertvector(sum[r][c], V16) * scales,
+                            Splat(s.query[r][part].scale), LogKeys());
+      Store(to, stele_parts == 1 || blocks >= static_cast<int32_t>(first)
+                    ? score
+                    : Load(to));
+    }
+  }
 }
 
-// Adds what 16 queries' softmax over the blocks gives to each.
-STELE_INLINE void AddMass(int64_t blocks, int64_t lanes, Scratch& s) {
-  V16 maximum = Load(s.score);
-  for (int64_t b = 1; b < blocks; ++b)
-    maximum = Max(maximum, Load(s.score + b * kLanes));
-  V16 total{};
-  for (int64_t b = 0; b < blocks; ++b) {
-    const V16 part = Exp2(Load(s.score + b * kLanes) - maximum);
-    Store(s.score + b * kLanes, part);
-    total += part;
+// Scores of R queries with the blocks of a part. May write those of up to 15
+// blocks behind it, which are the next part's.
+template <int R>
+STELE_INLINE void ScorePart(const char* index, int64_t part, Range met,
+                            Scratch& s) {
+  int64_t group = met.begin / kLanes;
+  const int64_t end = RoundUp(met.end, kLanes) / kLanes;
+  for (; group + kGroupTile <= end; group += kGroupTile)
+    Score<R, kGroupTile>(index, group, part, met.begin, s);
+  for (; group < end; ++group) Score<R, 1>(index, group, part, met.begin, s);
+}
+
+// Adds what the softmax over the blocks up to `own` gives to each, of R
+// queries.
+template <int R>
+STELE_INLINE void AddMass(int64_t own, Scratch& s) {
+  const int64_t end = own + 1;
+  V16 share[R];
+#pragma unroll
+  for (int r = 0; r < R; ++r) {
+    float* scores = s.ScoresOf(r);
+    V16 maximum = Splat(-__builtin_inff());
+    for (int64_t b = 0; b < end; b += kLanes)
+      maximum = Max(Load(scores + b), maximum);
+    const V16 largest = Splat(MaxLane(maximum));
+    V16 total{};
+    for (int64_t b = 0; b < end; b += kLanes) {
+      const V16 part = Exp2(Load(scores + b) - largest);
+      Store(scores + b, part);
+      total += part;
+    }
+    share[r] = Splat(1.0f / Sum(total));
   }
-  const V16 share =
-      kIota < static_cast<int32_t>(lanes) ? Splat(1.0f) / total : V16{};
-  for (int64_t b = 0; b < blocks; ++b)
-    Store(s.sum + b * kLanes,
-          Fma(Load(s.score + b * kLanes), share, Load(s.sum + b * kLanes)));
+  for (int64_t b = 0; b < end; b += kLanes) {
+    V16 mass = Load(s.mass + b);
+#pragma unroll
+    for (int r = 0; r < R; ++r)
+      mass = Fma(Load(s.ScoresOf(r) + b), share[r], mass);
+    Store(s.mass + b, mass);
+  }
+}
+
+// R queries from `row` of the block on. Not inlined: all that it holds would be
+// compiled once for each call.
+template <int R>
+STELE_NOINLINE void EstimateRows(const Operands& op, const QueryBlock& block,
+                                 int64_t row, int64_t* token, Scratch& s) {
+  Begin(op, block, row, R, token, s);
+  // From far to near: what a part writes behind it is the next one's.
+  for (int64_t part = stele_parts; part-- > 0;)
+    ScorePart<R>(IndexRow(op, block), part, BlocksIn(part, block), s);
+  const auto lane = static_cast<int32_t>(block.index % kLanes);
+#pragma unroll
+  for (int r = 0; r < R; ++r) {
+    float* last = s.ScoresOf(r) + block.index / kLanes * kLanes;
+    // What would come behind the own block is not there.
+    const V16 rest = kIota == lane ? Splat(s.own[r]) : Splat(-__builtin_inff());
+    Store(last, kIota < lane ? Load(last) : rest);
+  }
+  AddMass<R>(block.index, s);
+}
+
+template <int R>
+STELE_INLINE void EstimateUpTo(int64_t rows, const Operands& op,
+                               const QueryBlock& block, int64_t row,
+                               int64_t* token, Scratch& s) {
+  if (rows >= R)
+    EstimateRows<R>(op, block, row, token, s);
+  else if constexpr (R > 1)
+    EstimateUpTo<R - 1>(rows, op, block, row, token, s);
 }
 
 // The mass of blocks 0 to the query block's own.
 STELE_INLINE void Estimate(const Operands& op, const QueryBlock& block,
                            Scratch& s) {
-  const int64_t blocks = block.index + 1;
-  for (int64_t b = 0; b < blocks; ++b) Store(s.sum + b * kLanes, V16{});
+  for (int64_t b = 0; b <= block.index; b += kLanes) Store(s.mass + b, V16{});
   const int64_t rows = (block.tokens.end - block.tokens.begin) * Group();
-  for (int64_t row = 0; row < rows; row += kLanes) {
-    Begin(op, block, row, rows, s);
-    for (int64_t part = 0; part < stele_parts; ++part) {
-      const Range met = BlocksIn(part, block);
-      const float* query = s.query + part * stele_head_dim * kLanes;
-      int64_t b = met.begin;
-      for (; b + kTogether <= met.end; b += kTogether)
-        Score<kTogether>(op, block, b, query, s.score);
-      for (; b < met.end; ++b) Score<1>(op, block, b, query, s.score);
-    }
-    AddMass(blocks, Min(kLanes, rows - row), s);
-  }
-  for (int64_t b = 0; b < blocks; ++b)
-    s.mass[b] = Sum(Load(s.sum + b * kLanes));
+  int64_t token = -1;
+  for (int64_t row = 0; row < rows; row += kRowTile)
+    EstimateUpTo<kRowTile>(rows - row, op, block, row, &token, s);
 }
 
 // What the blocks weigh together whose mass is above `bound`, both as bits.

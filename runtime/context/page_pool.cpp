@@ -5,12 +5,27 @@
 #include <limits>
 
 #include "stele/runtime/base/checked.h"
+#include "stele/schema/key_index.h"
 
 namespace stele {
 
 CacheShape CacheShape::Of(const plan::KvCache& cache) {
-  return {cache.layers(), cache.kv_heads(), cache.block_tokens(),
-          cache.page_bytes(), cache.transient()};
+  return {cache.layers(),       cache.kv_heads(),   cache.head_dim(),
+          cache.block_tokens(), cache.page_bytes(), cache.transient(),
+          cache.key_index()};
+}
+
+uint64_t CacheShape::key_pieces() const {
+  return key_index ? schema::KeyIndexPieces(head_dim) : 0;
+}
+
+uint64_t CacheShape::key_entry_bytes() const {
+  return key_pieces() * schema::kKeyIndexDepth;
+}
+
+uint64_t CacheShape::KeyIndexBytes(uint64_t blocks) const {
+  if (!key_index) return 0;
+  return pages_per_block() * schema::KeyIndexRowBytes(blocks, head_dim);
 }
 
 uint64_t CacheShape::BlocksFor(uint64_t tokens) const {

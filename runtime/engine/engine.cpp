@@ -11,6 +11,7 @@
 #include "stele/runtime/base/format.h"
 #include "stele/runtime/base/memory.h"
 #include "stele/schema/kernel_state.h"
+#include "stele/schema/key_index.h"
 
 namespace stele {
 namespace {
@@ -106,7 +107,10 @@ Status Engine::PlanMemory() {
                function->shared_bytes();
   }
   STELE_RETURN_IF_ERROR(PlanPages());
+  STELE_RETURN_IF_ERROR(PlanKeyIndex());
   STELE_RETURN_IF_ERROR(PlanStates());
+  for (uint32_t place = options_.max_sessions; place-- > 0;)
+    free_places_.push_back(place);
   const uint64_t blocks = pool_ ? pool_->blocks() : 0;
   const uint64_t tables = shape_.pages_per_block() * sizeof(int32_t) *
                               (blocks + max_blocks_ * options_.max_sessions) +
@@ -126,6 +130,8 @@ Status Engine::PlanMemory() {
        true},
       {"KV pages, older as " + (paged_ ? paged_->record_format() : ""),
        paged_ ? paged_->record_bytes() : 0, false},
+      {Format("key index, %u sessions", options_.max_sessions),
+       KeyIndexBytes() * options_.max_sessions, false, true},
       {Format("attention states, %u sessions", options_.max_sessions),
        StateBytes() * options_.max_sessions, false, true},
       {"page tables", tables, false},
@@ -171,6 +177,12 @@ Status Engine::PlanPages() {
   return OkStatus();
 }
 
+Status Engine::PlanKeyIndex() {
+  if (CheckedMul(KeyIndexBytes(), options_.max_sessions)) return OkStatus();
+  return ResourceExhausted(
+      "the key index's size overflows; plan fewer sessions or tokens");
+}
+
 Status Engine::PlanStates() {
   if (!model_->states()) return OkStatus();
   state_shape_ = CacheShape::Of(*model_->states());
@@ -181,9 +193,6 @@ Status Engine::PlanStates() {
     return ResourceExhausted(
         "the states of " + std::to_string(options_.max_sessions) +
         " sessions are more than can be numbered; plan fewer sessions");
-  free_states_.reserve(options_.max_sessions);
-  for (uint64_t session = options_.max_sessions; session-- > 0;)
-    free_states_.push_back(static_cast<int32_t>(session * each));
   return OkStatus();
 }
 
@@ -238,6 +247,11 @@ Status Engine::Allocate() {
   Device& device = model_->device();
   STELE_ASSIGN_OR_RETURN(arena_, device.Allocate(arena, "activations"));
   if (pool_) STELE_RETURN_IF_ERROR(AllocatePages());
+  if (shape_.key_index) {
+    STELE_ASSIGN_OR_RETURN(
+        key_index_,
+        device.Allocate(KeyIndexBytes() * options_.max_sessions, "key index"));
+  }
   if (model_->states()) {
     STELE_ASSIGN_OR_RETURN(states_,
                            device.Allocate(StateBytes() * options_.max_sessions,
@@ -370,11 +384,15 @@ Result<std::unique_ptr<Session>> Engine::NewSession(uint64_t max_tokens) try {
   if (paged_) {
     STELE_ASSIGN_OR_RETURN(paged, paged_->Admit(pages.get(), max_tokens));
   }
-  std::unique_ptr<Session> session(
-      new Session(this, max_tokens, std::move(pages), std::move(paged),
-                  free_states_.empty() ? -1 : free_states_.back(),
-                  model_->info().vocab_size(), options_.draft_tokens + 1));
-  if (!free_states_.empty()) free_states_.pop_back();
+  const uint32_t place = free_places_.back();
+  const int32_t states =
+      model_->states()
+          ? static_cast<int32_t>(place * state_shape_.pages_per_block())
+          : -1;
+  std::unique_ptr<Session> session(new Session(
+      this, place, max_tokens, std::move(pages), std::move(paged), states,
+      model_->info().vocab_size(), options_.draft_tokens + 1));
+  free_places_.pop_back();
   sessions_.push_back(session.get());
   return session;
 } catch (const std::bad_alloc&) {
@@ -382,7 +400,7 @@ Result<std::unique_ptr<Session>> Engine::NewSession(uint64_t max_tokens) try {
 }
 
 void Engine::Remove(Session* session) {
-  if (session->states_ >= 0) free_states_.push_back(session->states_);
+  free_places_.push_back(session->place_);
   if (session->paged_) paged_->Release(*session->paged_);
   std::erase(sessions_, session);
 }
@@ -539,7 +557,7 @@ uint64_t Engine::RoomInCell(const Session& session) const {
 uint64_t Engine::CountFitting(const Session& session, uint64_t room,
                               bool first) const {
   if (session.pending() <= room) return session.pending();
-  if (!model_->cache() || !model_->cache()->mean_keys()) return room;
+  if (!shape_.key_index) return room;
   const uint64_t block = shape_.block_tokens;
   const uint64_t cut = (session.position_ + room) / block * block;
   if (cut > session.position_) return cut - session.position_;
@@ -553,6 +571,7 @@ void Engine::BatchArrays::Allocate(uint32_t tokens, uint32_t sequences) {
   kv_lengths.reserve(sequences);
   states.reserve(sequences);
   page_tables.reserve(sequences);
+  key_indices.reserve(sequences);
 }
 
 void Engine::BatchArrays::Clear() {
@@ -560,6 +579,7 @@ void Engine::BatchArrays::Clear() {
                       &kv_lengths, &logit_rows, &states})
     array->clear();
   page_tables.clear();
+  key_indices.clear();
 }
 
 Status Engine::PreparePart(const Part& part) {
@@ -569,19 +589,34 @@ Status Engine::PreparePart(const Part& part) {
   return GrowPages(part.session, part.session->position_ + part.tokens);
 }
 
-// New pages are zero: what of a block holds no token yet may be saved, and must
-// not be another session's.
+// New pages are zero, and so are their entries in the key index: what of a
+// block holds no token yet may be saved, and must not be another session's.
 Status Engine::GrowPages(Session* session, uint64_t tokens) {
   PageTable* pages = session->pages_.get();
   if (!pages) return OkStatus();
   const uint64_t before = pages->blocks();
   pages->Grow(tokens);
   for (uint64_t block = before; block < pages->blocks(); ++block)
-    for (uint64_t row = 0; row < shape_.pages_per_block(); ++row)
+    for (uint64_t row = 0; row < shape_.pages_per_block(); ++row) {
       STELE_RETURN_IF_ERROR(model_->device().Zero(
           pages_.data() + pages->page(row, block) * shape_.page_bytes,
           shape_.page_bytes));
+      for (uint64_t piece = 0; piece < shape_.key_pieces(); ++piece)
+        STELE_RETURN_IF_ERROR(model_->device().Zero(
+            KeyPiece(*session, row, block, piece), schema::kKeyIndexDepth));
+    }
   return OkStatus();
+}
+
+std::byte* Engine::KeyIndexOf(const Session& session) const {
+  return key_index_.data() + session.place_ * KeyIndexBytes();
+}
+
+std::byte* Engine::KeyPiece(const Session& session, uint64_t row,
+                            uint64_t block, uint64_t piece) const {
+  return KeyIndexOf(session) +
+         row * schema::KeyIndexRowBytes(max_blocks_, shape_.head_dim) +
+         schema::KeyIndexPiece(block, shape_.head_dim, piece);
 }
 
 std::byte* Engine::StatesOf(const Session& session) const {
@@ -613,10 +648,18 @@ Status Engine::WriteStates(Session* session, std::span<const std::byte> bytes) {
 Status Engine::ReadBlock(const Session& session, uint64_t block,
                          std::span<std::byte> bytes) const {
   std::lock_guard lock(model_->device_mutex());
-  for (uint64_t row = 0; row < shape_.pages_per_block(); ++row)
+  for (uint64_t row = 0; row < shape_.pages_per_block(); ++row) {
+    const auto record =
+        bytes.subspan(row * shape_.record_bytes(), shape_.record_bytes());
     STELE_RETURN_IF_ERROR(model_->device().CopyToHost(
-        bytes.subspan(row * shape_.page_bytes, shape_.page_bytes),
+        record.first(shape_.page_bytes),
         pages_.data() + session.pages_->page(row, block) * shape_.page_bytes));
+    for (uint64_t piece = 0; piece < shape_.key_pieces(); ++piece)
+      STELE_RETURN_IF_ERROR(model_->device().CopyToHost(
+          record.subspan(shape_.page_bytes + piece * schema::kKeyIndexDepth,
+                         schema::kKeyIndexDepth),
+          KeyPiece(session, row, block, piece)));
+  }
   return OkStatus();
 }
 
@@ -625,10 +668,18 @@ Status Engine::WriteBlock(Session* session, uint64_t block,
   std::lock_guard lock(model_->device_mutex());
   PageTable& pages = *session->pages_;
   pages.Grow((block + 1) * shape_.block_tokens);
-  for (uint64_t row = 0; row < shape_.pages_per_block(); ++row)
+  for (uint64_t row = 0; row < shape_.pages_per_block(); ++row) {
+    const auto record =
+        bytes.subspan(row * shape_.record_bytes(), shape_.record_bytes());
     STELE_RETURN_IF_ERROR(model_->device().CopyFromHost(
         pages_.data() + pages.page(row, block) * shape_.page_bytes,
-        bytes.subspan(row * shape_.page_bytes, shape_.page_bytes)));
+        record.first(shape_.page_bytes)));
+    for (uint64_t piece = 0; piece < shape_.key_pieces(); ++piece)
+      STELE_RETURN_IF_ERROR(model_->device().CopyFromHost(
+          KeyPiece(*session, row, block, piece),
+          record.subspan(shape_.page_bytes + piece * schema::kKeyIndexDepth,
+                         schema::kKeyIndexDepth)));
+  }
   return OkStatus();
 }
 
@@ -649,6 +700,7 @@ void Engine::FillBatch() {
   batch_.logit_rows = arrays_.logit_rows.data();
   batch_.page_tables = arrays_.page_tables.data();
   batch_.states = model_->states() ? arrays_.states.data() : nullptr;
+  batch_.key_indices = shape_.key_index ? arrays_.key_indices.data() : nullptr;
 }
 
 void Engine::FillPart(int32_t index, const Part& part) {
@@ -667,6 +719,7 @@ void Engine::FillPart(int32_t index, const Part& part) {
   arrays_.page_tables.push_back(session.pages_ ? session.pages_->data()
                                                : nullptr);
   arrays_.states.push_back(session.states_);
+  arrays_.key_indices.push_back(KeyIndexOf(session));
 }
 
 const Engine::Bucket& Engine::ChooseBucket() const {

@@ -122,6 +122,7 @@ class Engine {
     std::vector<int32_t> token_ids, positions, sequence;
     std::vector<int32_t> q_offsets, kv_lengths, logit_rows, states;
     std::vector<const int32_t*> page_tables;
+    std::vector<void*> key_indices;
     void Allocate(uint32_t tokens, uint32_t sequences);
     void Clear();
   };
@@ -132,6 +133,7 @@ class Engine {
   Status PlanMemory();
   Status PlanPages();
   std::string PagesName() const;
+  Status PlanKeyIndex();
   Status PlanStates();
   // Blocks that a session of `tokens` tokens holds in device memory at most.
   uint64_t BlocksHeld(uint64_t tokens) const;
@@ -157,7 +159,15 @@ class Engine {
   Status ReadStates(const Session& session, std::span<std::byte> bytes) const;
   Status WriteStates(Session* session, std::span<const std::byte> bytes);
 
-  // A block of a session's pages, [pages_per_block, page_bytes].
+  // Bytes of a session's key index; where it is, and a piece of a block's entry
+  // in row `row` of it.
+  uint64_t KeyIndexBytes() const { return shape_.KeyIndexBytes(max_blocks_); }
+  std::byte* KeyIndexOf(const Session& session) const;
+  std::byte* KeyPiece(const Session& session, uint64_t row, uint64_t block,
+                      uint64_t piece) const;
+
+  // A block of a session's pages, each with its entry in the key index:
+  // [pages_per_block, record_bytes].
   Status ReadBlock(const Session& session, uint64_t block,
                    std::span<std::byte> bytes) const;
   // The same the other way; makes room for the block.
@@ -192,11 +202,12 @@ class Engine {
   std::optional<PagePool> pool_;
   std::unique_ptr<PagedMemory> paged_;  // null without context paging
   std::vector<PagedPart> paged_parts_;
-  CacheShape state_shape_;            // of a model with states
-  std::vector<int32_t> free_states_;  // the first one of each session's
+  CacheShape state_shape_;             // of a model with states
+  std::vector<uint32_t> free_places_;  // of sessions
   DeviceMemory arena_;
   DeviceMemory pages_;  // the pool's, and behind them those of paging
   DeviceMemory states_;
+  DeviceMemory key_index_;
   std::vector<Bucket> buckets_;  // ascending by max_tokens
   std::vector<Session*> sessions_;
   const Bucket* last_ = nullptr;  // what the last step ran; null if it failed

@@ -9,11 +9,12 @@
 
 namespace stele {
 
-Session::Session(Engine* engine, uint64_t max_tokens,
+Session::Session(Engine* engine, uint32_t place, uint64_t max_tokens,
                  std::unique_ptr<PageTable> pages,
                  std::unique_ptr<PagedContext> paged, int32_t states,
                  uint32_t vocabulary, uint32_t max_rows)
     : engine_(engine),
+      place_(place),
       max_tokens_(max_tokens),
       vocabulary_(vocabulary),
       max_rows_(max_rows),

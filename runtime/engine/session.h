@@ -90,9 +90,9 @@ class Session {
  private:
   friend class Engine;
   friend class SessionArchive;
-  Session(Engine* engine, uint64_t max_tokens, std::unique_ptr<PageTable> pages,
-          std::unique_ptr<PagedContext> paged, int32_t states,
-          uint32_t vocabulary, uint32_t max_rows);
+  Session(Engine* engine, uint32_t place, uint64_t max_tokens,
+          std::unique_ptr<PageTable> pages, std::unique_ptr<PagedContext> paged,
+          int32_t states, uint32_t vocabulary, uint32_t max_rows);
   // The first position whose logits a step hands out.
   uint64_t FirstRow() const;
   // Makes the tokens behind the first `tokens` pending, and those before them,
@@ -103,6 +103,7 @@ class Session {
   bool IsDecode() const { return pending() <= rows_; }
 
   Engine* engine_;
+  uint32_t place_;  // among the sessions that the engine plans
   uint64_t max_tokens_;
   uint32_t vocabulary_;
   uint32_t max_rows_;

@@ -33,7 +33,7 @@ PageSource SourceOf(const Model& model, const std::string& salt) {
 Result<std::unique_ptr<PageCodec>> MakeCodec(const CacheShape& shape) {
   return PageCodec::Create({static_cast<uint32_t>(std::min<uint64_t>(
                                 shape.pages_per_block(), UINT32_MAX)),
-                            shape.page_bytes});
+                            shape.record_bytes()});
 }
 
 // Empties a session, unless it is told to leave it: whatever fails, memory
@@ -74,7 +74,7 @@ Result<std::unique_ptr<SessionArchive>> SessionArchive::Create(
   if (!engine->pool_ || shape.transient) return archive;
   archive->block_tokens_ = shape.block_tokens;
   STELE_ASSIGN_OR_RETURN(archive->codec_, MakeCodec(shape));
-  archive->block_.resize(shape.block_bytes());
+  archive->block_.resize(shape.pages_per_block() * shape.record_bytes());
   return archive;
 }
 

@@ -265,8 +265,7 @@ Result<uint64_t> PageBytesOf(const std::string& where,
     return Unsupported(where + ".dtype: " + plan::EnumNameDType(cache.dtype()) +
                        " pages are not known to this runtime; update stele");
   return schema::KvPageBytes(static_cast<schema::KvElement>(cache.dtype()),
-                             cache.block_tokens(), cache.head_dim(),
-                             cache.mean_keys());
+                             cache.block_tokens(), cache.head_dim());
 }
 
 // Bytes of a state of kernelized attention.
@@ -277,7 +276,7 @@ Result<uint64_t> StateBytesOf(const std::string& where,
   if (cache.block_tokens() != 0)
     return Bad(where + ".block_tokens", cache.block_tokens(),
                "but a state is of a whole sequence, which 0 stands for");
-  if (cache.mean_keys()) return Bad(where + ".mean_keys", "a state has none");
+  if (cache.key_index()) return Bad(where + ".key_index", "a state has none");
   if (cache.transient())
     return Bad(where + ".transient", "a state is all that is kept of a past");
   if (cache.dtype() != plan::DType::F32)
@@ -321,8 +320,8 @@ Status VerifyWarmPages(const std::string& where, const plan::KvCache& cache) {
         where + ".warm_dtype: " + plan::EnumNameDType(paging.warm_dtype()) +
         " for " + plan::EnumNameDType(cache.dtype()) +
         " pages is not known to this runtime; update stele");
-  const uint64_t needed = schema::KvRecordBytes(
-      hot, warm, cache.block_tokens(), cache.head_dim(), cache.mean_keys());
+  const uint64_t needed =
+      schema::KvRecordBytes(hot, warm, cache.block_tokens(), cache.head_dim());
   if (paging.warm_page_bytes() == needed) return OkStatus();
   return Bad(where + ".warm_page_bytes", paging.warm_page_bytes(),
              Format("but a record needs %llu",

@@ -382,7 +382,7 @@ Status FunctionVerifier::CheckCacheBinding(
   STELE_RETURN_IF_ERROR(same("dtype", static_cast<uint64_t>(cache.dtype()),
                              static_cast<uint64_t>(parameter.dtype())));
   STELE_RETURN_IF_ERROR(
-      same("mean_keys", cache.mean_keys(), parameter.mean_keys()));
+      same("key_index", cache.key_index(), parameter.key_index()));
   return same("page_bytes", cache.page_bytes(), parameter.page_bytes());
 }
 

@@ -37,6 +37,9 @@ typedef struct SteleBatch {
   // Since format 1.2. [S]: the first of a sequence's states [layers, kv_heads]
   // of kernelized attention (kernel_state.h); null for a plan without them.
   const int32_t* states;
+  // Since format 1.2. [S]: a sequence's key index (key_index.h), a row for each
+  // layer and KV head, for page_table_blocks blocks; null for a plan without.
+  void* const* key_indices;
 } SteleBatch;
 
 // What block-sparse attention did, for statistics. A pair is a query head of

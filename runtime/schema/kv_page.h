@@ -23,23 +23,14 @@ constexpr uint64_t KvElementBytes(KvElement element) {
 
 constexpr uint64_t KvPadded(uint64_t bytes) { return (bytes + 63) / 64 * 64; }
 
-// Bytes from a page's start to the mean of its keys, f32 [head_dim]: behind K
-// and V of `block` tokens of one layer and KV head, for int8 the f32 scale of
-// each key and value, and padding to a cache line. `block` and `head_dim` are
-// at most 2^16.
-constexpr uint64_t KvMeanKey(KvElement element, uint64_t block,
-                             uint64_t head_dim) {
+// Bytes of a page: K and V of `block` tokens of one layer and KV head, for int8
+// the f32 scale of each key and value, and padding to a cache line. `block` and
+// `head_dim` are at most 2^16.
+constexpr uint64_t KvPageBytes(KvElement element, uint64_t block,
+                               uint64_t head_dim) {
   const uint64_t scales =
       element == KvElement::kInt8 ? 2 * block * sizeof(float) : 0;
   return KvPadded(2 * block * head_dim * KvElementBytes(element) + scales);
-}
-
-// Bytes of a page. With `mean_keys` it ends in the mean of its keys, by which
-// block selection finds it; there once the page is full.
-constexpr uint64_t KvPageBytes(KvElement element, uint64_t block,
-                               uint64_t head_dim, bool mean_keys = false) {
-  return KvMeanKey(element, block, head_dim) +
-         (mean_keys ? KvPadded(head_dim * sizeof(float)) : 0);
 }
 
 // Whether pages of `hot` can be packed into records of `warm`: as they are, or
@@ -60,10 +51,10 @@ constexpr uint64_t KvRecordScales(KvElement warm, uint64_t block,
 
 // Bytes of the record that a page of `block` tokens is packed into, a multiple
 // of 64: a copy has all of the page; codes have an f32 scale (int8), or a scale
-// and an offset of f16 (int4), for each key and each value, and no mean key.
+// and an offset of f16 (int4), for each key and each value.
 constexpr uint64_t KvRecordBytes(KvElement hot, KvElement warm, uint64_t block,
-                                 uint64_t head_dim, bool mean_keys = false) {
-  if (warm == hot) return KvPageBytes(hot, block, head_dim, mean_keys);
+                                 uint64_t head_dim) {
+  if (warm == hot) return KvPageBytes(hot, block, head_dim);
   return KvPadded(KvRecordScales(warm, block, head_dim) + 8 * block);
 }
 

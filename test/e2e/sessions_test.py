@@ -19,6 +19,9 @@ import numpy as np
 import harness
 
 CHECKPOINTS = ["llama-long", "mistral-window", "qwen3"]
+# Whose answers depend on the key index of what was loaded.
+SPARSE = ["--attention", "sparse", "--block", "64", "--adjacent", "0", "--sink",
+          "0", "--top-k", "1"]
 SAMPLED = ["--temperature", "1", "--repeat-penalty", "1.1", "--ignore-eos"]
 PROMPT, ANSWER = 300, 48
 KILLS = 25
@@ -127,25 +130,28 @@ def test_kills(report, programs, case, artifact, prompt):
     report.check(f"{case} kills", killed > KILLS // 3, f"{killed} of {KILLS}")
 
 
-def test_checkpoint(report, programs, name, arithmetic):
-    artifact = programs.compile(harness.TINY / name, f"{name}-{arithmetic}",
-                                "--activations", arithmetic)
+def test_checkpoint(report, programs, name, arithmetic, *flags):
+    kind = f"{name}-{'sparse-' if flags else ''}{arithmetic}"
+    artifact = programs.compile(harness.TINY / name, kind, "--activations",
+                                arithmetic, *flags)
     config = json.loads((harness.TINY / name / "config.json").read_text())
     vocabulary = config["vocab_size"]
     prompt = np.random.default_rng(7).integers(3, vocabulary, PROMPT).tolist()
-    case = f"{name} {arithmetic}:"
+    case = f"{kind}:"
     expected = alone(programs, artifact, prompt, ANSWER)
     test_parts(report, programs, case, artifact, prompt, expected)
     test_prefixes(report, programs, case, artifact, prompt, vocabulary)
-    if name == CHECKPOINTS[0]:
+    if name == CHECKPOINTS[0] and not flags:
         test_kills(report, programs, case, artifact, prompt)
 
 
 def test(report, programs, only):
-    for name in only or CHECKPOINTS:
+    cases = [(name, ()) for name in only or CHECKPOINTS]
+    cases += [(name, SPARSE) for name, _ in cases if name == CHECKPOINTS[0]]
+    for name, flags in cases:
         for arithmetic in ("f32", "bf16"):
             try:
-                test_checkpoint(report, programs, name, arithmetic)
+                test_checkpoint(report, programs, name, arithmetic, *flags)
             except harness.ProgramFailed as error:
                 report.check(f"{name} {arithmetic}", False, error)
 

@@ -55,6 +55,12 @@ def softmax(x):
     return e / e.sum(-1, keepdims=True)
 
 
+def in_codes(x):
+    """Rounded to multiples of a 127th of a vector's largest element."""
+    scale = np.abs(x).max(-1, keepdims=True) / 127
+    return np.rint(x / np.where(scale > 0, scale, 1)) * scale
+
+
 class Model:
     def __init__(self, folder, sparsity):
         self.config = json.loads((folder / "config.json").read_text())
@@ -121,22 +127,25 @@ class Model:
     def chunk_keys(self):
         return self.dual["chunk_size"] - self.dual["local_size"]
 
-    def scores(self, q, at, keys, estimate):
+    def scores(self, q, at, keys, key_at, estimate=False):
         """[heads, tokens, keys], -inf for those not there yet. An estimate has
-        the positions of dual chunk attention unclamped."""
+        the positions of dual chunk attention unclamped, and queries in codes."""
+        def rotate(position):
+            rotated = self.rotate(q, position)
+            return in_codes(rotated) if estimate else rotated
+
         group = self.heads // self.kv_heads
         keys = np.repeat(keys, group, 0).transpose(0, 2, 1)
-        key_at = np.arange(keys.shape[-1])
         scale = self.head_dim ** -0.5
         if not self.dual:
-            found = self.rotate(q, at) @ keys * scale
+            found = rotate(at) @ keys * scale
         else:
             size, keys_of = self.dual["chunk_size"], self.chunk_keys()
             within = at % keys_of
             far = (within + keys_of, within + size) if estimate else (
                 np.minimum(within + keys_of, size),
                 np.full_like(at, min(2 * keys_of - 1, size)))
-            parts = [self.rotate(q, p) @ keys for p in (within, *far)]
+            parts = [rotate(p) @ keys for p in (within, *far)]
             between = at[:, None] // keys_of - key_at[None, :] // keys_of
             original = self.dual["original_max_position_embeddings"]
             heat = np.maximum(1, 0.1 * np.log((at + 1) / original) + 1) ** 2
@@ -157,33 +166,43 @@ class Model:
         for cache, new in zip(self.caches[layer], (k, v)):
             cache.append(new)
         keys, values = (np.concatenate(c, 1) for c in self.caches[layer])
-        scores = self.scores(q, at, keys, estimate=False)
+        scores = self.scores(q, at, keys, np.arange(keys.shape[1]))
         if self.sparsity:
-            estimate = self.scores(q, at, keys, estimate=True)
-            scores = np.where(self.kept(estimate, at), scores, -np.inf)
+            kept = self.kept(scores, self.estimate(q, at, keys), at)
+            scores = np.where(kept, scores, -np.inf)
         values = np.repeat(values, self.heads // self.kv_heads, 0)
         out = (softmax(scores) @ values).transpose(1, 0, 2)
         return self.linear(prefix + "o_proj", out.reshape(len(x), -1))
 
-    def kept(self, scores, at):
+    def estimate(self, q, at, keys):
+        """[heads, tokens, blocks]: scores with the mean keys of whole blocks, in
+        codes."""
+        block = self.sparsity.block
+        starts = np.arange(0, keys.shape[1] - block + 1, block)
+        means = [keys[:, start:start + block].mean(1) for start in starts]
+        means = np.stack(means, 1) if means else keys[:, :0]
+        return self.scores(q, at, in_codes(means), starts, estimate=True)
+
+    def kept(self, scores, estimate, at):
         """[heads, tokens, keys]: whether the key's block is kept."""
         block, group = self.sparsity.block, self.heads // self.kv_heads
         result = np.zeros(scores.shape, bool)
         for query in np.unique(at // block):
             rows = np.flatnonzero(at // block == query)
             for head in range(0, self.heads, group):
-                masses = self.masses(scores[head:head + group, rows], query + 1)
+                of = slice(head, head + group)
+                masses = self.masses(scores[of, rows, query * block:],
+                                     estimate[of, rows, :query])
                 for chosen in self.sparsity.choose(masses):
                     keys = slice(chosen * block, (chosen + 1) * block)
                     result[head:head + group, rows, keys] = True
         return result
 
-    def masses(self, scores, blocks):
-        """By mean keys: a block's score is the mean of its keys' scores."""
-        block, logs = self.sparsity.block, []
-        for b in range(blocks):
-            part = scores[..., b * block:(b + 1) * block]
-            there = np.isfinite(part)
-            count = there.sum(-1)
-            logs.append(np.where(there, part, 0).sum(-1) / count + np.log(count))
-        return softmax(np.stack(logs, -1)).sum((0, 1))
+    def masses(self, own, estimate):
+        """By mean keys; in the queries' own block each meets its own mean."""
+        own = own[..., :self.sparsity.block]
+        there = np.isfinite(own)
+        count = there.sum(-1)
+        own = np.where(there, own, 0).sum(-1) / count + np.log(count)
+        far = estimate + np.log(self.sparsity.block)
+        return softmax(np.concatenate((far, own[..., None]), -1)).sum((0, 1))

@@ -30,6 +30,7 @@
 #include "stele/runtime/device/host/thread_pool.h"
 #include "stele/schema/host_abi.h"
 #include "stele/schema/kernel_state.h"
+#include "stele/schema/key_index.h"
 #include "stele/schema/kv_page.h"
 #include "stele/schema/quant_format.h"
 
@@ -355,6 +356,14 @@ void Linear(benchmark::State& state, const Machine& machine,
            ops_per_byte);
 }
 
+std::vector<float> RandomRows(size_t count) {
+  std::minstd_rand random(1);
+  std::normal_distribution<float> normal;
+  std::vector<float> values(count);
+  for (float& value : values) value = normal(random);
+  return values;
+}
+
 // What pages store, and how products are computed.
 struct KvFormat {
   const char* name;
@@ -417,7 +426,6 @@ void Attention(benchmark::State& state, const Machine& machine,
                    {"parts", 1},
                    {"chunk_keys", 0},
                    {"norm", 0},
-                   {"mean_keys", 0},
                    {"lse", 0}};
   instance.floats = {{"scale", 0.125}, {"eps", 0}, {"original", 0}};
   Sequence batch(tokens, past);
@@ -466,6 +474,73 @@ void Attention(benchmark::State& state, const Machine& machine,
            "GFLOP/s", ops_per_byte);
 }
 
+// Chooses 32 blocks for the last of `past` + `tokens` tokens.
+void SelectBlocks(benchmark::State& state, const Machine& machine, int tokens,
+                  int past) {
+  Sequence batch(tokens, past);
+  const int blocks = batch.view.page_table_blocks;
+  KernelInstance instance;
+  instance.templateName = "select_blocks_bf16";
+  instance.ints = {{"heads", kHeads},
+                   {"kv_heads", kKvHeads},
+                   {"head_dim", kHeadDim},
+                   {"block", kBlock},
+                   {"blocks", blocks},
+                   {"kv", static_cast<int64_t>(schema::KvElement::kBf16)},
+                   {"q_offset", 0},
+                   {"q_stride", kQkv},
+                   {"rotary", 1},
+                   {"rotary_dims", kHeadDim},
+                   {"parts", 1},
+                   {"chunk_keys", 0},
+                   {"norm", 0},
+                   {"select", 1},
+                   {"top_k", 32},
+                   {"local", 1},
+                   {"adjacent", 1},
+                   {"sink", 1},
+                   {"dense", 0}};
+  instance.floats = {
+      {"scale", 0.125}, {"eps", 0}, {"original", 0}, {"top_p", 0}};
+  Kernel kernel(instance, machine.target, machine.pool.get());
+  // Only the query blocks' own pages are read.
+  std::fill(batch.table.begin(), batch.table.end(), 0);
+  Numbers cache(
+      schema::KvPageBytes(schema::KvElement::kBf16, kBlock, kHeadDim));
+  // As many layers' indices as no cache holds.
+  const size_t bytes = kKvHeads * schema::KeyIndexRowBytes(blocks, kHeadDim);
+  const size_t copies = kColdBytes / bytes + 1;
+  Numbers indices(copies * bytes);
+  std::vector<uint32_t> selection(size_t(tokens) * kKvHeads *
+                                  ((blocks + 31) / 32));
+  const std::vector<float> q = RandomRows(size_t(tokens) * kQkv);
+  std::vector<float> rotary(size_t(tokens) * kHeadDim, 0.5f);
+  double best = 1e9;
+  ReadLimit reads(machine.pool.get(), indices);
+  size_t copy = 0;
+  for (auto _ : state) {
+    void* index = indices.at(copy * bytes);
+    batch.view.key_indices = &index;
+    const double seconds =
+        kernel.Run({const_cast<float*>(q.data()), rotary.data(), cache.at(0),
+                    selection.data()},
+                   batch.view);
+    state.SetIterationTime(seconds);
+    best = std::min(best, seconds);
+    if (++copy < copies) continue;
+    copy = 0;
+    if (tokens == 1) reads.Read();
+  }
+  const double query_blocks = kKvHeads * double((tokens + kBlock - 1) / kBlock);
+  state.counters["ns_per_query_block"] = best * 1e9 / query_blocks;
+  const double ops = 2.0 * tokens * kHeads * blocks * kHeadDim;
+  if (tokens == 1)
+    Report(state, best, double(bytes), reads.gbs(), "GB/s",
+           ops / double(bytes));
+  else
+    Report(state, best, ops, machine.limits.int8_gops, "GOP/s");
+}
+
 void KvAppend(benchmark::State& state, const Machine& machine,
               const KvFormat& kv, int tokens) {
   KernelInstance instance;
@@ -481,7 +556,7 @@ void KvAppend(benchmark::State& state, const Machine& machine,
                    {"rotary", 1},
                    {"rotary_dims", kHeadDim},
                    {"parts", 1},
-                   {"mean_keys", 0},
+                   {"key_index", 0},
                    {"norm", 0}};
   instance.floats = {{"eps", 0}};
   Kernel kernel(instance, machine.target, machine.pool.get());
@@ -511,7 +586,6 @@ void PageCodec(benchmark::State& state, const Machine& machine,
                    {"head_dim", kHeadDim},
                    {"kv", static_cast<int64_t>(kv.stored)},
                    {"warm", static_cast<int64_t>(warm)},
-                   {"mean_keys", 0},
                    {"unpack", unpack}};
   auto pool = ThreadPool::Create(1);
   Kernel kernel(instance, machine.target, pool->get());
@@ -573,7 +647,6 @@ void Kernelized(benchmark::State& state, const Machine& machine, int tokens) {
                    {"rotary", 1},
                    {"rotary_dims", kHeadDim},
                    {"parts", 1},
-                   {"mean_keys", 0},
                    {"norm", 0},
                    {"lse", 0}};
   instance.floats = {{"scale", 0.125}, {"eps", 0}};
@@ -648,6 +721,13 @@ void RegisterAll(const Machine& machine) {
                  [&machine, kv, warm, unpack](benchmark::State& state) {
                    PageCodec(state, machine, kv, warm, unpack);
                  });
+  for (int past : {64 << 10, 256 << 10, 1 << 20})
+    for (int tokens : {512, 1})
+      Register("select_blocks/" + std::to_string(tokens) + "_after_" +
+                   std::to_string(past >> 10) + "K",
+               [&machine, tokens, past](benchmark::State& state) {
+                 SelectBlocks(state, machine, tokens, past - tokens);
+               });
   for (int tokens : {512, 1})
     Register("kernelized_attention/f32/" + std::to_string(tokens),
              [&machine, tokens](benchmark::State& state) {

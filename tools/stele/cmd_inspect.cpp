@@ -63,6 +63,10 @@ uint64_t BytesAtContext(const plan::Plan& plan, const plan::KvCache& cache) {
          cache.page_bytes();
 }
 
+uint64_t KeyIndexBytes(const plan::Plan& plan, const plan::KvCache& cache) {
+  return CacheShape::Of(cache).KeyIndexBytes(BlocksAtContext(plan, cache));
+}
+
 // "F32, pages of 128 tokens, 33.8 KiB a token"
 std::string DescribeCache(const plan::KvCache& cache) {
   const std::string type = plan::EnumNameDType(cache.dtype());
@@ -255,6 +259,8 @@ void PrintMemory(const plan::Plan& plan) {
   for (const plan::KvCache* cache : *plan.kv_caches()) {
     if (const uint64_t bytes = BytesPerToken(*cache); bytes > 0)
       PrintRow(cache->name()->str() + " a token", bytes, "");
+    if (const uint64_t bytes = KeyIndexBytes(plan, *cache); bytes > 0)
+      PrintRow(cache->name()->str() + " key index", bytes, "of one sequence");
     if (cache->paging()) {
       for (const Tier& tier : TiersOf(*cache, context))
         PrintRow(cache->name()->str() + " " + tier.name, tier.bytes, tier.note);

@@ -493,24 +493,59 @@ private:
   }
 
   /// softmax over blocks of q . mean(k) + log(keys in the block), summed over
-  /// the queries. The mean of the scores is the score of the mean.
+  /// the queries; q and mean(k) as codes, but for the query's own block.
   Vector estimateByMeanKey(const QueryBlock &block) {
+    const auto &keys =
+        cache.head(queries.layer, block.sequence, block.kvHead).keys;
+    std::vector<Vector> means;
+    for (int64_t b = 0; b < block.index; ++b)
+      means.push_back(
+          inCodes(meanOf(keys, b * sparsity.block, (b + 1) * sparsity.block)));
     Vector mass(block.index + 1);
     forEachQuery(block.tokens, block.kvHead, [&](int64_t t, int64_t h) {
-      Vector scores = scoreKeys(queries, cache, batch, t, h, true);
-      Vector sums(block.index + 1), counts(block.index + 1);
-      for (size_t j = 0; j < scores.size(); ++j) {
-        sums[j / sparsity.block] += scores[j];
-        ++counts[j / sparsity.block];
-      }
+      int64_t position = batch.position[t];
       Vector logs;
-      for (int64_t b = 0; b <= block.index; ++b)
-        logs.push_back(sums[b] / counts[b] + std::log(counts[b]));
+      for (int64_t b = 0; b < block.index; ++b)
+        logs.push_back(
+            dot(inCodes(estimatingQuery(t, h, b * sparsity.block)), means[b]) +
+            std::log(sparsity.block));
+      int64_t first = block.index * sparsity.block;
+      logs.push_back(dot(estimatingQuery(t, h, position),
+                         meanOf(keys, first, position + 1)) +
+                     std::log(position + 1 - first));
       double lse = logSumExp(logs);
       for (int64_t b = 0; b <= block.index; ++b)
         mass[b] += std::exp(logs[b] - lse);
     });
     return mass;
+  }
+
+  /// A query as it meets `key` in an estimate.
+  Vector estimatingQuery(int64_t t, int64_t h, int64_t key) {
+    RopePart part = queries.rope ? partOf(*queries.rope, batch.position[t], key)
+                                 : RopePart::Intra;
+    return takeQuery(queries, cache, batch, t, h, part, /*estimate=*/true);
+  }
+
+  static Vector meanOf(const std::vector<Vector> &keys, int64_t begin,
+                       int64_t end) {
+    Vector mean(keys[begin].size());
+    for (int64_t j = begin; j < end; ++j)
+      for (size_t d = 0; d < mean.size(); ++d)
+        mean[d] += keys[j][d] / (end - begin);
+    return mean;
+  }
+
+  /// Rounded to whole multiples of a 127th of the largest element, in f32.
+  static Vector inCodes(Vector x) {
+    float largest = 0;
+    for (double element : x)
+      largest = std::max(largest, std::abs(static_cast<float>(element)));
+    float scale = largest / 127, inverse = largest > 0 ? 127 / largest : 0;
+    for (double &element : x)
+      element = std::nearbyint(static_cast<float>(element) * inverse) *
+                static_cast<double>(scale);
+    return x;
   }
 
   /// Softmax mass of the pairs on every 16th antidiagonal.

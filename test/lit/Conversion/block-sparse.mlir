@@ -3,16 +3,16 @@
 // bound as the weight that it is.
 // RUN: stele-opt --stele-select-kernels=isa=x86-64-v3 --stele-convert-lm-to-plan=target=x86-64-v3 %s | FileCheck %s
 
-// CHECK: plan.entry @kv_append_f32__{{.*}}cache = <heads = 2, head_dim = 16, block = 64, type = f32, mean_keys = true>
+// CHECK: plan.entry @kv_append_f32__{{.*}}cache = <heads = 2, head_dim = 16, block = 64, type = f32, key_index = true>
 // CHECK: plan.entry @select_blocks_f32__{{.*}}#plan.param<buffer, access = write, per_token = 16>{{.*}} context_limit 4096
 // CHECK: plan.entry @block_sparse_f32__{{.*}}#plan.param<buffer, per_token = 16>, #plan.param<tensor, bytes = 80>{{.*}} context_limit 4096
 // CHECK: plan.function @decode
 // CHECK: %[[S:.+]] = plan.buffer "select_blocks_{{.}}" temporary rows 32 of 4 : i32
 // CHECK: plan.launch "select_blocks layer 0" @kernels::@{{.+}}(%[[Q:.+]], @cache, %[[S]]) immediates [0]
 // CHECK: plan.launch "block_sparse_attention @bias" @kernels::@{{.+}}(%[[Q]], %[[S]], @bias, @cache, %{{.+}}, %{{.+}}) immediates [0]
-// CHECK: plan.kv_cache @cache {{.*}}mean_keys = true
+// CHECK: plan.kv_cache @cache {{.*}}key_index = true
 
-!cache = !lm.kv_cache<layers = 1, heads = 2, head_dim = 16, block = 64, f32, mean_keys = true>
+!cache = !lm.kv_cache<layers = 1, heads = 2, head_dim = 16, block = 64, f32, key_index = true>
 module attributes {lm.model = #lm.model<architecture = "llama", name = "t", vocab = 35, hidden = 64, layers = 1, heads = 4, kv_heads = 2, head_dim = 16, context_length = 4096, trained_context = 4096, parameters = 1>} {
   lm.weight @embed : tensor<35x128xf32>
   lm.weight @bias : tensor<4x5xf32>

@@ -22,7 +22,7 @@
 !cache = !lm.kv_cache<layers = 3, heads = 2, head_dim = 16, block = 128, f32>
 lm.weight @n : tensor<16xf32>
 
-// SPARSE: !cache = !lm.kv_cache<layers = 3, heads = 2, head_dim = 16, block = 64, f32, mean_keys = true>
+// SPARSE: !cache = !lm.kv_cache<layers = 3, heads = 2, head_dim = 16, block = 64, f32, key_index = true>
 // LOCAL: !cache = !lm.kv_cache<layers = 3, heads = 2, head_dim = 16, block = 128, f32>
 // SHARE: <block = 128, local = 1, adjacent = 1, sink = 1, select = top_share(2.500000e-01), estimate = mean_key, dense = 4>
 // KERNEL: func.func @forward(%{{.*}}, %[[S0:.+]]: !state)

@@ -10,6 +10,7 @@
 
 #include "Harness.h"
 #include "stele/dialects/Lm/reference/Reference.h"
+#include "stele/schema/key_index.h"
 #include "stele/schema/kv_page.h"
 #include "gmock/gmock.h"
 
@@ -46,7 +47,7 @@ struct Format {
   double tolerance, lseTolerance;
 
   size_t pageBytes(const Case &c) const {
-    return schema::KvPageBytes(kv, c.block, c.headDim, c.selects());
+    return schema::KvPageBytes(kv, c.block, c.headDim);
   }
 };
 
@@ -92,7 +93,9 @@ bindHeads(const CaseT &c, std::vector<void *> first, std::vector<float> &table,
 // kv_append for rows of q, k and v side by side; `instance` has what all
 // kernels of the case have.
 template <typename CaseT>
-KernelInstance appendInstance(const CaseT &c, KernelInstance instance) {
+KernelInstance appendInstance(const CaseT &c, KernelInstance instance,
+                              bool keyIndex = false) {
+  instance.ints["key_index"] = keyIndex;
   instance.ints["key_offset"] = c.heads * c.headDim;
   instance.ints["value_offset"] = (c.heads + c.kvHeads) * c.headDim;
   instance.ints["key_stride"] = instance.ints["value_stride"] =
@@ -120,7 +123,8 @@ public:
         frequencies(ref::ropeFrequencies(1e4, std::max(c.rotaryDims, 2))),
         bias(Random(size_t(c.heads) * c.biasWidth, 13)),
         rotary(rotaryInstance(0), target),
-        appendKernel(appendInstance(c, shared("kv_append")), target),
+        appendKernel(appendInstance(c, shared("kv_append"), c.selects()),
+                     target),
         attendKernel(attendInstance(), target) {
     if (!c.selects())
       return;
@@ -131,9 +135,17 @@ public:
   int columns() const { return (c.heads + 2 * c.kvHeads) * c.headDim; }
   int outColumns() const { return c.heads * c.headDim; }
 
-  // An empty cache for the batch's pages: full of NaNs, as memory may be.
+  // An empty cache for the batch's pages, and an index of their keys: full of
+  // NaNs, as memory may be.
   void reset(const Batch &batch) {
     cache.assign(batch.pages() * format.pageBytes(c), char(0xff));
+    const size_t bytes =
+        kLayers * c.kvHeads *
+        schema::KeyIndexRowBytes(batch.view().page_table_blocks, c.headDim);
+    indices.assign(batch.view().sequences, std::vector<char>(bytes, -1));
+    indexPointers.clear();
+    for (std::vector<char> &index : indices)
+      indexPointers.push_back(index.data());
   }
 
   // One step over rows of q, k and v side by side.
@@ -149,7 +161,7 @@ public:
     std::vector<float> table = rotations(rotary, batch, workers);
     appendKernel.Run(
         bindHeads(c, {qkv.data(), qkv.data()}, table, kNorm, {cache.data()}),
-        {kLayer}, batch.view(), workers);
+        {kLayer}, view(batch), workers);
   }
 
   // Leaves its choice in `selection`.
@@ -158,7 +170,7 @@ public:
     selection.assign(size_t(batch.tokens()) * c.kvHeads * words(), 0xdeadbeef);
     selectKernel->Run(bindHeads(c, {qkv.data()}, table, qNorm,
                                 {cache.data(), selection.data()}),
-                      {kLayer}, batch.view(), workers);
+                      {kLayer}, view(batch), workers);
   }
 
   std::vector<float> attend(std::vector<float> qkv, const Batch &batch,
@@ -226,11 +238,10 @@ private:
     instance.templateName =
         templateName + std::string(format.bf16 ? "_bf16" : "_f32");
     instance.ints = {
-        {"kv_heads", c.kvHeads},   {"head_dim", c.headDim},
-        {"block", c.block},        {"rotary", c.rotaryDims > 0},
-        {"norm", c.norm},          {"rotary_dims", c.rotaryDims},
-        {"parts", c.parts()},      {"kv", static_cast<int>(format.kv)},
-        {"mean_keys", c.selects()}};
+        {"kv_heads", c.kvHeads}, {"head_dim", c.headDim},
+        {"block", c.block},      {"rotary", c.rotaryDims > 0},
+        {"norm", c.norm},        {"rotary_dims", c.rotaryDims},
+        {"parts", c.parts()},    {"kv", static_cast<int>(format.kv)}};
     instance.floats = {{"eps", kEps}};
     return instance;
   }
@@ -277,7 +288,15 @@ private:
     return instance;
   }
 
+  SteleBatch view(const Batch &batch) const {
+    SteleBatch view = batch.view();
+    view.key_indices = indexPointers.data();
+    return view;
+  }
+
   std::vector<char> cache;
+  std::vector<std::vector<char>> indices;
+  std::vector<void *> indexPointers;
   Kernel rotary, appendKernel, attendKernel;
   std::optional<Kernel> estimateRotary, selectKernel;
 };

@@ -139,7 +139,6 @@ private:
                      {"norm", c.norm},
                      {"rotary_dims", c.rotaryDims},
                      {"parts", 1},
-                     {"mean_keys", 0},
                      {"kv", static_cast<int>(format.kv)}};
     instance.floats = {{"eps", kEps}};
     return instance;

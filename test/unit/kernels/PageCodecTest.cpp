@@ -17,10 +17,10 @@ struct Shape {
   bool isInt4() const { return warm == KvElement::kInt4; }
   KvElement stored() const { return copies() ? hot() : warm; }
   size_t pageBytes() const {
-    return schema::KvPageBytes(hot(), block, headDim, /*mean_keys=*/true);
+    return schema::KvPageBytes(hot(), block, headDim);
   }
   size_t recordBytes() const {
-    return schema::KvRecordBytes(hot(), stored(), block, headDim, true);
+    return schema::KvRecordBytes(hot(), stored(), block, headDim);
   }
   size_t recordScales() const {
     return schema::KvRecordScales(warm, block, headDim);
@@ -39,7 +39,6 @@ KernelInstance instance(const Shape &shape, bool unpack) {
            {"head_dim", shape.headDim},
            {"kv", static_cast<int>(shape.hot())},
            {"warm", static_cast<int>(shape.stored())},
-           {"mean_keys", 1},
            {"unpack", unpack}},
           {}};
 }
@@ -110,11 +109,8 @@ void put(const Shape &shape, std::vector<char> &page, size_t element, float x) {
   std::memcpy(&page[element * 2], &half, 2);
 }
 
-// A page whose mean of keys is 0xab.
 std::vector<char> makePage(const Shape &shape, const Content &content) {
-  std::vector<char> page(shape.pageBytes(), char(0xab));
-  std::fill_n(page.begin(),
-              schema::KvMeanKey(shape.hot(), shape.block, shape.headDim), 0);
+  std::vector<char> page(shape.pageBytes(), 0);
   for (int key = 0; key < shape.block; ++key)
     for (int i = 0; i < shape.headDim; ++i) {
       put(shape, page, keyElement(shape, key, i), content.keys[key][i]);
@@ -255,7 +251,7 @@ void unifyNans(std::vector<char> &bytes, size_t begin, size_t end,
 }
 
 void unifyPage(const Shape &shape, std::vector<char> &page) {
-  const size_t end = schema::KvMeanKey(shape.hot(), shape.block, shape.headDim);
+  const size_t end = page.size();
   if (shape.bf16)
     unifyNans<uint16_t>(page, 0, end, 0x7f80);
   else
@@ -308,14 +304,11 @@ void checkAgainstPlainLoops(const Shape &shape, const std::string &target,
   std::vector<char> decoded = makePage(shape, decode(shape, content));
   unifyPage(shape, unpacked);
   unifyPage(shape, decoded);
-  // Between the last value and the mean of the keys lies padding.
+  // Behind the last value lies padding.
   const size_t used = size_t(2) * shape.block * shape.headDim *
                       schema::KvElementBytes(shape.hot());
-  const size_t mean =
-      schema::KvMeanKey(shape.hot(), shape.block, shape.headDim);
   const auto clear = [&](std::vector<char> &bytes) {
-    std::fill(bytes.begin() + ptrdiff_t(used), bytes.begin() + ptrdiff_t(mean),
-              0);
+    std::fill(bytes.begin() + ptrdiff_t(used), bytes.end(), 0);
   };
   clear(unpacked);
   clear(decoded);

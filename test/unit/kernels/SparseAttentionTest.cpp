@@ -171,15 +171,15 @@ TEST(SparseAttention, DecodesLongSequences) {
 void poison(Attention &model, const Batch &batch,
             const std::function<bool(int head, int block)> &isRead) {
   const Case &c = model.c;
-  const size_t bytes = schema::KvMeanKey(model.format.kv, c.block, c.headDim);
+  const size_t bytes = model.format.pageBytes(c);
   for (int g = 0; g < c.kvHeads; ++g)
     for (int b = 0; b < batch.view().page_table_blocks; ++b)
       if (!isRead(g, b))
         std::memset(model.page(batch, 0, g, b), 0xff, bytes);
 }
 
-// Selecting reads mean keys alone of all blocks but the query's own, attention
-// nothing of a block that is not kept.
+// Selecting reads no page but the query block's own, attention nothing of a
+// block that is not kept.
 TEST(SparseAttention, ReadsNothingElse) {
   for (size_t i = 0; i < std::size(kFormats); ++i) {
     const Format &format = kFormats[i];

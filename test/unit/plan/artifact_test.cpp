@@ -552,13 +552,13 @@ const Rule kRules[] = {
        b.plan.kv_caches[0]->transient = true;
      },
      "transient: a state is all that is kept of a past"},
-    {"StateMeanKeys",
+    {"StateKeyIndex",
      [](B &b) {
        b.plan.kv_caches[0]->features = 8;
        b.plan.kv_caches[0]->block_tokens = 0;
-       b.plan.kv_caches[0]->mean_keys = true;
+       b.plan.kv_caches[0]->key_index = true;
      },
-     "mean_keys: a state has none"},
+     "key_index: a state has none"},
     {"StateType",
      [](B &b) {
        b.plan.kv_caches[0]->features = 8;
@@ -577,14 +577,8 @@ const Rule kRules[] = {
              parameter->features = 8;
      },
      "the cache's features is 0, the kernel was compiled for 8"},
-    {"CacheMeanKeys", [](B &b) { b.plan.kv_caches[0]->mean_keys = true; },
-     "page_bytes: 128 but a page of K and V needs 192"},
-    {"CacheMeanKeysLaunch",
-     [](B &b) {
-       b.plan.kv_caches[0]->mean_keys = true;
-       b.plan.kv_caches[0]->page_bytes = 192;
-     },
-     "the cache's mean_keys is 1, the kernel was compiled for 0"},
+    {"CacheKeyIndex", [](B &b) { b.plan.kv_caches[0]->key_index = true; },
+     "the cache's key_index is 1, the kernel was compiled for 0"},
     {"CodeSegment", [](B &b) { b.plan.executables[0]->segment = 0; },
      "executables[0] \"kernels\".segment: 0 holds no code"},
     {"SymbolTwice",

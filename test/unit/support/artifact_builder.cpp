@@ -254,6 +254,8 @@ private:
       return test_sparse;
     if (symbol == "test_sum")
       return test_sum;
+    if (symbol == "test_search")
+      return test_search;
     if (symbol == "test_logits")
       return test_logits;
     return nullptr;
@@ -479,6 +481,17 @@ ArtifactBuilder ArtifactBuilder::ToyWithStates() {
   return builder;
 }
 
+ArtifactBuilder ArtifactBuilder::ToyWithKeyIndex() {
+  ArtifactBuilder builder = Toy();
+  plan::PlanT &plan = builder.plan;
+  plan.kv_caches[0]->key_index = true;
+  for (auto &entry : plan.executables[0]->entries)
+    for (auto &parameter : entry->parameters)
+      parameter->key_index = parameter->kind == plan::BindingKind::KvCache;
+  plan.executables[0]->entries[2]->symbol = "test_search";
+  return builder;
+}
+
 AlignedBytes ArtifactBuilder::Build() {
   // Offsets depend on the FlatBuffer's size, which does not depend on their
   // values once no field has its default: so pack twice.
@@ -594,6 +607,10 @@ std::shared_ptr<Model> ToyModelWithStates(uint32_t threads) {
 
 std::shared_ptr<Model> ToySparseModel(uint32_t threads, bool paging) {
   return LoadToy(ArtifactBuilder::ToySparse(paging), threads);
+}
+
+std::shared_ptr<Model> ToyModelWithKeyIndex(uint32_t threads) {
+  return LoadToy(ArtifactBuilder::ToyWithKeyIndex(), threads);
 }
 
 } // namespace stele::test

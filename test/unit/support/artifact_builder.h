@@ -52,6 +52,8 @@ struct ArtifactBuilder {
   // and a window of as many, blocks that fell out are copied back into staging
   // slots, each layer's its own; layer 1's move while layer 0 computes.
   static ArtifactBuilder ToySparse(bool paging);
+  // The one with a key index.
+  static ArtifactBuilder ToyWithKeyIndex();
   // Gives the toy's cache Paging, in cells of 8 tokens whose pages are copied;
   // a schedule that moves them is yet to come.
   void AddPaging();
@@ -82,6 +84,7 @@ Result<std::unique_ptr<Device>> ToyDevice(uint32_t threads);
 std::shared_ptr<Model> ToyModel(uint32_t threads);
 std::shared_ptr<Model> ToyModelWithStates(uint32_t threads);
 std::shared_ptr<Model> ToySparseModel(uint32_t threads, bool paging);
+std::shared_ptr<Model> ToyModelWithKeyIndex(uint32_t threads);
 
 } // namespace stele::test
 

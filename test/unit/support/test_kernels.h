@@ -10,7 +10,8 @@
 // A second model keeps decaying sums in states instead of reading what earlier
 // steps appended. A third one adds the mean over some blocks of the cache only:
 // its own, the one before, and up to kChosen that follow from the query block's
-// number and the head.
+// number and the head. A fourth one reads what it has entered into its key
+// index.
 //
 // Compiled twice: into the test programs, where sanitizers see every access,
 // and into an ELF image for the loader.
@@ -41,6 +42,7 @@ void test_attend(const SteleHostArgs *args); // x, cache, out; layer
 void test_sum(const SteleHostArgs *args);    // x, cache, states, out; layer
 void test_select(const SteleHostArgs *args); // x, selection
 void test_sparse(const SteleHostArgs *args); // x, selection, cache, out; layer
+void test_search(const SteleHostArgs *args); // x, cache, out; layer
 void test_logits(const SteleHostArgs *args); // x, weight, out
 void test_pack(const SteleHostArgs *args);   // page, record; and the reverse
 }

@@ -1,0 +1,63 @@
+// The key index as kernels meet it: where a row of it is, and how a block's
+// mean key gets there (runtime/schema/key_index.h).
+#ifndef STELE_KERNELS_HOST_KEY_INDEX_H_
+#define STELE_KERNELS_HOST_KEY_INDEX_H_
+
+#include "codes.h"
+#include "stele/schema/key_index.h"
+
+namespace stele {
+
+class KeyIndex {
+ public:
+  STELE_MEMBER explicit KeyIndex(int64_t head_dim)
+      : head_dim_(static_cast<uint64_t>(head_dim)) {}
+
+  STELE_MEMBER int64_t Steps() const {
+    return static_cast<int64_t>(schema::KeyIndexSteps(head_dim_));
+  }
+  STELE_MEMBER int64_t GroupBytes() const {
+    return static_cast<int64_t>(schema::KeyIndexGroupBytes(head_dim_));
+  }
+  STELE_MEMBER int64_t Scales() const {
+    return static_cast<int64_t>(schema::KeyIndexScales(head_dim_));
+  }
+
+  // The row of sequence `s`: `row` counts layers and KV heads.
+  STELE_MEMBER char* Row(const SteleBatch* batch, int64_t s,
+                         int64_t row) const {
+    const uint64_t bytes = schema::KeyIndexRowBytes(
+        static_cast<uint64_t>(batch->page_table_blocks), head_dim_);
+    return static_cast<char*>(batch->key_indices[s]) +
+           row * static_cast<int64_t>(bytes);
+  }
+
+  // Makes a block's entry of its mean key [head_dim].
+  STELE_MEMBER void Write(char* row, int64_t block, const float* mean) const {
+    const auto dims = static_cast<int64_t>(head_dim_);
+    const float inverse =
+        Quantise(mean, dims, reinterpret_cast<float*>(At(row, block, Steps())));
+    for (int64_t step = 0; step < Steps(); ++step) {
+      char* to = At(row, block, step);
+      for (int64_t i = 0; i < kDepth; ++i) {
+        const int64_t dim = step * kDepth + i;
+        const float code = dim < dims ? ToCode(mean[dim], inverse) : 0.0f;
+        to[i] = static_cast<char>(static_cast<int32_t>(code) + 128);
+      }
+    }
+  }
+
+ private:
+  static constexpr int64_t kDepth = schema::kKeyIndexDepth;
+
+  STELE_MEMBER char* At(char* row, int64_t block, int64_t piece) const {
+    return row + schema::KeyIndexPiece(static_cast<uint64_t>(block), head_dim_,
+                                       static_cast<uint64_t>(piece));
+  }
+
+  uint64_t head_dim_;
+};
+
+}  // namespace stele
+
+#endif  // STELE_KERNELS_HOST_KEY_INDEX_H_

@@ -1,0 +1,105 @@
+// A model with a key index: entries follow their session through batches,
+// truncation and stores, and what is saved holds nothing of another session.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "saved_sessions.h"
+#include "stele/schema/key_index.h"
+
+namespace stele::test {
+namespace {
+
+std::shared_ptr<Model> IndexedModel() { return ToyModelWithKeyIndex(1); }
+
+std::vector<float> Expected(const std::vector<int32_t> &tokens) {
+  Alone alone(IndexedModel());
+  for (int32_t token : tokens) {
+    alone.Feed({token});
+    alone.RunAll();
+  }
+  return alone.Logits();
+}
+
+TEST(KeyIndex, IsPlanned) {
+  EngineOptions options;
+  options.max_sessions = 3;
+  options.session_tokens = 30;
+  auto engine = *Engine::Create(IndexedModel(), options);
+  const uint64_t bytes =
+      3 * kLayers * kKvHeads * schema::KeyIndexRowBytes(8, kHeadDim);
+  EXPECT_EQ(bytes, 3u * kLayers * kKvHeads * (4 * 16 + 16 * 4));
+  EXPECT_THAT(engine->memory_plan().items,
+              testing::Contains(testing::AllOf(
+                  testing::Field(&MemoryItem::name, "key index, 3 sessions"),
+                  testing::Field(&MemoryItem::bytes, bytes))));
+}
+
+TEST(KeyIndex, BelongsToOneSession) {
+  EngineOptions options;
+  options.max_sessions = 3;
+  auto engine = *Engine::Create(ToyModelWithKeyIndex(2), options);
+  std::vector<std::unique_ptr<Session>> sessions(3);
+  for (int round = 0; round < 9; ++round) {
+    sessions[round % 3].reset();
+    sessions[round % 3] = *engine->NewSession();
+    ASSERT_TRUE(sessions[round % 3]->Feed(Tokens(round, 6 + round)).ok());
+    ASSERT_TRUE(engine->Step().ok()); // not to the end of all
+  }
+  for (auto &session : sessions) {
+    while (session->pending() > 0)
+      ASSERT_TRUE(engine->Step().ok());
+    const auto row = session->logits();
+    EXPECT_EQ(std::vector<float>(row.begin(), row.end()),
+              Expected(session->tokens()));
+  }
+}
+
+TEST(KeyIndex, IsWrittenAgainBehindATruncation) {
+  Alone alone(IndexedModel());
+  alone.Feed(Tokens(1, 14));
+  alone.RunAll();
+  ASSERT_TRUE(alone.session->Truncate(6).ok());
+  alone.Feed(Tokens(2, 9));
+  alone.RunAll();
+  EXPECT_EQ(alone.Logits(), Expected(alone.session->tokens()));
+}
+
+// Behind every length, before and behind the ends of blocks (of 4 tokens).
+TEST_F(SavedSessions, HaveTheirKeyIndex) {
+  for (int length = 1; length <= 21; ++length) {
+    Alone first(IndexedModel());
+    first.Feed(Tokens(3, length));
+    first.RunAll();
+    ASSERT_TRUE(Save(first, "a").ok());
+    Alone second(ToyModelWithKeyIndex(2));
+    auto archive = Archive(second);
+    const Status status = archive->Load(second.session.get(), "a");
+    ASSERT_TRUE(status.ok()) << status.message();
+    EXPECT_EQ(archive->counters().tokens_reused, static_cast<uint64_t>(length));
+    EXPECT_EQ(second.Answer(5, 12), first.Answer(5, 12));
+    second.RunAll();
+    EXPECT_EQ(second.Logits(), Expected(second.session->tokens()));
+  }
+}
+
+// An entry of a block that is not full holds nothing of another session.
+TEST_F(SavedSessions, HoldNoKeysOfOtherSessions) {
+  const auto tail = [&] { return *OpenFolder()->Get(TailKey("a"), 1 << 20); };
+  Alone fresh(IndexedModel());
+  fresh.Feed(Tokens(1, 5));
+  fresh.RunAll();
+  ASSERT_TRUE(Save(fresh, "a").ok());
+  const std::string expected = tail();
+  Alone used(IndexedModel());
+  used.Feed(Tokens(2, 30));
+  used.RunAll();
+  used.session = nullptr;
+  used.session = *used.engine->NewSession();
+  used.Feed(Tokens(1, 5));
+  used.RunAll();
+  ASSERT_TRUE(Save(used, "a").ok());
+  EXPECT_EQ(tail(), expected);
+}
+
+} // namespace
+} // namespace stele::test
