@@ -55,8 +55,9 @@ namespace {
 class LayerFinder {
 public:
   LayerFinder(FunctionOp function, KvCacheOp cache,
-              SymbolTableCollection &symbols)
-      : function(function), cache(cache), symbols(symbols) {}
+              SymbolTableCollection &symbols,
+              function_ref<InFlightDiagnostic()> refuse)
+      : function(function), cache(cache), symbols(symbols), refuse(refuse) {}
 
   FailureOr<SmallVector<PagedLayer>> run() {
     for (auto launch : function.getBody().getOps<LaunchOp>()) {
@@ -73,8 +74,8 @@ public:
     SmallVector<PagedLayer> list;
     for (auto &[number, layer] : layers) {
       if (layer.select && !layer.attention)
-        return layer.select.emitError("layer ")
-               << number << " selects blocks that nothing attends to";
+        return refuse() << "layer " << number
+                        << " selects blocks that nothing attends to";
       list.push_back(layer);
     }
     return list;
@@ -83,8 +84,8 @@ public:
 private:
   LogicalResult add(LaunchOp launch, EntryOp entry, bool appends) {
     if (launch.getImmediates().size() != 1)
-      return launch.emitError("a kernel of a paged cache has a layer as its "
-                              "only immediate");
+      return refuse() << launch.getLabelAttr()
+                      << " does not say which layer's pages it uses";
     int64_t number = launch.getImmediates().front();
     PagedLayer &layer = layers[number];
     layer.layer = number;
@@ -103,11 +104,9 @@ private:
     layer.window = constantOf(entry, "window").value_or(0);
     if (isMadeFrom(entry, "attention") && layer.window > 0)
       return success();
-    return launch.emitError("layer ")
-           << number
-           << " attends to all of the context, which then has to fit into "
-              "--device-memory; compile with --attention sparse, raise "
-              "--device-memory, or lower --context";
+    return refuse() << "layer " << number
+                    << " attends to all pages, so that none can leave; compile "
+                       "with --attention sparse";
   }
 
   LogicalResult addSelection(PagedLayer &layer, LaunchOp launch,
@@ -117,26 +116,27 @@ private:
     layer.choice = BlockChoice::of(entry);
     if (layer.choice.chosen)
       return success();
-    return launch.emitError("layer ")
-           << layer.layer
-           << " chooses as many blocks as a mass takes, which no staging slots "
-              "can be proven to hold; compile with --density or --top-k "
-              "instead of --mass, raise --device-memory, or lower --context";
+    return refuse() << "layer " << layer.layer
+                    << " chooses as many blocks as a mass takes, which no "
+                       "slots can be proven to hold; compile with --density or "
+                       "--top-k instead of --mass";
   }
 
   FunctionOp function;
   KvCacheOp cache;
   SymbolTableCollection &symbols;
+  function_ref<InFlightDiagnostic()> refuse;
   llvm::MapVector<int64_t, PagedLayer> layers;
 };
 
 } // namespace
 
-FailureOr<PagedFunction> compiler::findLayers(FunctionOp function,
-                                              KvCacheOp cache, int64_t context,
-                                              SymbolTableCollection &symbols) {
+FailureOr<PagedFunction>
+compiler::findLayers(FunctionOp function, KvCacheOp cache, int64_t context,
+                     SymbolTableCollection &symbols,
+                     function_ref<InFlightDiagnostic()> refuse) {
   FailureOr<SmallVector<PagedLayer>> layers =
-      LayerFinder(function, cache, symbols).run();
+      LayerFinder(function, cache, symbols, refuse).run();
   if (failed(layers))
     return failure();
   return PagedFunction{function, int64_t(function.getTokens()),

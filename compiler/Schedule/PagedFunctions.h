@@ -58,12 +58,12 @@ struct PagedFunction {
   int64_t mostChosen(const PageGrid &grid) const;
 };
 
-/// The layers of `cache` in `function`. An error says which layer cannot be
-/// paged, and why.
-mlir::FailureOr<PagedFunction> findLayers(plan_ir::FunctionOp function,
-                                          plan_ir::KvCacheOp cache,
-                                          int64_t context,
-                                          mlir::SymbolTableCollection &symbols);
+/// The layers of `cache` in `function`. A layer that cannot be paged ends the
+/// error that `refuse` begins, which says why pages have to leave.
+mlir::FailureOr<PagedFunction>
+findLayers(plan_ir::FunctionOp function, plan_ir::KvCacheOp cache,
+           int64_t context, mlir::SymbolTableCollection &symbols,
+           llvm::function_ref<mlir::InFlightDiagnostic()> refuse);
 
 } // namespace stele::compiler
 

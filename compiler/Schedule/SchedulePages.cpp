@@ -73,6 +73,7 @@ public:
 
 private:
   bool fits();
+  InFlightDiagnostic doesNotFit();
   LogicalResult findFunctions();
   void makeGrid();
   LogicalResult chooseTiers();
@@ -236,12 +237,21 @@ LogicalResult CachePager::chooseTiers() {
 // Slots and lookahead
 //===----------------------------------------------------------------------===//
 
+/// Why pages have to leave; what is in the way follows.
+InFlightDiagnostic CachePager::doesNotFit() {
+  int64_t blocks = llvm::divideCeil(context, page.getBlock());
+  return cache.emitError("a context of ")
+         << showCount(context) << " tokens does not fit into --device-memory "
+         << showBytes(budget.deviceMemory) << " as it is (target "
+         << target.name << "): " << billWithout(blocks).describe() << "; and ";
+}
+
 LogicalResult CachePager::findFunctions() {
   for (auto function : module.getOps<FunctionOp>()) {
     if (function.getTarget() != target.name)
       continue;
-    FailureOr<PagedFunction> found =
-        findLayers(function, cache, context, symbols);
+    FailureOr<PagedFunction> found = findLayers(
+        function, cache, context, symbols, [&] { return doesNotFit(); });
     if (failed(found))
       return failure();
     if (!found->layers.empty())

@@ -20,13 +20,13 @@
 // So are layers whose pages cannot be bounded.
 // RUN: sed 's/top_k = 2/top_k = 0, top_p = 9.0e-1/; s/select = 1, sink = 1, top/select = 2, sink = 1, top/' %s > %t.mass.mlir
 // RUN: not stele-opt %t.mass.mlir --stele-assign-buffers --stele-model-time="targets=x86-64-v3" --stele-schedule-pages="targets=x86-64-v3 device-memory=165000" 2>&1 | FileCheck %s --check-prefix=MASS
-// MASS: error: layer 0 chooses as many blocks as a mass takes, which no staging slots can be proven to hold; compile with --density or --top-k instead of --mass
+// MASS: error: a context of 1,000 tokens does not fit into --device-memory 161.1 KiB as it is (target x86-64-v3): weights 4.0 KiB + activations 8.5 KiB + 63 blocks of 16 tokens 756.0 KiB = 768.5 KiB; and layer 0 chooses as many blocks as a mass takes, which no slots can be proven to hold; compile with --density or --top-k instead of --mass
 // RUN: sed 's/block_sparse_f32/attention_f32/' %s > %t.dense.mlir
 // RUN: not stele-opt %t.dense.mlir --stele-assign-buffers --stele-model-time="targets=x86-64-v3" --stele-schedule-pages="targets=x86-64-v3 device-memory=165000" 2>&1 | FileCheck %s --check-prefix=DENSE
-// DENSE: error: layer 0 attends to all of the context, which then has to fit into --device-memory; compile with --attention sparse, raise --device-memory, or lower --context
+// DENSE: and layer 0 attends to all pages, so that none can leave; compile with --attention sparse
 // RUN: sed '/@sparse(/d; /@linear(/d' %s > %t.unread.mlir
 // RUN: not stele-opt %t.unread.mlir --stele-assign-buffers --stele-model-time="targets=x86-64-v3" --stele-schedule-pages="targets=x86-64-v3 device-memory=165000" 2>&1 | FileCheck %s --check-prefix=UNREAD
-// UNREAD: error: layer 0 selects blocks that nothing attends to
+// UNREAD: and layer 0 selects blocks that nothing attends to
 
 // A layer whose queries see a window only has nothing fetched, and makes the window
 // that stays larger.
