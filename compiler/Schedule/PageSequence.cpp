@@ -20,10 +20,14 @@ PageSequence::PageSequence(const PagedFunction &function, SlotSections sections,
   issueUntil(1);
   for (Operation *step : FunctionOp(function.op).getSteps())
     addStep(step);
+  dropUnawaited();
 }
 
-int64_t PageSequence::slotOf(size_t index) const {
-  return number[index] % sections.sections * sections.stride;
+/// Of the layer of that number among those that select.
+int64_t PageSequence::sectionOf(int64_t layer) const {
+  if (layer < sections.own)
+    return layer;
+  return sections.own + (layer - sections.own) % sections.shared;
 }
 
 int64_t PageSequence::signal(int64_t stream) {
@@ -31,8 +35,31 @@ int64_t PageSequence::signal(int64_t stream) {
   return numEvents++;
 }
 
+/// Events of a stream come in the order of their numbers.
 void PageSequence::wait(int64_t stream, int64_t event) {
+  if (stream == computeStream && event <= arrived)
+    return;
+  if (stream == computeStream)
+    arrived = event;
   list.push_back({.kind = Kind::Wait, .stream = stream, .event = event});
+}
+
+/// Signals that a later one made needless go, and events are numbered again.
+void PageSequence::dropUnawaited() {
+  llvm::DenseMap<int64_t, int64_t> numbers; // of those that are waited for
+  for (const SequencedOp &op : list)
+    if (op.kind == Kind::Wait)
+      numbers[op.event] = 0;
+  llvm::erase_if(list, [&](const SequencedOp &op) {
+    return op.kind == Kind::Signal && !numbers.contains(op.event);
+  });
+  numEvents = 0;
+  for (SequencedOp &op : list) {
+    if (op.kind == Kind::Signal)
+      numbers[op.event] = numEvents++;
+    if (op.kind == Kind::Signal || op.kind == Kind::Wait)
+      op.event = numbers[op.event];
+  }
 }
 
 /// Moves that come before the first launches of layers up to `end`.
@@ -43,11 +70,12 @@ void PageSequence::issueUntil(size_t end) {
                     .ns = times.out,
                     .layer = issued});
     if (function.layers[issued].selects())
-      list.push_back({.kind = Kind::Ahead,
-                      .stream = moveStream,
-                      .ns = times.ahead,
-                      .layer = issued,
-                      .slot = slotOf(issued)});
+      list.push_back(
+          {.kind = Kind::Ahead,
+           .stream = moveStream,
+           .ns = number[issued] < sections.own ? times.kept : times.ahead,
+           .layer = issued,
+           .slot = sectionOf(number[issued]) * sections.stride});
     arrival[issued] = signal(moveStream);
   }
 }
@@ -61,7 +89,7 @@ void PageSequence::correct(size_t index) {
                   .stream = moveStream,
                   .ns = times.correct,
                   .layer = index,
-                  .slot = slotOf(index)});
+                  .slot = sectionOf(number[index]) * sections.stride});
   correction[index] = signal(moveStream);
   issueUntil(index + 1 + sections.lookahead);
 }
@@ -72,8 +100,8 @@ void PageSequence::correct(size_t index) {
 void PageSequence::reachSlotsUntil(size_t index, size_t end) {
   end = std::min(end, function.layers.size());
   for (size_t next = issued; next < end; ++next) {
-    int64_t before = number[next] - sections.sections;
-    if (number[next] < 0 || before < 0)
+    int64_t before = number[next] - sections.shared;
+    if (number[next] < 0 || before < sections.own)
       continue;
     auto holder = llvm::find(number, before);
     if (size_t(holder - number.begin()) < over)

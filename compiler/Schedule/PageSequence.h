@@ -17,21 +17,24 @@
 
 namespace stele::compiler {
 
-/// Slots of the layers that select: the n-th of them has [n mod sections *
-/// stride, + width).
+/// Slots of the layers that select, `stride` apart: the first `own` layers have
+/// a section each, which keeps what it holds from step to step; the others take
+/// turns with `shared` ones.
 struct SlotSections {
-  int64_t lookahead = 1; // layers
-  int64_t sections = 1;
-  int64_t width = 0;
+  int64_t lookahead = 1; // layers, fewer than `shared`
+  int64_t own = 0;
+  int64_t shared = 0;
+  int64_t width = 0;  // slots that a layer uses
   int64_t stride = 0; // at least the width
 
-  int64_t slots() const { return sections * stride; }
+  int64_t slots() const { return (own + shared) * stride; }
 };
 
 /// What moves should take, each of a layer.
 struct MoveTimes {
   int64_t out = 0;     // pages of a cell leave
   int64_t ahead = 0;   // what the last selection asked for
+  int64_t kept = 0;    // the same, where slots still hold it
   int64_t correct = 0; // what is missing
 };
 
@@ -64,8 +67,9 @@ private:
   void reachSlotsUntil(size_t index, size_t end);
   int64_t signal(int64_t stream);
   void wait(int64_t stream, int64_t event);
+  void dropUnawaited();
   void sync(int64_t from, int64_t to) { wait(to, signal(from)); }
-  int64_t slotOf(size_t index) const;
+  int64_t sectionOf(int64_t layer) const;
 
   const PagedFunction &function;
   SlotSections sections;
@@ -74,6 +78,7 @@ private:
   int64_t numEvents = 0;
   size_t issued = 0;                 // layers whose moves are in the list
   size_t over = 0;                   // layers that stream 1 knows to be over
+  int64_t arrived = -1;              // last event that stream 0 waited for
   llvm::SmallVector<int64_t> number; // of a layer among those that select
   llvm::SmallVector<int64_t> arrival, correction; // events, by layer
 };

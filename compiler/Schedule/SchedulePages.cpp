@@ -80,7 +80,7 @@ private:
   void alignSections(MutableArrayRef<SlotSections> sections);
   LogicalResult schedule();
   SlotSections sectionsOf(const PagedFunction &function, int64_t room);
-  MoveTimes timesOf(const PagedFunction &function, bool persistent);
+  MoveTimes timesOf(const PagedFunction &function);
   LogicalResult makePaging();
   Type warmType() const;
   FailureOr<SymbolRefAttr> makeCodec(ExecutableOp executable, bool unpacks);
@@ -279,7 +279,7 @@ void CachePager::makeGrid() {
                                llvm::alignTo(budget.hotWindow, grid.cell));
 }
 
-MoveTimes CachePager::timesOf(const PagedFunction &function, bool persistent) {
+MoveTimes CachePager::timesOf(const PagedFunction &function) {
   double fallen = double(grid.fallen());
   double fresh = function.decodes ? freshInDecode : freshInPrefill;
   double queryBlocks =
@@ -300,57 +300,54 @@ MoveTimes CachePager::timesOf(const PagedFunction &function, bool persistent) {
   SymbolTableCollection unused;
   CostModel cost(target.limits, unused);
   double left = double(function.step.tokens) / double(grid.block);
-  // What stays in slots from step to step was all fetched by the last one.
-  return {cost.ofPageOut(move(left)),
-          cost.ofPageIn(move(persistent ? 0 : fetched)),
-          cost.ofPageIn(move(missing))};
+  // What slots keep from step to step was all fetched by the last one.
+  return {.out = cost.ofPageOut(move(left)),
+          .ahead = cost.ofPageIn(move(fetched)),
+          .kept = cost.ofPageIn(move(0)),
+          .correct = cost.ofPageIn(move(missing))};
 }
 
-/// Slots that stay from step to step if there is room for all layers, otherwise
-/// as many sections as the moves need to hide behind launches.
+/// A section for every layer if there is room, and twice as wide for decoding,
+/// where what was chosen lately may be chosen again. Otherwise the lookahead
+/// for which the step should be shortest: farther takes sections from layers
+/// that could have kept theirs.
 SlotSections CachePager::sectionsOf(const PagedFunction &function,
                                     int64_t room) {
   const int64_t selecting = function.selecting();
   const int64_t most = function.mostChosen(grid);
-  const int64_t layers = int64_t(function.layers.size());
-  const bool persistent = selecting * most <= room;
+  const int64_t sections =
+      most == 0 ? selecting : std::min(selecting, room / most);
+  const bool all = sections == selecting;
   SlotSections tried;
   tried.width = most;
-  // What was chosen lately may be chosen again.
-  if (persistent && function.decodes && 2 * selecting * most <= room)
+  if (all && function.decodes && 2 * selecting * most <= room)
     tried.width = 2 * most;
-  int64_t farthest = persistent ? layers - 1 : room / most - 1;
   tried.stride = tried.width;
+  int64_t farthest = all ? int64_t(function.layers.size()) - 1 : sections - 1;
   SlotSections best;
   int64_t shortest = std::numeric_limits<int64_t>::max();
-  MoveTimes times = timesOf(function, persistent);
-  for (tried.lookahead = 1;
-       tried.lookahead <= std::max<int64_t>(1, std::min(farthest, layers - 1));
-       ++tried.lookahead) {
-    int64_t needed = persistent ? selecting : tried.lookahead + 1;
-    tried.sections = std::max<int64_t>(1, std::min(needed, selecting));
+  MoveTimes times = timesOf(function);
+  do {
+    tried.shared = all ? 0 : tried.lookahead + 1;
+    tried.own = sections - tried.shared;
     int64_t ns = PageSequence(function, tried, times).modelledNs();
-    if (ns >= shortest)
-      continue;
-    shortest = ns;
-    best = tried;
-  }
+    if (ns < shortest)
+      best = tried;
+    shortest = std::min(shortest, ns);
+  } while (++tried.lookahead <= farthest);
   return best;
 }
 
-/// Where a layer has slots of its own in several functions, they are the same,
-/// so that what one fetches is there for the other.
+/// Where all layers of several functions have their own slots, they are the
+/// same, so that what one fetches is there for the other.
 void CachePager::alignSections(MutableArrayRef<SlotSections> sections) {
-  auto isPersistent = [&](size_t i) {
-    return sections[i].sections == functions[i].selecting();
-  };
   int64_t widest = 0;
-  for (size_t i = 0; i < sections.size(); ++i)
-    if (isPersistent(i))
-      widest = std::max(widest, sections[i].width);
-  for (size_t i = 0; i < sections.size(); ++i)
-    if (isPersistent(i))
-      sections[i].stride = widest;
+  for (const SlotSections &each : sections)
+    if (each.shared == 0)
+      widest = std::max(widest, each.width);
+  for (SlotSections &each : sections)
+    if (each.shared == 0)
+      each.stride = widest;
 }
 
 LogicalResult CachePager::schedule() {
@@ -369,12 +366,9 @@ LogicalResult CachePager::schedule() {
     numSlots = std::max(numSlots, chosen.slots());
   if (failed(makePaging()))
     return failure();
-  for (auto [function, chosen] : llvm::zip_equal(functions, sections)) {
-    bool persistent = chosen.sections == function.selecting();
-    apply(function,
-          PageSequence(function, chosen, timesOf(function, persistent)),
+  for (auto [function, chosen] : llvm::zip_equal(functions, sections))
+    apply(function, PageSequence(function, chosen, timesOf(function)),
           chosen.width);
-  }
   return success();
 }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "stele/runtime/base/format.h"
+#include "stele/runtime/context/page_pool.h"
 #include "stele/schema/kv_page.h"
 
 namespace stele::cli {
@@ -62,6 +63,10 @@ std::vector<Tier> TiersOf(const plan::KvCache& cache, uint64_t context) {
     tiers.push_back({"slots", cache.slots() * cache.page_bytes(),
                      Format("device memory: %u pages of ", cache.slots()) +
                          FormatBytes(cache.page_bytes()) + " for a session"});
+  const CacheShape shape = CacheShape::Of(cache);
+  if (const uint64_t bytes = shape.KeyIndexBytes(shape.BlocksFor(context)))
+    tiers.push_back(
+        {"index", bytes, "device memory: a mean key of every block"});
   const uint64_t fallen = FallenTokens(cache, context);
   const uint64_t warm = paging.warm_tokens() > 0
                             ? std::min(fallen, paging.warm_tokens())

@@ -17,7 +17,8 @@ struct Tier {
   std::string note;  // where, and what of
 };
 
-// Hot, slots, warm and cold, those that there are; of a cache with paging.
+// Hot, slots, index, warm and cold, those that there are; of a cache with
+// paging.
 std::vector<Tier> TiersOf(const plan::KvCache& cache, uint64_t context);
 
 }  // namespace stele::cli

@@ -255,7 +255,7 @@ TEST_P(Mutations, NumbersOfOperations) {
       for (auto [name, number] : numbersOf(*function->ops[i])) {
         const uint32_t before = *number;
         // Every value that may be right somewhere, and some beyond.
-        for (uint32_t value = 0; value < 64; ++value) {
+        for (uint32_t value = 0; value < 72; ++value) {
           if (value == before)
             continue;
           *number = value;
@@ -356,9 +356,10 @@ TEST_P(Mutations, Cache) {
   judge("larger cells", /*mustBeRefused=*/true);
 }
 
-// Two layers' slots; slots of each layer's own; twice as many for decoding.
+// Slots for two layers at a time; one that keeps its own; all keep their own;
+// and twice as many for decoding.
 INSTANTIATE_TEST_SUITE_P(Memory, Mutations,
-                         testing::Values(165'000, 195'000, 265'000));
+                         testing::Values(200'000, 215'000, 230'000, 300'000));
 
 } // namespace
 } // namespace stele
