@@ -118,6 +118,8 @@ llvm::Expected<std::vector<uint8_t>> GgufImporter::run() {
       gguf.string("tokenizer.ggml.model");
   if (!kind)
     return kind.takeError();
+  if (*kind == "no_vocab") // how such files say that they have none
+    return std::vector<uint8_t>();
   if (auto error = readTokens())
     return std::move(error);
   if (*kind == "gpt2") {

@@ -416,6 +416,8 @@ protected:
     auto segment = importGgufTokenizer(**gguf, 8);
     if (!segment)
       return llvm::toString(segment.takeError()).substr(folder.path().size());
+    if (segment->empty())
+      return "no tokenizer";
     result = tokens::UnPackTokenizer(segment->data());
     return "none";
   }
@@ -461,6 +463,11 @@ TEST_F(GgufTokenizer, MergesByScore) {
   EXPECT_EQ(result->normalizers.size(), 1u);
   EXPECT_EQ(result->decoder->strip_start, 0u);
   EXPECT_TRUE(result->prefix_ids.empty());
+}
+
+TEST_F(GgufTokenizer, MayBeAbsent) {
+  addText("tokenizer.ggml.model", "no_vocab");
+  EXPECT_EQ(import(), "no tokenizer");
 }
 
 TEST_F(GgufTokenizer, RefusesUnknownKindsByName) {
