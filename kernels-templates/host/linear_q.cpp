@@ -58,8 +58,9 @@ constexpr int64_t kBlockBytes = 512 << 10;
 constexpr int64_t kWordColumns = 4;
 constexpr int kUnits = STELE_INT8 ? 1 : kWordColumns / kDepth;
 // What precedes a block's units in a packed row. bf16: what offsets are
-// multiplied by. int8: the scale, what offsets are multiplied by or sums start
-// from, and whether the block has a low plane; there again the scale and start.
+// multiplied by. int8: the scale of the finest steps, what offsets are
+// multiplied by or sums start from, and whether the block has a low plane;
+// there only what is added to sums.
 constexpr int64_t kHeadWords = STELE_INT8 ? 3 : STELE_BF16 ? 1 : 0;
 constexpr int kLowBits = 7;
 [[maybe_unused]] constexpr float kLowSteps = 1 << kLowBits;
@@ -131,6 +132,21 @@ STELE_INLINE uint32_t MidpointTerm(int32_t sum) {
   return static_cast<uint32_t>(-sum * (1 << (stele_bits - 1)));
 }
 
+// The low plane of a block: what rounding `steps` leaves over. Returns its sum.
+STELE_INLINE int32_t PackLow(const V16* steps, int64_t columns, uint32_t* to) {
+  I16 sums{};
+  for (int64_t i = 0; i < columns; i += kLanes) {
+    const V16 whole =
+        __builtin_convertvector(RoundToInt(steps[i / kLanes]), V16);
+    const I16 r = RoundToInt((steps[i / kLanes] - whole) * Splat(kLowSteps));
+    sums += r;
+    StoreBytes(to + kHeadWords + i / kWordColumns, r);
+  }
+  const int32_t sum = SumLanes(sums);
+  to[1] = MidpointTerm(sum);
+  return sum;
+}
+
 // A block that holds a NaN or an infinity has that as its scale, and so spoils
 // every output. Blocks of zeros, or as good as, have the scale 0.
 STELE_INLINE void PackBlock(const InputRow& x, int64_t begin, int64_t columns,
@@ -148,28 +164,20 @@ STELE_INLINE void PackBlock(const InputRow& x, int64_t begin, int64_t columns,
   const float scale = zero ? 0.0f : range / 127.0f;
   const V16 inverse = Splat(zero ? 0.0f : 127.0f / range);
   const bool refined = stele_refine && scale > coarse;
-  uint32_t* low = to + LowPlane();
-  I16 sums{}, low_sums{};
+  I16 sums{};
   for (int64_t i = 0; i < columns; i += kLanes) {
-    const V16 steps = v[i / kLanes] * inverse;
-    const I16 q = RoundToInt(steps);
+    v[i / kLanes] = v[i / kLanes] * inverse;
+    const I16 q = RoundToInt(v[i / kLanes]);
     sums += q;
     StoreBytes(to + kHeadWords + i / kWordColumns, q);
-    if (!stele_refine) continue;
-    const V16 rest = steps - __builtin_convertvector(q, V16);
-    const I16 r = refined ? RoundToInt(rest * Splat(kLowSteps)) : I16{};
-    low_sums += r;
-    StoreBytes(low + kHeadWords + i / kWordColumns, r);
   }
-  const int32_t sum = SumLanes(sums), low_sum = SumLanes(low_sums);
+  const int32_t sum = SumLanes(sums);
+  const int32_t low_sum = refined ? PackLow(v, columns, to + LowPlane()) : 0;
   const float exact =
       static_cast<float>(sum) + static_cast<float>(low_sum) * (1 / kLowSteps);
-  to[0] = Bits(scale);
+  to[0] = Bits(refined ? scale * (1 / kLowSteps) : scale);
   to[1] = stele_offset ? Bits(scale * exact) : MidpointTerm(sum);
   to[2] = refined;
-  if (!stele_refine) return;
-  low[0] = Bits(scale * (1 / kLowSteps));
-  low[1] = MidpointTerm(low_sum);
 }
 
 #else
@@ -272,7 +280,7 @@ template <int R>
 STELE_INLINE bool AnyRefined(const uint32_t* x, int64_t stride) {
   uint32_t any = 0;
   for (int r = 0; r < R; ++r) any |= x[r * stride + 2];
-  return stele_refine && any != 0;
+  return stele_refine && __builtin_expect(any != 0, 0);
 }
 
 // From sums of codes to sums of steps of the low plane.
@@ -281,16 +289,13 @@ STELE_INLINE BlockSum StartLow(BlockSum sum, const uint32_t* low) {
   return stele_offset ? sum : sum + reinterpret_cast<I16>(SplatUnit(low[1]));
 }
 
-// `unit` is the scale of x's steps. It multiplies first: a row without a low
-// plane has the same bits in a tile of rows with one, where sum and scale are
-// 2^kLowBits and its inverse as large.
 STELE_INLINE V16 EndBlock(V16 total, BlockSum sum, const uint32_t* head,
-                          uint32_t unit, V16 scale, V16 offset) {
+                          V16 scale, V16 offset) {
+  // Before what has to wait for the sum.
+  if (stele_offset)
+    total = Fma(offset, reinterpret_cast<V16>(SplatUnit(head[1])), total);
   const V16 steps = __builtin_convertvector(sum, V16);
-  total = Fma(steps * reinterpret_cast<V16>(SplatUnit(unit)), scale, total);
-  return stele_offset
-             ? Fma(offset, reinterpret_cast<V16>(SplatUnit(head[1])), total)
-             : total;
+  return Fma(steps * reinterpret_cast<V16>(SplatUnit(head[0])), scale, total);
 }
 
 #else
@@ -323,7 +328,7 @@ STELE_INLINE U16 WeightUnit(U16 codes, int unit, V16, V16) {
 }
 
 STELE_INLINE V16 EndBlock(V16 total, BlockSum sum, const uint32_t* head,
-                          uint32_t, V16 scale, V16 offset) {
+                          V16 scale, V16 offset) {
   total = Fma(sum, scale, total);
   return stele_offset
              ? Fma(offset, reinterpret_cast<V16>(SplatUnit(head[0])), total)
@@ -387,6 +392,19 @@ STELE_INLINE void MultiplyBlock(const uint32_t* units,
   }
 }
 
+#if STELE_INT8
+// From a row's sums of whole steps to sums of steps of its low plane.
+template <int P, int S>
+STELE_INLINE void AddLow(const uint32_t* low, const Blocks<P, S>& blocks,
+                         const Head<P, S>& head, int64_t columns,
+                         BlockSum* sum) {
+#pragma unroll
+  for (int p = 0; p < P * S; ++p) sum[p] = StartLow(sum[p], low);
+  MultiplyBlock<1>(low + kHeadWords, blocks, head, columns,
+                   reinterpret_cast<BlockSum(*)[P * S]>(sum));
+}
+#endif
+
 // total[r][p] += row r times half p, over one block.
 template <int R, int P, int S>
 STELE_INLINE void AddBlock(const uint32_t* x, const Blocks<P, S>& blocks,
@@ -401,16 +419,12 @@ STELE_INLINE void AddBlock(const uint32_t* x, const Blocks<P, S>& blocks,
 #pragma unroll
     for (int p = 0; p < kHalves; ++p) sum[r][p] = StartBlock(x + r * stride);
   MultiplyBlock<R>(x + kHeadWords, blocks, head, columns, sum);
-  const uint32_t* units = x;
 #if STELE_INT8
   if (AnyRefined<R>(x, stride)) {
-    units = x + LowPlane();
 #pragma unroll
     for (int r = 0; r < R; ++r)
-#pragma unroll
-      for (int p = 0; p < kHalves; ++p)
-        sum[r][p] = StartLow(sum[r][p], units + r * stride);
-    MultiplyBlock<R>(units + kHeadWords, blocks, head, columns, sum);
+      if (AnyRefined<1>(x + r * stride, stride))
+        AddLow(x + r * stride + LowPlane(), blocks, head, columns, sum[r]);
   }
 #endif
 #pragma unroll
@@ -418,7 +432,7 @@ STELE_INLINE void AddBlock(const uint32_t* x, const Blocks<P, S>& blocks,
 #pragma unroll
     for (int p = 0; p < kHalves; ++p)
       total[r][p] = EndBlock(total[r][p], sum[r][p], x + r * stride,
-                             units[r * stride], head.scale[p], head.offset[p]);
+                             head.scale[p], head.offset[p]);
 #else
   MultiplyBlock<R>(x, blocks, head, columns, total);
 #endif
