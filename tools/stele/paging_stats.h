@@ -11,9 +11,16 @@
 namespace stele::cli {
 
 inline nlohmann::json PagingStats(const PagingWork& work) {
-  return {{"hits", work.hits},         {"misses", work.misses},
-          {"ahead", work.ahead},       {"packed", work.packed},
-          {"bytes_in", work.bytes_in}, {"bytes_out", work.bytes_out}};
+  return {{"hits", work.hits},
+          {"misses", work.misses},
+          {"ahead", work.ahead},
+          {"packed", work.packed},
+          {"bytes_in", work.bytes_in},
+          {"bytes_out", work.bytes_out},
+          {"cooled", work.cooled},
+          {"bytes_from_file", work.bytes_from_file},
+          {"bytes_to_file", work.bytes_to_file},
+          {"wait_s", static_cast<double>(work.waited_ns) / 1e9}};
 }
 
 inline std::string FileStats(const PagingWork& work) {
@@ -26,8 +33,7 @@ inline std::string PagingStatsLine(const PagingWork& work) {
   const uint64_t selected = work.hits + work.misses;
   return Format(
       "paging: %.1f%% of %llu selected pages were there, %s fetched, %s "
-      "packed, "
-      "waited %s%s",
+      "packed, waited %s%s",
       selected ? 100.0 * static_cast<double>(work.hits) /
                      static_cast<double>(selected)
                : 100.0,

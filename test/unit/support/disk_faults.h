@@ -11,7 +11,8 @@
 namespace stele::test {
 
 // Call number `at` of open, read, write, pread, pwrite, fsync, rename, mkdir,
-// mkstemp, unlink and close strikes. Nothing is flushed, armed or not: tests cut no power.
+// mkstemp, unlink and close strikes. Nothing is flushed, armed or not: tests
+// cut no power.
 struct DiskFault {
   enum Kind {
     kError,      // the call does nothing and fails with `error`
