@@ -224,13 +224,16 @@ LogicalResult CachePager::chooseTiers() {
     return success();
   warmTokens =
       budget.hostMemory / block * page.getBlock() / grid.cell * grid.cell;
-  if (warmTokens > 0)
+  // One cell falls out while another one goes to disk.
+  const int64_t least = 2 * grid.blocksOfCell();
+  if (warmTokens >= 2 * grid.cell)
     return success();
   return cache.emitError("--host-memory ")
-         << showBytes(budget.hostMemory) << " does not hold the records of a "
-         << "cell of " << grid.cell << " tokens: " << grid.blocksOfCell()
-         << " blocks of " << showBytes(block) << " = "
-         << showBytes(grid.blocksOfCell() * block) << "; raise it to that";
+         << showBytes(budget.hostMemory) << " does not hold the records of two "
+         << "cells of " << grid.cell << " tokens, of which one falls out while "
+         << "the other goes to disk: " << least << " blocks of "
+         << showBytes(block) << " = " << showBytes(least * block)
+         << "; raise it to that";
 }
 
 //===----------------------------------------------------------------------===//
