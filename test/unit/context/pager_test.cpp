@@ -26,7 +26,10 @@ constexpr uint64_t kNan = UINT64_MAX;
 PagingShape ShapeOf(uint64_t hot, uint64_t grid, uint64_t sinks,
                     uint32_t slots) {
   PagingShape shape;
-  shape.cache = {kLayers, kHeads, kBlock, kPageBytes, false};
+  shape.cache.layers = kLayers;
+  shape.cache.kv_heads = kHeads;
+  shape.cache.block_tokens = kBlock;
+  shape.cache.page_bytes = kPageBytes;
   shape.hot_tokens = hot;
   shape.grid_tokens = grid;
   shape.sink_blocks = sinks;
