@@ -172,7 +172,7 @@ double CostModel::operationsOf(LaunchOp launch, EntryOp entry,
   if (isMadeFrom(entry, "logits"))
     return product * double(step.logitRows);
   if (isMadeFrom(entry, "select_blocks"))
-    return 2 * headRow * constant("parts") * constant("blocks") * tokens;
+    return 2 * headRow * constant("blocks") * tokens;
   if (isMadeFrom(entry, "kernelized_attention")) // two products, two states
     return 8 * headRow * constant("features") * tokens;
   return 4 * headRow * keysRead(launch, entry, step) * tokens;
@@ -181,7 +181,8 @@ double CostModel::operationsOf(LaunchOp launch, EntryOp entry,
 static int64_t operationsPerSecond(const MachineLimits &limits, EntryOp entry) {
   StringRef name = entry.getInstance() ? entry.getInstance()->getTemplateName()
                                        : StringRef();
-  if (name.ends_with("_int8"))
+  // Blocks are selected by products of codes, whatever the arithmetic.
+  if (name.ends_with("_int8") || isMadeFrom(entry, "select_blocks"))
     return limits.int8PerSecond;
   return name.ends_with("_bf16") ? limits.bf16PerSecond : limits.f32PerSecond;
 }
