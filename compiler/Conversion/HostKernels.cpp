@@ -414,6 +414,7 @@ static void describe(lm::SelectBlocksOp op, LaunchBuilder &launch) {
   describeSparsity(op, launch);
   launch.integer("top_k", sparsity.getTopK());
   launch.real("top_p", double(sparsity.getTopP()));
+  launch.integer("limit", sparsity.getLimit());
   describeQueries(op, launch);
   describeChunks(op.getRopeAttr(), launch);
   launch.cache(op.getCache(), op.getLayer(), /*isWritten=*/false);

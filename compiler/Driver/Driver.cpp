@@ -424,6 +424,7 @@ void Compilation::buildPasses(PassManager &manager, Phase phase,
   lm.topK = options.sparsity.topK;
   lm.topP = options.sparsity.mass;
   lm.topShare = options.sparsity.share;
+  lm.limit = options.sparsity.limit;
   lm.fuse = options.fuse;
   lm.isa = target.isa;
   for (const std::string &feature : target.features)

@@ -57,9 +57,10 @@ struct CompileOptions {
     /// the first ones.
     int64_t block = 128, local = 1, adjacent = 1, sink = 1;
     /// How many more are chosen: at most one is not 0.
-    int64_t topK = 0; // so many
-    double share = 0; // so many of those up to the query's own
-    double mass = 0;  // as many as have this mass, by the estimate
+    int64_t topK = 0;  // so many
+    double share = 0;  // so many of those up to the query's own
+    double mass = 0;   // as many as have this mass, by the estimate
+    int64_t limit = 0; // of share and mass at most so many; 0: any number
   } sparsity;
   struct Paging {
     int64_t deviceMemory = 0; // bytes; 0: all pages stay there

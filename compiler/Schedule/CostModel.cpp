@@ -69,8 +69,8 @@ BlockChoice BlockChoice::of(EntryOp entry) {
     // As the kernel rounds it.
     choice.chosen = int64_t(std::ceil(float(realOf(entry, "top_p")) *
                                       float(constantOr(entry, "blocks", 0))));
-  else if (limit > 0)
-    choice.chosen = limit;
+  if (limit > 0)
+    choice.chosen = std::min(choice.chosen.value_or(limit), limit);
   return choice;
 }
 

@@ -118,8 +118,9 @@ private:
       return success();
     return refuse() << "layer " << layer.layer
                     << " chooses as many blocks as a mass takes, which no "
-                       "slots can be proven to hold; compile with --density or "
-                       "--top-k instead of --mass";
+                       "slots can be proven to hold; compile with "
+                       "--max-blocks N beside --mass, or with --density or "
+                       "--top-k instead";
   }
 
   FunctionOp function;

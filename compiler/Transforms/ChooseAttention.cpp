@@ -93,7 +93,7 @@ struct ChooseAttention : compiler::impl::ChooseAttentionBase<ChooseAttention> {
         [&] { return emitError(location); }, &getContext(), block.getValue(),
         local.getValue(), adjacent.getValue(), sink.getValue(), select,
         topK.getValue(), lm::Real(topP + topShare), *estimator,
-        dense.getValue());
+        dense.getValue(), limit.getValue());
     if (!sparsity)
       return failure();
     if (candidates.empty())

@@ -56,6 +56,10 @@ struct LmPipelineOptions : mlir::PassPipelineOptions<LmPipelineOptions> {
       *this, "dense",
       llvm::cl::desc("sparse: first query blocks, which keep everything"),
       llvm::cl::init(0)};
+  Option<int64_t> limit{
+      *this, "limit",
+      llvm::cl::desc("sparse: blocks that top-p and top-share choose at most"),
+      llvm::cl::init(0)};
   Option<std::string> estimate{
       *this, "estimate",
       llvm::cl::desc("sparse: mean_key, antidiagonal or vertical_slash"),

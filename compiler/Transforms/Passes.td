@@ -84,7 +84,9 @@ def ChooseAttention : Lm_ModulePass<"stele-choose-attention"> {
     Option<"topShare", "top-share", "double", /*default=*/"0",
            "sparse: share of the blocks that are chosen; 0: see top-k">,
     Option<"dense", "dense", "int64_t", /*default=*/"0",
-           "sparse: first query blocks, which keep everything">
+           "sparse: first query blocks, which keep everything">,
+    Option<"limit", "limit", "int64_t", /*default=*/"0",
+           "sparse: blocks that top-p and top-share choose at most; 0: any number">
   ];
   let statistics = [
     Statistic<"numChanged", "changed", "attention operations replaced">,

@@ -21,7 +21,8 @@ void compiler::buildInputPipeline(OpPassManager &manager,
   manager.addPass(createChooseAttention(
       {options.attention, options.block, options.local, options.adjacent,
        options.sink, options.topK, options.topP, options.estimate,
-       options.randomFeatures, options.seed, options.topShare, options.dense}));
+       options.randomFeatures, options.seed, options.topShare, options.dense,
+       options.limit}));
   manager.addPass(createCanonicalizerPass());
 }
 

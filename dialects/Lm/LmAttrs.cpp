@@ -216,7 +216,8 @@ LogicalResult BlockSparsityAttr::verify(EmitError emitError, int64_t block,
                                         int64_t local, int64_t adjacent,
                                         int64_t sink, BlockSelect select,
                                         int64_t topK, Real topP,
-                                        Estimator estimate, int64_t dense) {
+                                        Estimator estimate, int64_t dense,
+                                        int64_t limit) {
   if (!isBlockSize(block))
     return emitError() << "block must be a power of two in 16..1024, got "
                        << block << " (C1)";
@@ -232,6 +233,9 @@ LogicalResult BlockSparsityAttr::verify(EmitError emitError, int64_t block,
   if (isShare && !(topP > 0 && topP <= 1))
     return emitError() << stringifyBlockSelect(select)
                        << " must be in (0, 1], got " << double(topP) << " (C5)";
+  if (limit < 0 || (limit > 0 && !isShare))
+    return emitError() << "limit must be 0 for " << stringifyBlockSelect(select)
+                       << " and is never negative, got " << limit << " (C6)";
   return success();
 }
 

@@ -197,7 +197,7 @@ def Lm_BlockSparsityAttr : Lm_Attr<"BlockSparsity", "block_sparsity"> {
     * and of the others those that `select` chooses: none, the `top_k(k)` of the
       largest estimated mass, of the same as many as `top_share(s)` of the b + 1
       blocks rounded up, or as many as make the estimated mass kept reach
-      `top_p(p)`.
+      `top_p(p)`; never more than `limit` of these, unless that is 0.
 
     The choice is made per KV head and shared by its query heads; `estimate`
     names the estimator. Inside a kept block the mask is causal.
@@ -208,6 +208,7 @@ def Lm_BlockSparsityAttr : Lm_Attr<"BlockSparsity", "block_sparsity"> {
     * (C3) `adjacent`, `sink` and `dense` are not negative.
     * (C4) k of `top_k(k)` is at least 1.
     * (C5) p of `top_p(p)` and s of `top_share(s)` are in (0, 1].
+    * (C6) `limit` is not negative, and 0 without `top_p` or `top_share`.
 
     Example: `#lm.block_sparsity<block = 128, local = 1, adjacent = 1, sink = 1,
     select = top_k(32), estimate = mean_key>`
@@ -217,12 +218,13 @@ def Lm_BlockSparsityAttr : Lm_Attr<"BlockSparsity", "block_sparsity"> {
     "::stele::lm::BlockSelect":$select,
     "int64_t":$top_k, Lm_Real<"target mass or share of the blocks">:$top_p,
     "::stele::lm::Estimator":$estimate,
-    Lm_DefaultInt<"query blocks that keep everything", "0">:$dense);
+    Lm_DefaultInt<"query blocks that keep everything", "0">:$dense,
+    Lm_DefaultInt<"blocks chosen at most; 0: any number", "0">:$limit);
   let assemblyFormat = [{
     `<` `block` `=` $block `,` `local` `=` $local `,` `adjacent` `=` $adjacent
     `,` `sink` `=` $sink `,`
     `select` `=` custom<BlockSelect>($select, $top_k, $top_p) `,`
-    `estimate` `=` $estimate (`,` struct($dense)^)? `>`
+    `estimate` `=` $estimate (`,` struct($dense, $limit)^)? `>`
   }];
   let genVerifyDecl = 1;
 }

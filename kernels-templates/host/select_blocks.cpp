@@ -21,6 +21,7 @@
 STELE_INT(block)
 STELE_INT(top_k)    // blocks to choose, where a number is asked for
 STELE_FLOAT(top_p)  // share of the blocks, or of the mass
+STELE_INT(limit)    // blocks that are chosen at most by these; 0: any number
 
 using namespace stele;
 
@@ -36,6 +37,8 @@ constexpr int kGroupTile = 4;
 #else
 constexpr int kGroupTile = 1;
 #endif
+// Vectors that are summed side by side.
+constexpr int kSumTile = 4;
 // What is not to be chosen has this mass: kept already, or not there.
 constexpr float kTaken = -1.0f;
 
@@ -58,7 +61,7 @@ struct Scratch {
   Codes query[kRowTile][3];
   float own[kRowTile];  // the query's score with its own block
   float* score;         // [kRowTile, PaddedBlocks()]
-  float* mass;          // [PaddedBlocks()]
+  float* mass;          // [PaddedBlocks(), in whole tiles of sums]
   float* head;          // [PaddedDim()]
   float* mean;          // [PaddedDim()]
   int64_t bytes;
@@ -78,7 +81,7 @@ STELE_INLINE Scratch Carve(void* base) {
     for (int64_t part = 0; part < stele_parts; ++part)
       parts[part].units = reinterpret_cast<uint32_t*>(take(Index().Steps()));
   s.score = take(kRowTile * PaddedBlocks());
-  s.mass = take(PaddedBlocks());
+  s.mass = take(RoundUp(stele_blocks, kSumTile * kLanes));
   s.head = take(PaddedDim());
   s.mean = take(PaddedDim());
   s.bytes = (at - static_cast<float*>(base)) * sizeof(float);
@@ -292,51 +295,122 @@ STELE_INLINE void Estimate(const Operands& op, const QueryBlock& block,
     EstimateUpTo<kRowTile>(rows - row, op, block, row, &token, s);
 }
 
+// By what the blocks are chosen: each counts, or each weighs its mass.
+enum class Weigh { kNumber, kMass };
+
 // What the blocks weigh together whose mass is above `bound`, both as bits.
+template <Weigh kWeigh>
 STELE_INLINE float WeightAbove(const float* mass, int64_t blocks,
                                int32_t bound) {
-  V16 sum{};
-  for (int64_t b = 0; b < blocks; b += kLanes) {
-    const V16 here = Load(mass + b);
-    const V16 weight = stele_select == kTopP ? here : Splat(1.0f);
-    sum += reinterpret_cast<I16>(here) > bound ? weight : V16{};
-  }
-  return Sum(sum);
+  V16 sum[kSumTile] = {};
+  for (int64_t b = 0; b < blocks; b += kSumTile * kLanes)
+#pragma unroll
+    for (int i = 0; i < kSumTile; ++i) {
+      const V16 here = Load(mass + b + i * kLanes);
+      const V16 weight = kWeigh == Weigh::kMass ? here : Splat(1.0f);
+      sum[i] += reinterpret_cast<I16>(here) > bound ? weight : V16{};
+    }
+  return Sum((sum[0] + sum[1]) + (sum[2] + sum[3]));
 }
 
 // The greatest mass, as bits, from which on blocks weigh `need` or more; 0 if
 // all together do not.
+template <Weigh kWeigh>
 STELE_INLINE int32_t BoundFor(const float* mass, int64_t blocks, float need) {
   int32_t bound = 0;
   for (int32_t bit = 1 << 30; bit > 0; bit >>= 1)
-    if (WeightAbove(mass, blocks, (bound | bit) - 1) >= need) bound |= bit;
+    if (WeightAbove<kWeigh>(mass, blocks, (bound | bit) - 1) >= need)
+      bound |= bit;
   return bound;
 }
 
-STELE_INLINE void Keep(uint32_t* words, int64_t block) {
-  words[block / 32] |= 1u << block % 32;
+STELE_INLINE void Keep(uint32_t* words, Range blocks) {
+  for (int64_t b = blocks.begin; b < blocks.end; ++b)
+    words[b / 32] |= 1u << b % 32;
 }
 
 // Keeps those of greatest mass that make up `need`, of equals the first ones.
+template <Weigh kWeigh>
 STELE_INLINE void Choose(const float* mass, int64_t blocks, float need,
                          uint32_t* words) {
-  const int32_t bound = BoundFor(mass, blocks, need);
-  float weight = WeightAbove(mass, blocks, bound);
-  for (int64_t b = 0; b < blocks; ++b) {
-    const int32_t bits = __builtin_bit_cast(int32_t, mass[b]);
-    const bool is_above = bits > bound;
-    if (!is_above && (bits != bound || !(weight < need))) continue;
-    Keep(words, b);
-    if (!is_above) weight += stele_select == kTopP ? mass[b] : 1.0f;
+  const int32_t bound = BoundFor<kWeigh>(mass, blocks, need);
+  float weight = WeightAbove<kWeigh>(mass, blocks, bound);
+  for (int64_t b = 0; b < blocks; b += kLanes) {
+    const I16 here = reinterpret_cast<I16>(Load(mass + b));
+    uint32_t kept = Signs(here > bound);
+    for (uint32_t equal = Signs(here == bound); equal && weight < need;
+         equal &= equal - 1) {
+      kept |= equal & -equal;
+      weight += kWeigh == Weigh::kMass ? __builtin_bit_cast(float, bound) : 1;
+    }
+    words[b / 32] |= kept << b % 32;
   }
+}
+
+// The mass of the `count` blocks of greatest mass.
+STELE_INLINE float MassOf(int64_t count, const float* mass, int64_t blocks) {
+  const auto need = static_cast<float>(count);
+  const int32_t bound = BoundFor<Weigh::kNumber>(mass, blocks, need);
+  const float equal = need - WeightAbove<Weigh::kNumber>(mass, blocks, bound);
+  return WeightAbove<Weigh::kMass>(mass, blocks, bound) +
+         equal * __builtin_bit_cast(float, bound);
 }
 
 // How many blocks beyond those always kept are to be chosen, at most, where
 // that does not depend on their mass.
 STELE_INLINE int64_t MostChosen(int64_t blocks) {
+  const int64_t limit = stele_limit ? stele_limit : blocks;
   if (stele_select == kTopK) return stele_top_k;
-  return static_cast<int64_t>(
-      __builtin_ceilf(stele_top_p * static_cast<float>(blocks)));
+  if (stele_select == kTopP) return limit;
+  return Min(limit, static_cast<int64_t>(__builtin_ceilf(
+                        stele_top_p * static_cast<float>(blocks))));
+}
+
+// The blocks that a query block does not keep always.
+STELE_INLINE Range Others(int64_t query_block) {
+  const int64_t end = query_block - stele_local - stele_adjacent + 1;
+  if (query_block < stele_dense || end <= stele_sink) return {0, 0};
+  return {stele_sink, end};
+}
+
+// Whether all of these are to be chosen, whatever their mass.
+STELE_INLINE bool ChoosesAll(int64_t others, int64_t blocks) {
+  if (others == 0) return true;
+  if (others > MostChosen(blocks)) return false;
+  return stele_select != kTopP || stele_top_p >= 1.0f;
+}
+
+// What the other blocks have to add for the share of the mass that is asked
+// for.
+STELE_INLINE float MissingMass(Range others, int64_t blocks,
+                               const float* mass) {
+  float kept = 0.0f;
+  for (int64_t b = 0; b < blocks; ++b) {
+    if (b == others.begin) b = others.end;
+    kept += mass[b];
+  }
+  return stele_top_p * WeightAbove<Weigh::kMass>(mass, blocks, -1) - kept;
+}
+
+// Chooses among the other blocks by their mass.
+STELE_INLINE void ChooseOf(Range others, int64_t blocks, float* mass,
+                           uint32_t* words) {
+  const int64_t padded = RoundUp(blocks, kSumTile * kLanes);
+  for (int64_t b = blocks; b < padded; ++b) mass[b] = kTaken;
+  const float missing =
+      stele_select == kTopP ? MissingMass(others, blocks, mass) : 0.0f;
+  for (int64_t b = 0; b < blocks; ++b) {
+    if (b == others.begin) b = others.end;
+    mass[b] = kTaken;
+  }
+  const int64_t most = MostChosen(blocks);
+  const bool by_number = stele_select != kTopP ||
+                         (stele_limit && others.end - others.begin > most &&
+                          MassOf(most, mass, blocks) < missing);
+  if (by_number)
+    Choose<Weigh::kNumber>(mass, blocks, static_cast<float>(most), words);
+  else if (missing > 0.0f)
+    Choose<Weigh::kMass>(mass, blocks, missing, words);
 }
 
 // Returns whether it needed an estimate.
@@ -346,35 +420,15 @@ STELE_INLINE bool Select(const Operands& op, const QueryBlock& block,
   uint32_t* words = SelectionOf(op.selection, block.tokens.begin, block.head);
   for (int64_t word = 0; word < RoundUp(blocks, 32) / 32; ++word)
     words[word] = 0;
-  int64_t others = 0;
-  for (int64_t b = 0; b < blocks; ++b)
-    if (KeepsAlways(block.index, b))
-      Keep(words, b);
-    else
-      ++others;
-  if (others == 0) return false;
-  const bool has_all = stele_select == kTopP ? stele_top_p >= 1.0f
-                                             : others <= MostChosen(blocks);
-  if (has_all) {
-    for (int64_t b = 0; b < blocks; ++b) Keep(words, b);
+  const Range others = Others(block.index);
+  if (ChoosesAll(others.end - others.begin, blocks)) {
+    Keep(words, {0, blocks});
     return false;
   }
+  Keep(words, {0, others.begin});
+  Keep(words, {others.end, blocks});
   Estimate(op, block, s);
-  float total = 0.0f, kept = 0.0f;
-  for (int64_t b = 0; b < RoundUp(blocks, kLanes); ++b) {
-    if (b >= blocks) {
-      s.mass[b] = kTaken;
-      continue;
-    }
-    total += s.mass[b];
-    if (!KeepsAlways(block.index, b)) continue;
-    kept += s.mass[b];
-    s.mass[b] = kTaken;
-  }
-  const float need = stele_select == kTopP
-                         ? stele_top_p * total - kept
-                         : static_cast<float>(MostChosen(blocks));
-  if (need > 0.0f) Choose(s.mass, blocks, need, words);
+  ChooseOf(others, blocks, s.mass, words);
   return true;
 }
 

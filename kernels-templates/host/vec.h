@@ -109,6 +109,18 @@ STELE_INLINE int32_t MaxLane(I16 v) {
 #endif
 }
 
+// A bit for each lane: its sign.
+STELE_INLINE uint32_t Signs(I16 v) {
+#ifdef __AVX512DQ__
+  return _mm512_movepi32_mask(reinterpret_cast<__m512i>(v));
+#else
+  __m256 halves[2];
+  __builtin_memcpy(halves, &v, sizeof(v));
+  return static_cast<uint32_t>(_mm256_movemask_ps(halves[0]) |
+                               _mm256_movemask_ps(halves[1]) << 8);
+#endif
+}
+
 STELE_INLINE int32_t SumLanes(I16 v) {
   int32_t sum = 0;
   for (int i = 0; i < kLanes; ++i) sum += v[i];

@@ -25,14 +25,16 @@ class Sparsity:
     top_k: int = 0
     density: float = 0
     mass: float = 0
+    max_blocks: int = 0
 
     def flags(self):
         choice = (("--top-k", self.top_k) if self.top_k else
                   ("--mass", self.mass) if self.mass else
                   ("--density", self.density))
+        limit = ("--max-blocks", self.max_blocks) if self.max_blocks else ()
         return ["--attention", "sparse", "--block", self.block, "--local",
                 self.local, "--adjacent", self.adjacent, "--sink", self.sink,
-                *choice]
+                *choice, *limit]
 
     def choose(self, masses):
         """The key blocks that the query block behind the last of them keeps."""
@@ -41,6 +43,8 @@ class Sparsity:
                   b > query - self.local - self.adjacent]
         others = [b for b in range(query + 1) if b not in always]
         others.sort(key=lambda b: (-masses[b], b))
+        if self.max_blocks:
+            others = others[:self.max_blocks]
         if not self.mass:
             share = math.ceil(self.density * (query + 1))
             return always + others[:self.top_k or share]

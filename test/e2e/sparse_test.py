@@ -19,6 +19,7 @@ SPARSITIES = {
     "top-k": Sparsity(top_k=1),
     "density": Sparsity(density=0.2, sink=1),
     "mass": Sparsity(mass=0.4, local=2),
+    "mass, limited": Sparsity(mass=0.9, max_blocks=2),
     "local": Sparsity(local=2, sink=1),
 }
 LENGTH, DECODED = 460, 12
@@ -67,7 +68,8 @@ def test_reference(report, programs, model):
         tokens)
     for kind, sparsity in SPARSITIES.items():
         name = f"{model} {kind}"
-        artifact = programs.compile(folder, name.replace(" ", "-"),
+        artifact = programs.compile(folder,
+                                    name.replace(",", "").replace(" ", "-"),
                                     "--activations", "f32", *sparsity.flags())
         found = programs.logits(artifact, tokens)
         reference = Model(folder, sparsity)
@@ -113,7 +115,12 @@ def test_refusals(report, programs):
             (("--attention", "sparse", "--density", "1.5"), "--density"),
             (("--attention", "sparse", "--mass", "0"), "--mass"),
             (("--attention", "sparse", "--mass", "0.9", "--top-k", "3"),
-             "excludes")):
+             "excludes"),
+            (("--attention", "sparse", "--top-k", "3", "--max-blocks", "2"),
+             "excludes"),
+            (("--attention", "sparse", "--density", "0", "--max-blocks", "2"),
+             "--density 0 chooses nothing"),
+            (("--max-blocks", "2"), "--max-blocks needs --attention sparse")):
         error = refused(programs, *flags)
         report.check(f"refuses {' '.join(flags)}", expected in error and
                      "exit code 2" in error, error)

@@ -33,6 +33,7 @@ static ref::BlockSparsity convert(lm::BlockSparsityAttr sparsity) {
   result.topK = sparsity.getTopK();
   result.topP = sparsity.getTopP();
   result.dense = sparsity.getDense();
+  result.limit = sparsity.getLimit();
   result.estimate =
       static_cast<ref::BlockSparsity::Estimator>(sparsity.getEstimate());
   return result;

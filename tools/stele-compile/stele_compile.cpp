@@ -132,7 +132,13 @@ static void addSparsityFlags(CLI::App &app, compiler::CompileOptions &options) {
                               "kept")
                    ->check(CLI::Range(1e-6, 1.0))
                    ->type_name("SHARE");
-  count->excludes(share)->excludes(mass);
+  auto *limit = app.add_option("--max-blocks", sparsity.limit,
+                               "sparse: of the blocks that --density or --mass "
+                               "choose at most so many; 0: any number "
+                               "(default: 0)")
+                    ->check(CLI::Range(0, maxBlocks))
+                    ->type_name("N");
+  count->excludes(share)->excludes(mass)->excludes(limit);
   share->excludes(mass);
 }
 
@@ -295,11 +301,15 @@ int main(int argc, char **argv) {
                        "leave it");
   const bool isSparse = options.attention == "sparse";
   for (const char *flag : {"--block", "--local", "--adjacent", "--sink",
-                           "--top-k", "--density", "--mass"})
+                           "--top-k", "--density", "--mass", "--max-blocks"})
     if (app.count(flag) > 0 && !isSparse)
       return refuseUsage(std::string(flag) + " needs --attention sparse");
   if (app.count("--top-k") + app.count("--density") + app.count("--mass") == 0)
     options.sparsity.share = 0.1;
+  if (options.sparsity.limit > 0 && options.sparsity.share == 0 &&
+      options.sparsity.mass == 0)
+    return refuseUsage("--max-blocks is for what --mass or --density choose; "
+                       "--density 0 chooses nothing");
   if (!stopAfter.empty())
     options.stopAfter = *compiler::parsePhase(stopAfter);
   if (options.output.empty() && options.stopAfter == compiler::Phase::Artifact)

@@ -259,8 +259,6 @@ void PrintMemory(const plan::Plan& plan) {
   for (const plan::KvCache* cache : *plan.kv_caches()) {
     if (const uint64_t bytes = BytesPerToken(*cache); bytes > 0)
       PrintRow(cache->name()->str() + " a token", bytes, "");
-    if (const uint64_t bytes = KeyIndexBytes(plan, *cache); bytes > 0)
-      PrintRow(cache->name()->str() + " key index", bytes, "of one sequence");
     if (cache->paging()) {
       for (const Tier& tier : TiersOf(*cache, context))
         PrintRow(cache->name()->str() + " " + tier.name, tier.bytes, tier.note);
@@ -269,6 +267,8 @@ void PrintMemory(const plan::Plan& plan) {
     PrintRow(cache->name()->str() + " at full context",
              BytesAtContext(plan, *cache),
              std::to_string(context) + " tokens of one sequence");
+    if (const uint64_t bytes = KeyIndexBytes(plan, *cache); bytes > 0)
+      PrintRow(cache->name()->str() + " key index", bytes, "of one sequence");
   }
 }
 

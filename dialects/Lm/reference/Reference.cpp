@@ -454,7 +454,7 @@ public:
       bool enough = sparsity.select == BlockSparsity::TopP
                         ? kept >= sparsity.topP * total
                         : i >= most;
-      if (enough)
+      if (enough || (sparsity.limit > 0 && i >= sparsity.limit))
         break;
       chosen.push_back(others[i]);
       kept += mass[others[i]];

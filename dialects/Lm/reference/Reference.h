@@ -184,6 +184,7 @@ struct BlockSparsity {
   double topP = 0; // mass of TopP, share of TopShare
   enum Estimator { MeanKey, Antidiagonal, VerticalSlash } estimate = MeanKey;
   int64_t dense = 0; // query blocks that keep everything
+  int64_t limit = 0; // blocks chosen at most; 0: any number
 };
 
 /// Whether a query block keeps a key block without being asked.

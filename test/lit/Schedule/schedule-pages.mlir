@@ -21,7 +21,7 @@
 // So are layers whose pages cannot be bounded.
 // RUN: sed 's/top_k = 2/top_k = 0, top_p = 9.0e-1/; s/select = 1, sink = 1, top/select = 2, sink = 1, top/' %s > %t.mass.mlir
 // RUN: not stele-opt %t.mass.mlir --stele-assign-buffers --stele-model-time="targets=x86-64-v3" --stele-schedule-pages="targets=x86-64-v3 device-memory=200000" 2>&1 | FileCheck %s --check-prefix=MASS
-// MASS: error: a context of 1,000 tokens does not fit into --device-memory 195.3 KiB as it is (target x86-64-v3): weights 4.0 KiB + activations 8.5 KiB + 63 blocks of 16 tokens 1008.0 KiB = 1020.5 KiB; and layer 0 chooses as many blocks as a mass takes, which no slots can be proven to hold; compile with --density or --top-k instead of --mass
+// MASS: error: a context of 1,000 tokens does not fit into --device-memory 195.3 KiB as it is (target x86-64-v3): weights 4.0 KiB + activations 8.5 KiB + 63 blocks of 16 tokens 1008.0 KiB = 1020.5 KiB; and layer 0 chooses as many blocks as a mass takes, which no slots can be proven to hold; compile with --max-blocks N beside --mass, or with --density or --top-k instead
 // RUN: sed 's/block_sparse_f32/attention_f32/' %s > %t.dense.mlir
 // RUN: not stele-opt %t.dense.mlir --stele-assign-buffers --stele-model-time="targets=x86-64-v3" --stele-schedule-pages="targets=x86-64-v3 device-memory=200000" 2>&1 | FileCheck %s --check-prefix=DENSE
 // DENSE: and layer 0 attends to all pages, so that none can leave; compile with --attention sparse

@@ -3,6 +3,7 @@
 // RUN: stele-opt --stele-choose-attention='kind=sparse local=8 adjacent=0' %s | FileCheck %s --check-prefix=LOCAL
 // RUN: stele-opt --stele-choose-attention='kind=kernelized features=32 seed=7' %s | FileCheck %s --check-prefix=KERNEL
 // RUN: stele-opt --stele-choose-attention='kind=sparse top-share=0.25 dense=4' %s | FileCheck %s --check-prefix=SHARE
+// RUN: stele-opt --stele-choose-attention='kind=sparse top-p=0.5 limit=7' %s | FileCheck %s --check-prefix=LIMIT
 // RUN: not stele-opt --stele-choose-attention='kind=linear' %s 2>&1 | FileCheck %s --check-prefix=KIND
 // RUN: not stele-opt --stele-choose-attention='kind=sparse top-k=1 top-p=0.5' %s 2>&1 | FileCheck %s --check-prefix=BOTH
 // RUN: not stele-opt --stele-choose-attention='kind=sparse block=100' %s 2>&1 | FileCheck %s --check-prefix=BLOCK
@@ -25,6 +26,7 @@ lm.weight @n : tensor<16xf32>
 // SPARSE: !cache = !lm.kv_cache<layers = 3, heads = 2, head_dim = 16, block = 64, f32, key_index = true>
 // LOCAL: !cache = !lm.kv_cache<layers = 3, heads = 2, head_dim = 16, block = 128, f32>
 // SHARE: <block = 128, local = 1, adjacent = 1, sink = 1, select = top_share(2.500000e-01), estimate = mean_key, dense = 4>
+// LIMIT: <block = 128, local = 1, adjacent = 1, sink = 1, select = top_p(5.000000e-01), estimate = mean_key, limit = 7>
 // KERNEL: func.func @forward(%{{.*}}, %[[S0:.+]]: !state)
 func.func @forward(%x: tensor<?x96xf32>, %c: !cache, %b: !lm.batch) -> (tensor<?x64xf32>, tensor<?x4xf32>, tensor<?x64xf32>, tensor<?x64xf32>) {
   // DENSE-COUNT-3: lm.attention

@@ -445,6 +445,15 @@ TEST_F(Attention, TopPStopsWhenTheMassIsThere) {
   EXPECT_GE(half.kept.at({7, 0, 5}).size(), 2u);
 }
 
+TEST_F(Attention, TopPStopsAtItsLimit) {
+  fill(96);
+  BlockSparsity sparsity{16, 1, 0, 1, BlockSparsity::TopP, 0, 1};
+  sparsity.limit = 2; // beside the sink and its own
+  Selection limited = selectBlocks(queries, cache, batch, sparsity);
+  EXPECT_EQ(limited.kept.at({7, 0, 5}).size(), 4u);
+  EXPECT_EQ(limited.kept.at({7, 0, 2}).size(), 3u);
+}
+
 TEST_F(Attention, RelativeBiasIsAddedByDistance) {
   fill(20);
   BlockSparsity all{16, 2, 0, 0};

@@ -274,6 +274,7 @@ private:
   KernelInstance selectInstance() {
     KernelInstance instance = queryInstance("select_blocks");
     instance.ints["top_k"] = c.sparsity->topK;
+    instance.ints["limit"] = c.sparsity->limit;
     instance.floats["top_p"] = c.sparsity->topP;
     return instance;
   }

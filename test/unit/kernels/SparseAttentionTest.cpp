@@ -43,6 +43,18 @@ const BlockSparsity kSparsities[] = {
      .select = BlockSparsity::TopShare,
      .topP = 0.3},
     {.local = 2, .adjacent = 0, .sink = 1},
+    {.local = 1,
+     .adjacent = 0,
+     .sink = 0,
+     .select = BlockSparsity::TopP,
+     .topP = 0.8,
+     .limit = 3},
+    {.local = 1,
+     .adjacent = 1,
+     .sink = 0,
+     .select = BlockSparsity::TopShare,
+     .topP = 0.9,
+     .limit = 2},
 };
 
 // Decoding past blocks that a chunk left half full, and prefill across many.

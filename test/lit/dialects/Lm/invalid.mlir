@@ -153,6 +153,16 @@ func.func @f(%x: tensor<4x8xf32>) {
 
 // -----
 
+// expected-error@+1 {{limit must be 0 for top_k and is never negative, got 2 (C6)}}
+"t.t"() {a = #lm.block_sparsity<block = 128, local = 1, adjacent = 1, sink = 1, select = top_k(4), estimate = mean_key, limit = 2>} : () -> ()
+
+// -----
+
+// expected-error@+1 {{limit must be 0 for top_p and is never negative, got -1 (C6)}}
+"t.t"() {a = #lm.block_sparsity<block = 128, local = 1, adjacent = 1, sink = 1, select = top_p(0.5), estimate = mean_key, limit = -1>} : () -> ()
+
+// -----
+
 // expected-error@+1 {{expected none, top_k, top_p or top_share, got best}}
 "t.t"() {a = #lm.block_sparsity<block = 128, local = 1, adjacent = 1, sink = 1, select = best, estimate = mean_key>} : () -> ()
 
