@@ -82,9 +82,11 @@ PageTable::~PageTable() {
 
 void PageTable::Grow(uint64_t tokens) {
   const uint64_t blocks = pool_->shape().BlocksFor(tokens);
-  for (; used_ < blocks; ++used_)
+  for (; used_ < blocks; ++used_) {
+    if (used_ >= gap_begin_ && used_ < gap_end_) continue;
     for (uint64_t row = 0; row < pool_->shape().pages_per_block(); ++row)
       pages_[row * max_blocks_ + used_] = pool_->Take();
+  }
 }
 
 void PageTable::Truncate(uint64_t tokens) {

@@ -90,7 +90,8 @@ class PageTable {
   // which nothing reads again.
   void Forget(uint64_t tokens);
   // Blocks [begin, end), or from where this ended before, are somebody else's
-  // from now on, who has taken their pages and sets what is in place of them.
+  // from now on, who has taken their pages, if they were there, and sets what
+  // is in place of them.
   void GiveAway(uint64_t begin, uint64_t end);
   void Set(uint64_t row, uint64_t block, int32_t page) {
     pages_[row * max_blocks_ + block] = page;

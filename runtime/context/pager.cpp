@@ -76,6 +76,22 @@ void PagedContext::Clear() {
   if (cold_) cold_->Rewind(0);
 }
 
+void PagedContext::BeginRecords(uint64_t fallen) {
+  const uint32_t tokens = pager_->shape_.cache.block_tokens;
+  fallen_ = falling_ = fallen;
+  if (cold_) {
+    const uint64_t kept = warm_blocks_ - pager_->shape_.CellBlocks();
+    cold_end_ = std::max(sinks_, fallen > kept ? fallen - kept : 0);
+    cooling_ = cold_end_;
+  }
+  records_.Forget((cold_end_ - sinks_) * tokens);
+  records_.Grow((fallen - sinks_) * tokens);
+  pages_->GiveAway(sinks_, fallen);
+  for (uint64_t block = sinks_; block < fallen; ++block)
+    for (uint64_t row = 0; row < pager_->shape_.cache.pages_per_block(); ++row)
+      pages_->Set(row, block, pager_->memory_.nan_page);
+}
+
 std::optional<uint32_t> PagedContext::SlotOf(uint64_t row,
                                              uint64_t block) const {
   const int64_t slot = int64_t{pages_->page(row, block)} - first_slot_;
@@ -324,6 +340,17 @@ Result<const std::byte*> Pager::ReadRecord(const PagedContext& context,
                           memory_.compressor.get()));
   work_.bytes_from_file += bytes;
   return static_cast<const std::byte*>(record_.data());
+}
+
+Status Pager::WriteRecord(PagedContext* context, uint64_t row, uint64_t block,
+                          std::span<const std::byte> record) {
+  if (block < context->cold_end_)
+    return context->cold_
+        ->Write(ColdIndex(*context, row, block), record,
+                memory_.compressor.get())
+        .status();
+  std::copy(record.begin(), record.end(), RecordAt(*context, row, block));
+  return OkStatus();
 }
 
 // The oldest records of a layer make room for those that come.

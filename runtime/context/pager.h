@@ -90,8 +90,15 @@ class PagedContext {
 
   // Whether all is there that a step from position `tokens` on sees.
   bool CanGoBack(uint64_t tokens) const;
+  // Whether a block is a record.
+  bool HasFallen(uint64_t block) const {
+    return block >= sinks_ && block < fallen_;
+  }
   // Forgets all blocks.
   void Clear();
+  // Blocks from behind the sinks up to `fallen` are records, which are yet to
+  // be put there, in ascending order; no block is there so far.
+  void BeginRecords(uint64_t fallen);
   int32_t first_slot() const { return first_slot_; }
   uint64_t grid_tokens() const;
 
@@ -165,6 +172,12 @@ class Pager : public PageMover {
   // It is over. `done`: what fell out is gone; else it is there again.
   void EndStep(bool done);
 
+  // The record of a page, from memory or its file. Valid until the next call.
+  Result<const std::byte*> ReadRecord(const PagedContext& context, uint64_t row,
+                                      uint64_t block);
+  Status WriteRecord(PagedContext* context, uint64_t row, uint64_t block,
+                     std::span<const std::byte> record);
+
   Status Select(uint32_t layer, const uint32_t* selection,
                 const SteleBatch& batch, uint32_t slots) override;
   Status PageIn(uint32_t layer, uint32_t first, uint32_t slots,
@@ -199,9 +212,6 @@ class Pager : public PageMover {
   void FindVictims(const PagedContext& context, const Section& section);
   Status Fetch(PagedContext* context, uint64_t row, uint64_t block,
                uint32_t slot);
-  // The record of a page, from memory or its file. Valid until the next call.
-  Result<const std::byte*> ReadRecord(const PagedContext& context, uint64_t row,
-                                      uint64_t block);
   Status CoolOf(PagedContext* context, uint32_t layer);
   uint64_t ColdIndex(const PagedContext& context, uint64_t row,
                      uint64_t block) const;

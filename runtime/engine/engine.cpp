@@ -645,6 +645,24 @@ Status Engine::WriteStates(Session* session, std::span<const std::byte> bytes) {
   return model_->device().CopyFromHost(StatesOf(*session), bytes);
 }
 
+Status Engine::ReadKeys(const Session& session, uint64_t row, uint64_t block,
+                        std::span<std::byte> entry) const {
+  for (uint64_t piece = 0; piece < shape_.key_pieces(); ++piece)
+    STELE_RETURN_IF_ERROR(model_->device().CopyToHost(
+        entry.subspan(piece * schema::kKeyIndexDepth, schema::kKeyIndexDepth),
+        KeyPiece(session, row, block, piece)));
+  return OkStatus();
+}
+
+Status Engine::WriteKeys(const Session& session, uint64_t row, uint64_t block,
+                         std::span<const std::byte> entry) {
+  for (uint64_t piece = 0; piece < shape_.key_pieces(); ++piece)
+    STELE_RETURN_IF_ERROR(model_->device().CopyFromHost(
+        KeyPiece(session, row, block, piece),
+        entry.subspan(piece * schema::kKeyIndexDepth, schema::kKeyIndexDepth)));
+  return OkStatus();
+}
+
 Status Engine::ReadBlock(const Session& session, uint64_t block,
                          std::span<std::byte> bytes) const {
   std::lock_guard lock(model_->device_mutex());
@@ -654,11 +672,8 @@ Status Engine::ReadBlock(const Session& session, uint64_t block,
     STELE_RETURN_IF_ERROR(model_->device().CopyToHost(
         record.first(shape_.page_bytes),
         pages_.data() + session.pages_->page(row, block) * shape_.page_bytes));
-    for (uint64_t piece = 0; piece < shape_.key_pieces(); ++piece)
-      STELE_RETURN_IF_ERROR(model_->device().CopyToHost(
-          record.subspan(shape_.page_bytes + piece * schema::kKeyIndexDepth,
-                         schema::kKeyIndexDepth),
-          KeyPiece(session, row, block, piece)));
+    STELE_RETURN_IF_ERROR(
+        ReadKeys(session, row, block, record.subspan(shape_.page_bytes)));
   }
   return OkStatus();
 }
@@ -674,11 +689,42 @@ Status Engine::WriteBlock(Session* session, uint64_t block,
     STELE_RETURN_IF_ERROR(model_->device().CopyFromHost(
         pages_.data() + pages.page(row, block) * shape_.page_bytes,
         record.first(shape_.page_bytes)));
-    for (uint64_t piece = 0; piece < shape_.key_pieces(); ++piece)
-      STELE_RETURN_IF_ERROR(model_->device().CopyFromHost(
-          KeyPiece(*session, row, block, piece),
-          record.subspan(shape_.page_bytes + piece * schema::kKeyIndexDepth,
-                         schema::kKeyIndexDepth)));
+    STELE_RETURN_IF_ERROR(
+        WriteKeys(*session, row, block, record.subspan(shape_.page_bytes)));
+  }
+  return OkStatus();
+}
+
+uint64_t Engine::FallenBytes() const {
+  return paged_->shape().record_bytes + shape_.key_entry_bytes();
+}
+
+Status Engine::ReadFallen(const Session& session, uint64_t block,
+                          std::span<std::byte> bytes) const {
+  std::lock_guard lock(model_->device_mutex());
+  const uint64_t record_bytes = paged_->shape().record_bytes;
+  for (uint64_t row = 0; row < shape_.pages_per_block(); ++row) {
+    const auto to = bytes.subspan(row * FallenBytes(), FallenBytes());
+    STELE_ASSIGN_OR_RETURN(
+        const std::byte* record,
+        paged_->pager().ReadRecord(*session.paged_, row, block));
+    std::copy_n(record, record_bytes, to.begin());
+    STELE_RETURN_IF_ERROR(
+        ReadKeys(session, row, block, to.subspan(record_bytes)));
+  }
+  return OkStatus();
+}
+
+Status Engine::WriteFallen(Session* session, uint64_t block,
+                           std::span<const std::byte> bytes) {
+  std::lock_guard lock(model_->device_mutex());
+  const uint64_t record_bytes = paged_->shape().record_bytes;
+  for (uint64_t row = 0; row < shape_.pages_per_block(); ++row) {
+    const auto from = bytes.subspan(row * FallenBytes(), FallenBytes());
+    STELE_RETURN_IF_ERROR(paged_->pager().WriteRecord(
+        session->paged_.get(), row, block, from.first(record_bytes)));
+    STELE_RETURN_IF_ERROR(
+        WriteKeys(*session, row, block, from.subspan(record_bytes)));
   }
   return OkStatus();
 }

@@ -174,6 +174,19 @@ class Engine {
   Status WriteBlock(Session* session, uint64_t block,
                     std::span<const std::byte> bytes);
 
+  // Likewise of a block that has fallen out: [pages_per_block, FallenBytes()],
+  // records with what finds their pages.
+  uint64_t FallenBytes() const;
+  Status ReadFallen(const Session& session, uint64_t block,
+                    std::span<std::byte> bytes) const;
+  Status WriteFallen(Session* session, uint64_t block,
+                     std::span<const std::byte> bytes);
+  // A block's entry of a row's key index.
+  Status ReadKeys(const Session& session, uint64_t row, uint64_t block,
+                  std::span<std::byte> entry) const;
+  Status WriteKeys(const Session& session, uint64_t row, uint64_t block,
+                   std::span<const std::byte> entry);
+
   void Gather();
   void GatherFrom(Session* session, uint32_t* tokens, uint32_t* rows);
   // How many of a session's pending tokens go into a step that has `room`.

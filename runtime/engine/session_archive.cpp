@@ -11,6 +11,18 @@
 namespace stele {
 namespace {
 
+// How far back queries see pages as they were computed, and all else in which
+// form: it decides what is computed from there on.
+std::string PagingPolicy(const PagingShape& shape, const Model& model) {
+  const plan::Paging& paging = *model.cache()->paging();
+  return Format(", paged: %s of %llu, grid %llu, window %llu, sinks %llu",
+                plan::EnumNameDType(paging.warm_dtype()),
+                static_cast<unsigned long long>(shape.record_bytes),
+                static_cast<unsigned long long>(shape.grid_tokens),
+                static_cast<unsigned long long>(shape.hot_tokens),
+                static_cast<unsigned long long>(shape.sink_blocks));
+}
+
 // What decides a page's bits, of this model on this device.
 PageSource SourceOf(const Model& model, const std::string& salt) {
   PageSource source;
@@ -30,10 +42,11 @@ PageSource SourceOf(const Model& model, const std::string& salt) {
   return source;
 }
 
-Result<std::unique_ptr<PageCodec>> MakeCodec(const CacheShape& shape) {
+Result<std::unique_ptr<PageCodec>> MakeCodec(const CacheShape& shape,
+                                             uint64_t page_bytes) {
   return PageCodec::Create({static_cast<uint32_t>(std::min<uint64_t>(
                                 shape.pages_per_block(), UINT32_MAX)),
-                            shape.record_bytes()});
+                            page_bytes});
 }
 
 // Empties a session, unless it is told to leave it: whatever fails, memory
@@ -50,7 +63,14 @@ struct EmptyAgain {
 SessionArchive::SessionArchive(Engine* engine, std::shared_ptr<Store> store)
     : engine_(engine),
       store_(std::move(store)),
-      root_(RootKey(SourceOf(engine->model(), ""))) {}
+      root_(RootKey(SourceOf(engine->model(), ""))) {
+  if (!engine_->paged_) return;
+  PageSource source = SourceOf(engine->model(), "");
+  source.policy += PagingPolicy(engine_->paged_->shape(), engine->model());
+  root_ = RootKey(source);
+  source.format += ", records";
+  record_root_ = RootKey(source);
+}
 
 // With states, a page's last bits depend on the steps that its session took.
 PageKey SessionArchive::RootOf(const std::string& name) const {
@@ -59,22 +79,24 @@ PageKey SessionArchive::RootOf(const std::string& name) const {
 
 Result<std::unique_ptr<SessionArchive>> SessionArchive::Create(
     Engine* engine, std::shared_ptr<Store> store) {
-  if (engine->paged_)
-    return Unsupported(
-        "sessions of a model with context paging cannot be saved yet; run "
-        "without --session and --store, or compile without --device-memory");
   std::unique_ptr<SessionArchive> archive(
       new SessionArchive(engine, std::move(store)));
   if (engine->model().states()) {
-    STELE_ASSIGN_OR_RETURN(archive->state_codec_,
-                           MakeCodec(engine->state_shape_));
+    STELE_ASSIGN_OR_RETURN(
+        archive->state_codec_,
+        MakeCodec(engine->state_shape_, engine->state_shape_.record_bytes()));
     archive->states_.resize(engine->StateBytes());
   }
   const CacheShape& shape = engine->shape_;
   if (!engine->pool_ || shape.transient) return archive;
   archive->block_tokens_ = shape.block_tokens;
-  STELE_ASSIGN_OR_RETURN(archive->codec_, MakeCodec(shape));
+  STELE_ASSIGN_OR_RETURN(archive->codec_,
+                         MakeCodec(shape, shape.record_bytes()));
   archive->block_.resize(shape.pages_per_block() * shape.record_bytes());
+  if (!engine->paged_) return archive;
+  STELE_ASSIGN_OR_RETURN(archive->record_codec_,
+                         MakeCodec(shape, engine->FallenBytes()));
+  archive->records_.resize(shape.pages_per_block() * engine->FallenBytes());
   return archive;
 }
 
@@ -123,11 +145,18 @@ Result<PageKey> SessionArchive::SaveWholeBlocks(const Session& session,
   if (!codec_) return key;
   const std::span<const int32_t> tokens(session.tokens_);
   const uint64_t blocks = PositionOf(session) / block_tokens_;
+  PageKey record = record_root_;
   for (uint64_t block = 0; block < blocks; ++block) {
-    key = ChildKey(key, tokens.subspan(block * block_tokens_, block_tokens_));
-    STELE_ASSIGN_OR_RETURN(const bool there, store_->Has(StoreKey(key)));
+    const auto part = tokens.subspan(block * block_tokens_, block_tokens_);
+    key = ChildKey(key, part);
+    record = ChildKey(record, part);
+    const bool fell = session.paged_ && session.paged_->HasFallen(block);
+    const PageKey& stored = fell ? record : key;
+    STELE_ASSIGN_OR_RETURN(const bool there, store_->Has(StoreKey(stored)));
     if (there)
       ++counters_.pages_found;
+    else if (fell)
+      STELE_RETURN_IF_ERROR(WriteRecords(session, block, stored));
     else
       STELE_RETURN_IF_ERROR(WritePage(session, block,
                                       static_cast<uint32_t>(block_tokens_), key,
@@ -176,7 +205,21 @@ Status SessionArchive::WritePage(const Session& session, uint64_t block,
                                  uint32_t tokens, const PageKey& key,
                                  const std::string& store_key) {
   STELE_RETURN_IF_ERROR(engine_->ReadBlock(session, block, block_));
-  STELE_ASSIGN_OR_RETURN(const auto file, codec_->Encode(key, tokens, block_));
+  return WriteFile(codec_.get(), block_, tokens, key, store_key);
+}
+
+Status SessionArchive::WriteRecords(const Session& session, uint64_t block,
+                                    const PageKey& key) {
+  STELE_RETURN_IF_ERROR(engine_->ReadFallen(session, block, records_));
+  return WriteFile(record_codec_.get(), records_,
+                   static_cast<uint32_t>(block_tokens_), key, StoreKey(key));
+}
+
+Status SessionArchive::WriteFile(PageCodec* codec,
+                                 std::span<const std::byte> bytes,
+                                 uint32_t tokens, const PageKey& key,
+                                 const std::string& store_key) {
+  STELE_ASSIGN_OR_RETURN(const auto file, codec->Encode(key, tokens, bytes));
   STELE_RETURN_IF_ERROR(store_->Put(store_key, file));
   ++counters_.pages_written;
   counters_.bytes_written += file.size();
@@ -252,6 +295,8 @@ Status SessionArchive::LoadPages(Session* session, uint64_t limit,
 Result<uint64_t> SessionArchive::ReadPages(Session* session, uint64_t limit,
                                            const std::string& name,
                                            uint64_t saved_position) {
+  if (record_codec_)
+    return ReadPagedBlocks(session, limit, name, saved_position);
   const uint64_t before = session->position_;
   const std::span<const int32_t> tokens(session->tokens_);
   PageKey parent = RootOf(name);

@@ -80,6 +80,11 @@ class SessionArchive {
                   const std::string& name);
   Status WritePage(const Session& session, uint64_t block, uint32_t tokens,
                    const PageKey& key, const std::string& store_key);
+  Status WriteRecords(const Session& session, uint64_t block,
+                      const PageKey& key);
+  Status WriteFile(PageCodec* codec, std::span<const std::byte> bytes,
+                   uint32_t tokens, const PageKey& key,
+                   const std::string& store_key);
   Status SaveStates(const Session& session, const std::string& name);
   Status CheckShareable() const;
   // As far as pages are there, at most the first `limit` tokens.
@@ -88,6 +93,37 @@ class SessionArchive {
   // How far pages of the session's tokens are there now.
   Result<uint64_t> ReadPages(Session* session, uint64_t limit,
                              const std::string& name, uint64_t saved_position);
+
+  // With context paging, a block is stored as its pages or, once it has fallen
+  // out, as its records, each under a key of its own.
+  struct StoredBlock {
+    PageKey page, record;
+    bool has_page = false, has_record = false;
+  };
+  // How far a session can go: the first `whole` blocks, and with `has_tail` the
+  // partial one behind them; those up to `fallen` as records, but for sinks.
+  struct Reach {
+    uint64_t end = 0;
+    uint64_t whole = 0;
+    uint64_t fallen = 0;
+    bool has_tail = false;
+  };
+  // ReadPages of a session with context paging.
+  Result<uint64_t> ReadPagedBlocks(Session* session, uint64_t limit,
+                                   const std::string& name,
+                                   uint64_t saved_position);
+  Result<std::vector<StoredBlock>> FindBlocks(const Session& session,
+                                              const std::string& name) const;
+  Reach FindReach(const std::vector<StoredBlock>& blocks, uint64_t limit,
+                  uint64_t saved_position) const;
+  bool CanReach(const std::vector<StoredBlock>& blocks, Reach* reach) const;
+  // False when a file was not what it should be; `blocks` say so then.
+  Result<bool> ReadReach(Session* session, const Reach& reach,
+                         const std::string& name,
+                         std::vector<StoredBlock>* blocks);
+  Result<bool> ReadRecords(Session* session, uint64_t block,
+                           const PageKey& key);
+
   Result<bool> ReadStates(Session* session, const std::string& name,
                           uint64_t tokens);
   // False when the file is not there, or not to be trusted.
@@ -101,11 +137,14 @@ class SessionArchive {
   Engine* engine_;
   std::shared_ptr<Store> store_;
   PageKey root_;
-  uint64_t block_tokens_ = 0;               // 0: the model has no pages
-  std::unique_ptr<PageCodec> codec_;        // null: the same
-  std::vector<std::byte> block_;            // [pages, page_bytes]
-  std::unique_ptr<PageCodec> state_codec_;  // null: the model has no states
-  std::vector<std::byte> states_;           // of one session
+  PageKey record_root_;                      // with context paging
+  uint64_t block_tokens_ = 0;                // 0: the model has no pages
+  std::unique_ptr<PageCodec> codec_;         // null: the same
+  std::vector<std::byte> block_;             // [pages, page_bytes]
+  std::unique_ptr<PageCodec> record_codec_;  // null without context paging
+  std::vector<std::byte> records_;           // of a block
+  std::unique_ptr<PageCodec> state_codec_;   // null: the model has no states
+  std::vector<std::byte> states_;            // of one session
   Counters counters_;
 };
 

@@ -7,6 +7,7 @@ records of codes it is near it, and the same again when the oldest are in a file
 
 import json
 import re
+import shutil
 
 import numpy as np
 
@@ -108,9 +109,10 @@ def least_records(programs, artifact, tokens):
     try:
         programs.run(artifact, tokens, 1, "--host-memory", "1")
     except harness.ProgramFailed as error:
-        found = re.search(r"for each session, (\S+) KiB", str(error))
+        found = re.search(r"for each session, (\S+) ([KM])iB", str(error))
         if found:
-            return f"{int(float(found.group(1))) + 1}KiB"
+            unit = {"K": 1, "M": 1024}[found.group(2)]
+            return f"{int((float(found.group(1)) + 0.05) * unit) + 1}KiB"
         raise
     raise harness.ProgramFailed("records fit into 1 byte")
 
@@ -131,6 +133,46 @@ def test_batch(report, programs):
     report.check("batch", together == alone, f"{together}, alone {alone}")
 
 
+def test_sessions(report, programs, model, kv):
+    """An answer in parts, and one that was forked, is the answer in one; sampled
+    tokens depend on every bit of the logits."""
+    folder = harness.TINY / model
+    tokens = prompt(folder)
+    flags = [*SPARSE, *MODELS[model], "--activations", "f32", "--block", "64"]
+    artifact = compile_paged(programs, folder, f"{model}-{kv}-sessions",
+                             [*flags, "--kv", kv])
+    sampled = ["--json", "--temperature", "1", "--ignore-eos", "--seed", "3"]
+    store = programs.work / f"{model}-{kv}.store"
+    shutil.rmtree(store, ignore_errors=True)
+
+    def run(part, count, *more):
+        ids = ",".join(map(str, part))
+        return json.loads(programs.execute("stele", "run", artifact, "--tokens",
+                                           ids, "-n", count, *sampled, *more))
+
+    # Between blocks, whose queries choose together: in the middle of a cell, and
+    # between two.
+    cuts = [0, 1792, 2560, LENGTH]
+    whole = run(tokens, DECODED)["tokens"]
+    small = ["--host-memory", least_records(programs, artifact, tokens)]
+    for more in ([], small):
+        name = f"{model} {kv} {' '.join(more)}"
+        shutil.rmtree(store, ignore_errors=True)
+        for begin, end in zip(cuts, cuts[1:]):
+            answer = run(tokens[begin:end], 0 if end < LENGTH else DECODED,
+                         "--store", store, "--session", "a", *more)
+        report.check(f"{name} in parts", answer["tokens"] == whole,
+                     f"{answer['tokens']}, in one {whole}")
+        reused = answer["stats"]["store"]["tokens_reused"]
+        report.check(f"{name} goes on", reused >= cuts[2] - 1, reused)
+        run(tokens[:1792], 0, "--store", store, "--session", "b", *more)
+        for fork in ("c", "d"):
+            forked = run(tokens[1792:], DECODED, "--store", store, "--session",
+                         "b", "--fork", fork, *more)
+            report.check(f"{name} forked as {fork}", forked["tokens"] == whole,
+                         f"{forked['tokens']}, in one {whole}")
+
+
 def attempt(report, name, case, *arguments):
     try:
         case(report, *arguments)
@@ -144,6 +186,9 @@ def test(report, programs, only):
     for model in only or ["llama-long", "qwen3"]:
         attempt(report, model, test_copies, programs, model, "bf16", 128)
         attempt(report, model, test_codes, programs, model)
+    for kv in ("f32", "int8", "int4"):
+        attempt(report, f"sessions {kv}", test_sessions, programs, "llama-long",
+                kv)
     attempt(report, "batch", test_batch, programs)
 
 

@@ -4,6 +4,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
+
 #include "forwarding_device.h"
 #include "saved_sessions.h"
 
@@ -247,6 +250,122 @@ TEST(Paging, FilesChangeNothing) {
   auto nowhere = *Engine::Create(ToySparseModel(2, true), options);
   EXPECT_THAT(nowhere->NewSession().status().message(),
               HasSubstr("cannot make a file for older KV pages in"));
+}
+
+class PagedSessions : public SavedSessions {
+protected:
+  static Alone Start(int records = 0) {
+    Alone alone(ToySparseModel(1, true));
+    if (records == 0)
+      return alone;
+    EngineOptions options;
+    options.host_memory =
+        static_cast<uint64_t>(records) * kLayers * kKvHeads * kPageBytes;
+    options.cold_folder = testing::TempDir();
+    alone.session.reset();
+    alone.engine = *Engine::Create(ToySparseModel(1, true), options);
+    alone.session = *alone.engine->NewSession();
+    return alone;
+  }
+  const std::vector<int32_t> tokens_ = Tokens(1, kContext);
+  const std::vector<std::vector<float>> expected_ = Expected(tokens_);
+};
+
+// Wherever it was saved, with and without files for the oldest records.
+TEST_F(PagedSessions, GoOnWhereTheyWere) {
+  for (const int records : {0, 4})
+    for (const int at : {5, 16, 23, 24, 25, 32, 37, 40, 48, 55, 63}) {
+      SCOPED_TRACE(at);
+      const std::string name = "at" + std::to_string(at);
+      {
+        Alone alone = Start(records);
+        alone.Feed({tokens_.begin(), tokens_.begin() + at});
+        alone.RunAll();
+        ASSERT_TRUE(Save(alone, name).ok());
+      }
+      Alone alone = Start(records);
+      const Status status = Archive(alone)->Load(alone.session.get(), name);
+      ASSERT_TRUE(status.ok()) << status.message();
+      EXPECT_EQ(alone.session->pending(), 0u);
+      EXPECT_EQ(alone.Logits(), expected_[at - 1]);
+      // What it computes from here on is all that it computes.
+      alone.Feed({tokens_.begin() + at, tokens_.end()});
+      EXPECT_EQ(alone.RunAll(), static_cast<uint64_t>(kContext - at));
+      EXPECT_EQ(alone.Logits(), expected_.back());
+    }
+}
+
+TEST_F(PagedSessions, SharePrefixes) {
+  Alone first = Start();
+  for (const int end : {20, 44, 60}) {
+    first.Feed({tokens_.begin() + static_cast<long>(first.session->position()),
+                tokens_.begin() + end});
+    first.RunAll();
+    ASSERT_TRUE(Archive(first)->SavePages(*first.session).ok());
+  }
+  for (const int length : {9, 21, 30, 45, 61, 64}) {
+    Alone alone = Start();
+    alone.Feed({tokens_.begin(), tokens_.begin() + length});
+    ASSERT_TRUE(Archive(alone)->LoadPrefix(alone.session.get()).ok());
+    // What was saved at 20, 44 and 60 tokens: blocks of 4.
+    const uint64_t reused = length >= 60 ? 60 : length >= 44 ? 44 : 0;
+    EXPECT_GE(alone.session->position(), reused) << length;
+    alone.RunAll();
+    EXPECT_EQ(alone.Logits(), expected_[length - 1]) << length;
+  }
+}
+
+// A damaged page or record is computed again, whichever it is.
+TEST_F(PagedSessions, NeverUseDamage) {
+  Alone saved = Start();
+  saved.Feed({tokens_.begin(), tokens_.begin() + 54});
+  saved.RunAll();
+  ASSERT_TRUE(Save(saved, "a").ok());
+  std::vector<std::string> files;
+  for (const auto &entry :
+       std::filesystem::recursive_directory_iterator(folder_ + "/store"))
+    if (entry.is_regular_file() &&
+        entry.path().string().find("/sessions/") == std::string::npos)
+      files.push_back(entry.path());
+  EXPECT_GT(files.size(), 12u);
+  uint64_t damaged = 0;
+  for (const std::string &file : files) {
+    std::filesystem::copy_file(file, folder_ + "/kept");
+    {
+      std::fstream stream(file,
+                          std::ios::in | std::ios::out | std::ios::binary);
+      stream.seekp(100);
+      stream.put('\x55');
+    }
+    Alone alone = Start();
+    auto archive = Archive(alone);
+    ASSERT_TRUE(archive->Load(alone.session.get(), "a").ok());
+    damaged += archive->counters().pages_damaged;
+    alone.Feed({tokens_.begin() + 54, tokens_.end()});
+    alone.RunAll();
+    EXPECT_EQ(alone.Logits(), expected_.back()) << file;
+    std::filesystem::remove(file);
+    std::filesystem::rename(folder_ + "/kept", file);
+  }
+  EXPECT_GE(damaged, 12u);
+}
+
+// Another hot window computes other pages: nothing is taken for its own.
+TEST_F(PagedSessions, KeepTheirWindow) {
+  Alone saved = Start();
+  saved.Feed({tokens_.begin(), tokens_.begin() + 54});
+  saved.RunAll();
+  ASSERT_TRUE(Save(saved, "a").ok());
+  Alone alone = Start();
+  EngineOptions options;
+  options.hot_window = 16;
+  alone.session.reset();
+  alone.engine = *Engine::Create(ToySparseModel(1, true), options);
+  alone.session = *alone.engine->NewSession();
+  ASSERT_TRUE(Archive(alone)->Load(alone.session.get(), "a").ok());
+  EXPECT_EQ(alone.session->pending(), 54u);
+  alone.RunAll();
+  EXPECT_EQ(alone.Logits(), expected_[53]);
 }
 
 TEST(Paging, IsPlanned) {
