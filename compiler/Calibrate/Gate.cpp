@@ -653,7 +653,7 @@ llvm::Error Gate::write() {
   // What was said of the checkpoint is in the module by now.
   back.checkpoint.clear();
   back.context = 0;
-  back.positions = back.activations = "auto";
+  back.positions = back.activations = back.attention = "auto";
   // Of pages that leave device memory nothing is in it.
   if (back.paging.deviceMemory == 0)
     back.kv = "auto";
