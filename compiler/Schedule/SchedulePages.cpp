@@ -183,8 +183,9 @@ std::string CachePager::remedies(int64_t slots) {
                                       function.queryBlocks(grid) * grid.heads);
   int64_t room = (budget.deviceMemory - needed(grid, 0)) / pageBytes;
   if (perBlock > 0 && room >= perBlock && room < slots)
-    text +=
-        llvm::formatv(", or choose fewer blocks: --top-k {0}", room / perBlock);
+    text += llvm::formatv(
+        ", or choose fewer blocks: --top-k {0} or --max-blocks {0}",
+        room / perBlock);
   int64_t all = (budget.deviceMemory - billWithout(0).total) / bytesOfPages(1) *
                 page.getBlock();
   if (all > 0)

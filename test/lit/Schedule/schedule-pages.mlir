@@ -14,7 +14,7 @@
 // RUN: sed 's/top_k = 2/top_k = 9/' %s > %t.nine.mlir
 // RUN: not stele-opt %t.nine.mlir --stele-assign-buffers --stele-model-time="targets=x86-64-v3" --stele-schedule-pages="targets=x86-64-v3 device-memory=220000 hot-window=50" 2>&1 | FileCheck %s --check-prefix=CHOOSE
 // CHOOSE: 72 staging slots of 2.0 KiB 144.0 KiB
-// CHOOSE-SAME: or choose fewer blocks: --top-k 3
+// CHOOSE-SAME: or choose fewer blocks: --top-k 3 or --max-blocks 3
 // RUN: not stele-opt %s --stele-assign-buffers --stele-model-time="targets=x86-64-v3" --stele-schedule-pages="targets=x86-64-v3 device-memory=200000 hot-window=50 host-memory=4000" 2>&1 | FileCheck %s --check-prefix=HOST
 // HOST: error: --host-memory 3.9 KiB does not hold the records of two cells of 32 tokens, of which one falls out while the other goes to disk: 4 blocks of 5.0 KiB = 20.0 KiB; raise it to that
 
