@@ -32,6 +32,7 @@ enum BlockSelect { kTopK = 1, kTopP = 2, kTopShare = 3 };
 
 // Queries that are scored side by side, with as many groups of the index.
 constexpr int kRowTile = 4;
+constexpr int64_t kGroupLine = 64;  // bytes: 4 codes of each of 16 blocks
 #ifdef __AVX512F__
 constexpr int kGroupTile = 4;
 #else
@@ -185,10 +186,12 @@ STELE_INLINE void Score(const char* index, int64_t group, int64_t part,
   for (int64_t step = 0; step < Index().Steps(); ++step) {
     U16 codes[C];
 #pragma unroll
-    for (int c = 0; c < C; ++c)
-      codes[c] = LoadUnits(
-          reinterpret_cast<const uint32_t*>(at + c * Index().GroupBytes()) +
-          step * kLanes);
+    for (int c = 0; c < C; ++c) {
+      const char* from = at + c * Index().GroupBytes() + step * kGroupLine;
+      codes[c] = LoadUnits(reinterpret_cast<const uint32_t*>(from));
+      // Groups are too short for the hardware to see what comes next.
+      __builtin_prefetch(from + 2 * C * Index().GroupBytes());
+    }
 #pragma unroll
     for (int r = 0; r < R; ++r) {
       const U16 q = U16{} + s.query[r][part].units[step];
