@@ -49,6 +49,8 @@ HostProgram::HostProgram(ThreadPool* pool, TransferThread* transfer,
 Status HostProgram::Run(const SteleBatch& batch) {
   batch_ = &batch;
   ++run_;
+  cursor_ = 0;
+  std::fill(times_.begin(), times_.end(), StepTime());
   for (Counter& counter : counters_) counter.next_item = 0;
   if (transfer_)
     transfer_->Start(
@@ -107,15 +109,21 @@ void HostProgram::RunPooled(size_t index, uint32_t worker) {
     RunAlone(spec_.steps[index]);
 }
 
+// All that the event waits for has been issued, so that whoever has the baton
+// comes to it.
 void HostProgram::WaitTimed(uint32_t event) {
-  if (events_[event].load(std::memory_order_acquire) == run_) return;
+  if (IsSignalled(event)) return;
   const uint64_t begin = NowNs();
+  if (const std::unique_lock lock(baton_, std::try_to_lock); lock.owns_lock())
+    Advance(event);
   WaitFor(event);
   waited_ns_ += NowNs() - begin;
 }
 
+// A step may be begun more than once before it goes on.
 void HostProgram::Begin(size_t index) {
-  if (!times_.empty()) times_[index].begin_ns = NowNs();
+  if (!times_.empty() && times_[index].begin_ns == 0)
+    times_[index].begin_ns = NowNs();
 }
 
 void HostProgram::End(size_t index) {
@@ -123,18 +131,33 @@ void HostProgram::End(size_t index) {
 }
 
 void HostProgram::RunTransfers() {
-  for (size_t i = 0; i < spec_.steps.size(); ++i) {
-    const Step& step = spec_.steps[i];
+  for (;;) {
+    std::optional<uint32_t> held;
+    {
+      const std::lock_guard lock(baton_);
+      held = Advance(std::nullopt);
+    }
+    if (!held) return;
+    WaitFor(*held);
+  }
+}
+
+std::optional<uint32_t> HostProgram::Advance(std::optional<uint32_t> until) {
+  for (; cursor_ < spec_.steps.size(); ++cursor_) {
+    if (until && IsSignalled(*until)) return std::nullopt;
+    const Step& step = spec_.steps[cursor_];
     if (IsPooled(step)) continue;
-    Begin(i);
+    Begin(cursor_);
+    if (const auto* wait = std::get_if<WaitStep>(&step);
+        wait && !IsSignalled(wait->event))
+      return wait->event;
     if (const auto* signal = std::get_if<SignalStep>(&step))
       Signal(signal->event);
-    else if (const auto* wait = std::get_if<WaitStep>(&step))
-      WaitFor(wait->event);
     else
       RunAlone(step);
-    End(i);
+    End(cursor_);
   }
+  return std::nullopt;
 }
 
 void HostProgram::RunLaunch(size_t index, uint32_t worker) {

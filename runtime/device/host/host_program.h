@@ -6,12 +6,16 @@
 // in the order of the plan; events hold the two together. A plan's order
 // respects its events, so that neither ever waits for the other in a circle,
 // and a program without paging steps runs all of its steps on the pool.
+//
+// Where cores are few, the transfer thread may be late though it has little to
+// do: a worker that waits for it then takes its steps over, up to the event.
 #ifndef STELE_RUNTIME_DEVICE_HOST_HOST_PROGRAM_H_
 #define STELE_RUNTIME_DEVICE_HOST_HOST_PROGRAM_H_
 
 #include <atomic>
 #include <cstdint>
 #include <mutex>
+#include <optional>
 #include <vector>
 
 #include "stele/runtime/device/device.h"
@@ -51,6 +55,13 @@ class HostProgram : public Program {
 
   void RunWorker(uint32_t worker);
   void RunTransfers();
+  // Runs steps of other streams, from where they are, until `until`, if given,
+  // is signalled; returns the event that holds them, if one does. The caller
+  // has the baton.
+  std::optional<uint32_t> Advance(std::optional<uint32_t> until);
+  bool IsSignalled(uint32_t event) const {
+    return events_[event].load(std::memory_order_acquire) == run_;
+  }
   // Whether the pool runs a step.
   bool IsPooled(const Step& step) const;
   void RunLaunch(size_t index, uint32_t worker);
@@ -79,6 +90,8 @@ class HostProgram : public Program {
   // waited for.
   std::vector<std::atomic<uint32_t>> events_;
   uint32_t run_ = 0;
+  std::mutex baton_;   // of whoever runs steps of other streams
+  size_t cursor_ = 0;  // the next one
   const SteleBatch* batch_ = nullptr;
   SteleAttentionWork work_{};
   uint64_t waited_ns_ = 0;

@@ -1,6 +1,9 @@
 // Start, end and rounds of the transfer thread; see transfer_thread.h.
 #include "stele/runtime/device/host/transfer_thread.h"
 
+#include <pthread.h>
+#include <sched.h>
+
 #include <string>
 #include <system_error>
 
@@ -35,7 +38,11 @@ void TransferThread::Start(Task task, void* context) {
 
 void TransferThread::Join() { WaitWhile(finished_, round_ - 1); }
 
+// It must not take a core from a worker each time it wakes up: moves that are
+// needed at once are a worker's to take over.
 void TransferThread::Loop() {
+  const sched_param priority{};
+  (void)pthread_setschedparam(pthread_self(), SCHED_BATCH, &priority);
   for (uint32_t round = 0;; ++round) {
     WaitWhile(started_, round);
     if (stop_) return;
