@@ -532,7 +532,7 @@ void SelectBlocks(benchmark::State& state, const Machine& machine, int tokens,
     copy = 0;
     if (tokens == 1) reads.Read();
   }
-  const double query_blocks = kKvHeads * double((tokens + kBlock - 1) / kBlock);
+  const int query_blocks = kKvHeads * ((tokens + kBlock - 1) / kBlock);
   state.counters["ns_per_query_block"] = best * 1e9 / query_blocks;
   const double ops = 2.0 * tokens * kHeads * blocks * kHeadDim;
   if (tokens == 1)
