@@ -215,6 +215,15 @@ public:
                view.page_tables[s][row * view.page_table_blocks + block];
   }
 
+  // A piece of a block's entry in the key index, likewise.
+  const char *keyPiece(const Batch &batch, int s, int head, int block,
+                       int piece) const {
+    const uint64_t row =
+        schema::KeyIndexRowBytes(batch.view().page_table_blocks, c.headDim);
+    return indices[s].data() + (kLayer * c.kvHeads + head) * row +
+           schema::KeyIndexPiece(block, c.headDim, piece);
+  }
+
   const Case c;
   const Format format;
   std::vector<float> qNorm, kNorm, frequencies, bias;
@@ -343,6 +352,16 @@ public:
     if (c.norm)
       options.norm = norm(model.kNorm);
     ref::kvAppend(cache, x, x, plain(batch), options);
+  }
+
+  // The mean of a block's keys.
+  std::vector<double> meanKey(int s, int head, int block) const {
+    const auto &keys = cache.head(kLayer, s, head).keys;
+    std::vector<double> mean(model.c.headDim);
+    for (int j = 0; j < model.c.block; ++j)
+      for (int d = 0; d < model.c.headDim; ++d)
+        mean[d] += keys[block * model.c.block + j][d] / model.c.block;
+    return mean;
   }
 
   // What it would choose itself.

@@ -98,6 +98,44 @@ TEST(SparseAttention, AgreesWithTheReference) {
     }
 }
 
+// Codes of a mean key are rounded to within half of a step, the scale is the
+// largest element / 127, and padding is 0.
+void checkEntry(const Attention &model, const Batch &batch,
+                const std::vector<double> &mean, int s, int head, int block) {
+  const int steps = schema::KeyIndexSteps(model.c.headDim);
+  float scale;
+  std::memcpy(&scale, model.keyPiece(batch, s, head, block, steps), 4);
+  double largest = 0;
+  for (double element : mean)
+    largest = std::max(largest, std::abs(element));
+  ASSERT_NEAR(scale, largest / 127, 1e-6 * largest);
+  for (int i = 0; i < steps * 4; ++i) {
+    const char *piece = model.keyPiece(batch, s, head, block, i / 4);
+    const int code = uint8_t(piece[i % 4]) - 128;
+    const double element = i < model.c.headDim ? mean[i] : 0;
+    ASSERT_NEAR(code * scale, element, 0.501 * scale) << "element " << i;
+  }
+}
+
+TEST(SparseAttention, IndexesTheMeanKeysOfFullPages) {
+  for (const std::string &target : RunnableTargets())
+    for (const Case &shape : kCases) {
+      const Case c = with(shape, kSparsities[0]);
+      SCOPED_TRACE(target + " " + name(c));
+      Attention model(c, kFormats[0], target);
+      Reference reference(model);
+      run(model, kSparseSteps,
+          [&](const Batch &batch, const std::vector<float> &qkv) {
+            model.append(qkv, batch, 3);
+            reference.append(qkv, batch);
+            for (int s = 0; s < batch.view().sequences; ++s)
+              for (int g = 0; g < c.kvHeads; ++g)
+                for (int b = 0; b < batch.kv_lengths[s] / c.block; ++b)
+                  checkEntry(model, batch, reference.meanKey(s, g, b), s, g, b);
+          });
+    }
+}
+
 // In f32 the choice is the reference's own.
 TEST(SparseAttention, SelectsWhatTheReferenceSelects) {
   for (const Case &shape : kCases)
