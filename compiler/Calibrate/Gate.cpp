@@ -335,7 +335,9 @@ llvm::Error Gate::tokenizeTexts(const CompiledModel &model) {
                       std::vector<int32_t> &tokens) -> llvm::Error {
     llvm::Expected<std::vector<int32_t>> ids = model.tokenize(text.bytes);
     if (!ids)
-      return ids.takeError();
+      return makeError("{0}: {1}; --quant auto reads texts: name a checkpoint "
+                       "with its tokenizer, or say --quant int4 or int8",
+                       options.input, llvm::toString(ids.takeError()));
     if (ids->size() < window)
       return makeError("{0}: has {1} tokens, a window of calibration has {2}; "
                        "name a longer text with --calibrate",
