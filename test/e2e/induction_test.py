@@ -11,6 +11,7 @@ import subprocess
 import sys
 
 import harness
+from paging_test import compile_paged
 
 sys.path.insert(0, str(harness.ROOT / "models/induction"))
 import make  # noqa: E402
@@ -57,12 +58,24 @@ def check_sparse(report, programs, checkpoint, length, density, kinds):
                    HAYSTACKS[kind], length)
 
 
+def check_paged(report, programs, checkpoint, length, density):
+    """With all but 512 tokens and the sinks behind device memory, in codes."""
+    for kv in ("int8", "int4"):
+        artifact = compile_paged(
+            programs, checkpoint, f"paged-{kv}",
+            ["--attention", "sparse", "--density", density, "--context", length,
+             "--kv", kv])
+        check_grid(report, programs, artifact, f"paged {kv} {length}", "random",
+                   length)
+
+
 def test(report, programs, only):
     checkpoint = programs.work / "checkpoint"
     make.make(checkpoint)
     test_dense(report, programs, checkpoint)
     # 6 of 128 blocks: less than a twentieth of the keys.
     check_sparse(report, programs, checkpoint, 16 << 10, 0.02, HAYSTACKS)
+    check_paged(report, programs, checkpoint, 8 << 10, 0.08)
 
 
 if __name__ == "__main__":
