@@ -3,39 +3,30 @@
 #define STELE_TOOLS_STELE_NPY_H_
 
 #include <cstdint>
-#include <cstdio>
 #include <memory>
 #include <span>
 #include <string>
 
+#include "output_file.h"
 #include "stele/runtime/base/status.h"
 
 namespace stele::cli {
 
-// The file appears under its name when Finish succeeds; until then the rows
-// are in a temporary file beside it, which goes with the writer. What exists
-// and is no regular file (a pipe, a device) is written to as it is.
 class NpyWriter {
  public:
   static Result<std::unique_ptr<NpyWriter>> Create(const std::string& path,
                                                    uint64_t rows,
                                                    uint64_t columns);
-  ~NpyWriter();
-  NpyWriter(const NpyWriter&) = delete;
-  NpyWriter& operator=(const NpyWriter&) = delete;
 
   // Errors are remembered for Finish.
   void Append(std::span<const float> row);
-  Status Finish();
+  Status Finish() { return file_->Finish(); }
 
  private:
-  NpyWriter(std::string path, std::string temporary, FILE* file)
-      : path_(std::move(path)), temporary_(std::move(temporary)), file_(file) {}
+  explicit NpyWriter(std::unique_ptr<OutputFile> file)
+      : file_(std::move(file)) {}
 
-  std::string path_;
-  std::string temporary_;
-  FILE* file_;
-  bool failed_ = false;
+  std::unique_ptr<OutputFile> file_;
 };
 
 }  // namespace stele::cli

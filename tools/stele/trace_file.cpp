@@ -1,11 +1,7 @@
 // Events of steps and operations; see trace_file.h.
 #include "trace_file.h"
 
-#include <cerrno>
-#include <cstring>
 #include <nlohmann/json.hpp>
-
-#include "stele/runtime/base/format.h"
 
 namespace stele::cli {
 namespace {
@@ -63,13 +59,9 @@ ordered_json Describe(const StepTrace& step, const plan::Op& op) {
 }  // namespace
 
 Result<std::unique_ptr<TraceFile>> TraceFile::Create(const std::string& path) {
-  std::FILE* file = std::fopen(path.c_str(), "wb");
-  if (!file)
-    return Unavailable("cannot write '" + Printable(path) +
-                       "': " + std::strerror(errno));
-  std::unique_ptr<TraceFile> trace(new TraceFile(path, file));
-  std::fputs("{\"traceEvents\": [", file);
-  return trace;
+  STELE_ASSIGN_OR_RETURN(auto file, OutputFile::Create(path));
+  file->Write("{\"traceEvents\": [");
+  return std::unique_ptr<TraceFile>(new TraceFile(std::move(file)));
 }
 
 void TraceFile::Add(const StepTrace& step) {
@@ -91,20 +83,15 @@ void TraceFile::AddOp(const StepTrace& step, uint32_t index) {
 void TraceFile::Write(ordered_json event, const StepTime& time) {
   event["ts"] = static_cast<double>(time.begin_ns - begin_ns_) / 1e3;
   event["dur"] = static_cast<double>(time.end_ns - time.begin_ns) / 1e3;
-  const std::string text =
-      (is_first_ ? "\n" : ",\n") +
-      event.dump(-1, ' ', false, ordered_json::error_handler_t::replace);
+  file_->Write(is_first_ ? "\n" : ",\n");
   is_first_ = false;
-  std::fwrite(text.data(), 1, text.size(), file_.get());
+  file_->Write(
+      event.dump(-1, ' ', false, ordered_json::error_handler_t::replace));
 }
 
 Status TraceFile::Finish() {
-  std::fputs("\n]}\n", file_.get());
-  const bool failed = std::ferror(file_.get()) != 0;
-  if (std::fclose(file_.release()) == 0 && !failed) return OkStatus();
-  return Unavailable("cannot write '" + Printable(path_) +
-                     "': " + std::strerror(errno) +
-                     "; free space, or write the trace elsewhere");
+  file_->Write("\n]}\n");
+  return file_->Finish();
 }
 
 }  // namespace stele::cli

@@ -8,11 +8,11 @@
 #define STELE_TOOLS_STELE_TRACE_FILE_H_
 
 #include <cstdint>
-#include <cstdio>
 #include <memory>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 
+#include "output_file.h"
 #include "stele/runtime/base/status.h"
 #include "stele/runtime/engine/engine.h"
 
@@ -27,17 +27,12 @@ class TraceFile {
   Status Finish();
 
  private:
-  struct Close {
-    void operator()(std::FILE* file) const { std::fclose(file); }
-  };
-
-  TraceFile(std::string path, std::FILE* file)
-      : path_(std::move(path)), file_(file) {}
+  explicit TraceFile(std::unique_ptr<OutputFile> file)
+      : file_(std::move(file)) {}
   void AddOp(const StepTrace& step, uint32_t index);
   void Write(nlohmann::ordered_json event, const StepTime& time);
 
-  std::string path_;
-  std::unique_ptr<std::FILE, Close> file_;
+  std::unique_ptr<OutputFile> file_;
   uint64_t begin_ns_ = 0;  // of the first step
   bool is_first_ = true;
 };
