@@ -203,10 +203,7 @@ def test(report, programs, only):
                  test_text_form, test_longbench, test_longbench_refusals):
         if only and case.__name__ not in only:
             continue
-        try:
-            case(report, programs)
-        except harness.ProgramFailed as error:
-            report.check(case.__name__, False, error)
+        report.attempt(case.__name__, case, programs)
 
 
 if __name__ == "__main__":

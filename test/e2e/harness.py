@@ -63,6 +63,13 @@ class Report:
             print(f"FAILED {name}: {detail}", flush=True)
         return ok
 
+    def attempt(self, name, case, *arguments):
+        """Runs case(report, ...); a program that fails in it is a failed check."""
+        try:
+            case(self, *arguments)
+        except ProgramFailed as error:
+            self.check(name, False, error)
+
     def finish(self):
         if self.largest:
             print(f"largest difference of logits: {self.largest:.1e} of the "

@@ -69,10 +69,8 @@ def test_checkpoint(report, programs, name, arithmetic):
 def test(report, programs, only):
     for name in only or CHECKPOINTS:
         for arithmetic in ("f32", "bf16"):
-            try:
-                test_checkpoint(report, programs, name, arithmetic)
-            except harness.ProgramFailed as error:
-                report.check(f"{name} {arithmetic}", False, error)
+            report.attempt(f"{name} {arithmetic}", test_checkpoint, programs, name,
+                           arithmetic)
 
 
 if __name__ == "__main__":

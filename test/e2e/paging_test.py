@@ -173,23 +173,16 @@ def test_sessions(report, programs, model, kv):
                          f"{forked['tokens']}, in one {whole}")
 
 
-def attempt(report, name, case, *arguments):
-    try:
-        case(report, *arguments)
-    except harness.ProgramFailed as error:
-        report.check(name, False, error)
-
-
 def test(report, programs, only):
     for model in only or MODELS:
-        attempt(report, model, test_copies, programs, model, "f32", 64)
+        report.attempt(model, test_copies, programs, model, "f32", 64)
     for model in only or ["llama-long", "qwen3"]:
-        attempt(report, model, test_copies, programs, model, "bf16", 128)
-        attempt(report, model, test_codes, programs, model)
+        report.attempt(model, test_copies, programs, model, "bf16", 128)
+        report.attempt(model, test_codes, programs, model)
     for kv in ("f32", "int8", "int4"):
-        attempt(report, f"sessions {kv}", test_sessions, programs, "llama-long",
+        report.attempt(f"sessions {kv}", test_sessions, programs, "llama-long",
                 kv)
-    attempt(report, "batch", test_batch, programs)
+    report.attempt("batch", test_batch, programs)
 
 
 if __name__ == "__main__":

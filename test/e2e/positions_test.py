@@ -67,10 +67,7 @@ def test_reference(report, programs):
 
 def test(report, programs, only):
     for case in (test_first_chunk, test_beyond_training, test_reference):
-        try:
-            case(report, programs)
-        except harness.ProgramFailed as error:
-            report.check(case.__name__, False, error)
+        report.attempt(case.__name__, case, programs)
 
 
 if __name__ == "__main__":

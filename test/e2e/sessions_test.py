@@ -150,10 +150,8 @@ def test(report, programs, only):
     cases += [(name, SPARSE) for name, _ in cases if name == CHECKPOINTS[0]]
     for name, flags in cases:
         for arithmetic in ("f32", "bf16"):
-            try:
-                test_checkpoint(report, programs, name, arithmetic, *flags)
-            except harness.ProgramFailed as error:
-                report.check(f"{name} {arithmetic}", False, error)
+            report.attempt(f"{name} {arithmetic}", test_checkpoint, programs, name,
+                           arithmetic, *flags)
 
 
 if __name__ == "__main__":

@@ -161,22 +161,15 @@ def test_perplexity(report, programs):
                  0 < out["work_share"] < 1, out)
 
 
-def attempt(report, name, case, *arguments):
-    try:
-        case(report, *arguments)
-    except harness.ProgramFailed as error:
-        report.check(name, False, error)
-
-
 def test(report, programs, only):
     for model in only or DENSE_MODELS:
-        attempt(report, model, test_everything_kept, programs, model)
+        report.attempt(model, test_everything_kept, programs, model)
     for model in only or REFERENCE_MODELS:
         if model in REFERENCE_MODELS:
-            attempt(report, model, test_reference, programs, model)
+            report.attempt(model, test_reference, programs, model)
     for case in (test_batch, test_refusals, test_inspect, test_statistics,
                  test_perplexity):
-        attempt(report, case.__name__, case, programs)
+        report.attempt(case.__name__, case, programs)
 
 
 if __name__ == "__main__":

@@ -76,10 +76,8 @@ def test(report, programs, only):
             continue
         tests = [(test_f32, ())] + [(test_variant, v) for v in variants(name)]
         for function, more in tests:
-            try:
-                function(report, programs, name, source, folder, *more)
-            except harness.ProgramFailed as error:
-                report.check(f"{name} {' '.join(more)}", False, error)
+            report.attempt(f"{name} {' '.join(more)}", function, programs, name,
+                           source, folder, *more)
 
 
 if __name__ == "__main__":
