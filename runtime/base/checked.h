@@ -26,6 +26,11 @@ inline std::optional<uint64_t> CheckedMul(uint64_t a, uint64_t b) {
   return product;
 }
 
+// The least multiple of `unit` that is at least n; both far below 2^64.
+inline uint64_t RoundUp(uint64_t n, uint64_t unit) {
+  return (n + unit - 1) / unit * unit;
+}
+
 }  // namespace stele
 
 #endif  // STELE_RUNTIME_BASE_CHECKED_H_

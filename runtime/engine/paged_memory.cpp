@@ -14,10 +14,6 @@
 namespace stele {
 namespace {
 
-uint64_t RoundUp(uint64_t n, uint64_t unit) {
-  return (n + unit - 1) / unit * unit;
-}
-
 CacheShape RecordShape(const PagingShape& shape) {
   CacheShape records = shape.cache;
   records.page_bytes = shape.record_bytes;

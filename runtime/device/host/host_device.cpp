@@ -22,10 +22,6 @@ constexpr uint64_t kPage = 4096;
 constexpr uint64_t kHugePage = 2 << 20;
 constexpr uint64_t kCacheLine = 64;
 
-uint64_t RoundUp(uint64_t n, uint64_t unit) {
-  return (n + unit - 1) / unit * unit;
-}
-
 class ElfCode : public HostCode {
  public:
   static Result<std::unique_ptr<LoadedCode>> Load(
