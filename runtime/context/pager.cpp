@@ -79,17 +79,19 @@ void PagedContext::Clear() {
 void PagedContext::BeginRecords(uint64_t fallen) {
   const uint32_t tokens = pager_->shape_.cache.block_tokens;
   fallen_ = falling_ = fallen;
-  if (cold_) {
-    const uint64_t kept = warm_blocks_ - pager_->shape_.CellBlocks();
-    cold_end_ = std::max(sinks_, fallen > kept ? fallen - kept : 0);
-    cooling_ = cold_end_;
-  }
+  cold_end_ = cooling_ = ColdEnd(fallen);
   records_.Forget((cold_end_ - sinks_) * tokens);
   records_.Grow((fallen - sinks_) * tokens);
   pages_->GiveAway(sinks_, fallen);
   for (uint64_t block = sinks_; block < fallen; ++block)
     for (uint64_t row = 0; row < pager_->shape_.cache.pages_per_block(); ++row)
       pages_->Set(row, block, pager_->memory_.nan_page);
+}
+
+uint64_t PagedContext::ColdEnd(uint64_t fallen) const {
+  if (!cold_) return cold_end_;
+  const uint64_t kept = warm_blocks_ - pager_->shape_.CellBlocks();
+  return std::max(cold_end_, fallen > kept ? fallen - kept : 0);
 }
 
 std::optional<uint32_t> PagedContext::SlotOf(uint64_t row,
@@ -140,13 +142,8 @@ void Pager::BeginStep(std::span<const PagedPart> parts) {
     context.falling_ = std::max(shape_.Fallen(part.position), context.fallen_);
     context.records_.Grow((context.falling_ - context.sinks_) *
                           shape_.cache.block_tokens);
-    if (context.cold_) {
-      const uint64_t kept = context.warm_blocks_ - shape_.CellBlocks();
-      const uint64_t end =
-          context.falling_ > kept ? context.falling_ - kept : 0;
-      context.cooling_ = std::max(context.cold_end_, end);
-      context.cold_before_ = context.cold_->end();
-    }
+    context.cooling_ = context.ColdEnd(context.falling_);
+    if (context.cold_) context.cold_before_ = context.cold_->end();
     context.leaving_.clear();
     for (uint64_t block = context.fallen_; block < context.falling_; ++block)
       for (uint64_t row = 0; row < shape_.cache.pages_per_block(); ++row)

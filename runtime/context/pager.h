@@ -119,6 +119,9 @@ class PagedContext {
 
   // The slot that holds a page.
   std::optional<uint32_t> SlotOf(uint64_t row, uint64_t block) const;
+  // How far records are in the file once `fallen` blocks have fallen out: there
+  // is room for one cell more in memory.
+  uint64_t ColdEnd(uint64_t fallen) const;
   void Vacate(uint32_t slot);
 
   Pager* pager_;
