@@ -34,7 +34,7 @@ struct CacheShape {
   // those of both as a store has them.
   uint64_t key_pieces() const;
   uint64_t key_entry_bytes() const;
-  uint64_t record_bytes() const { return page_bytes + key_entry_bytes(); }
+  uint64_t stored_bytes() const { return page_bytes + key_entry_bytes(); }
   // Bytes of the index of a sequence that may have `blocks` blocks.
   uint64_t KeyIndexBytes(uint64_t blocks) const;
   uint64_t BlocksFor(uint64_t tokens) const;

@@ -667,13 +667,13 @@ Status Engine::ReadBlock(const Session& session, uint64_t block,
                          std::span<std::byte> bytes) const {
   std::lock_guard lock(model_->device_mutex());
   for (uint64_t row = 0; row < shape_.pages_per_block(); ++row) {
-    const auto record =
-        bytes.subspan(row * shape_.record_bytes(), shape_.record_bytes());
+    const auto stored =
+        bytes.subspan(row * shape_.stored_bytes(), shape_.stored_bytes());
     STELE_RETURN_IF_ERROR(model_->device().CopyToHost(
-        record.first(shape_.page_bytes),
+        stored.first(shape_.page_bytes),
         pages_.data() + session.pages_->page(row, block) * shape_.page_bytes));
     STELE_RETURN_IF_ERROR(
-        ReadKeys(session, row, block, record.subspan(shape_.page_bytes)));
+        ReadKeys(session, row, block, stored.subspan(shape_.page_bytes)));
   }
   return OkStatus();
 }
@@ -684,13 +684,13 @@ Status Engine::WriteBlock(Session* session, uint64_t block,
   PageTable& pages = *session->pages_;
   pages.Grow((block + 1) * shape_.block_tokens);
   for (uint64_t row = 0; row < shape_.pages_per_block(); ++row) {
-    const auto record =
-        bytes.subspan(row * shape_.record_bytes(), shape_.record_bytes());
+    const auto stored =
+        bytes.subspan(row * shape_.stored_bytes(), shape_.stored_bytes());
     STELE_RETURN_IF_ERROR(model_->device().CopyFromHost(
         pages_.data() + pages.page(row, block) * shape_.page_bytes,
-        record.first(shape_.page_bytes)));
+        stored.first(shape_.page_bytes)));
     STELE_RETURN_IF_ERROR(
-        WriteKeys(*session, row, block, record.subspan(shape_.page_bytes)));
+        WriteKeys(*session, row, block, stored.subspan(shape_.page_bytes)));
   }
   return OkStatus();
 }

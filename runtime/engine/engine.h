@@ -167,7 +167,7 @@ class Engine {
                       uint64_t piece) const;
 
   // A block of a session's pages, each with its entry in the key index:
-  // [pages_per_block, record_bytes].
+  // [pages_per_block, stored_bytes].
   Status ReadBlock(const Session& session, uint64_t block,
                    std::span<std::byte> bytes) const;
   // The same the other way; makes room for the block.

@@ -84,15 +84,15 @@ Result<std::unique_ptr<SessionArchive>> SessionArchive::Create(
   if (engine->model().states()) {
     STELE_ASSIGN_OR_RETURN(
         archive->state_codec_,
-        MakeCodec(engine->state_shape_, engine->state_shape_.record_bytes()));
+        MakeCodec(engine->state_shape_, engine->state_shape_.stored_bytes()));
     archive->states_.resize(engine->StateBytes());
   }
   const CacheShape& shape = engine->shape_;
   if (!engine->pool_ || shape.transient) return archive;
   archive->block_tokens_ = shape.block_tokens;
   STELE_ASSIGN_OR_RETURN(archive->codec_,
-                         MakeCodec(shape, shape.record_bytes()));
-  archive->block_.resize(shape.pages_per_block() * shape.record_bytes());
+                         MakeCodec(shape, shape.stored_bytes()));
+  archive->block_.resize(shape.pages_per_block() * shape.stored_bytes());
   if (!engine->paged_) return archive;
   STELE_ASSIGN_OR_RETURN(archive->record_codec_,
                          MakeCodec(shape, engine->FallenBytes()));
