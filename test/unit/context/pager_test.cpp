@@ -169,6 +169,12 @@ public:
       batch[s]->pages->Truncate(batch[s]->position);
   }
 
+  // A whole cell a step.
+  void RunTo(Sequence *sequence, uint64_t position, std::mt19937 &random) {
+    while (sequence->position < position)
+      Step({sequence}, {16}, random, false);
+  }
+
   void Grow(Sequence &sequence, uint64_t tokens) {
     const uint64_t before = sequence.pages->blocks();
     sequence.pages->Grow(sequence.position + tokens);
@@ -315,8 +321,7 @@ TEST(Pager, KeepsWhatWasChosenLately) {
   std::mt19937 random(1);
   Machine machine(ShapeOf(16, 16, 1, 40), 1, kLayers);
   Sequence sequence = machine.Begin(0);
-  while (sequence.position < 160)
-    machine.Step({&sequence}, {16}, random, false);
+  machine.RunTo(&sequence, 160, random);
   std::vector<uint32_t> selection(kHeads * machine.shape.selection_words);
   const std::vector<int32_t> offsets{0, 1}, positions{160};
   SteleBatch view{};
@@ -345,8 +350,7 @@ TEST(Pager, GoesBackToWhatItStillHas) {
   std::mt19937 random(1);
   Machine machine(ShapeOf(32, 16, 1, 12), 1, 1);
   Sequence sequence = machine.Begin(0);
-  while (sequence.position < 160)
-    machine.Step({&sequence}, {16}, random, false);
+  machine.RunTo(&sequence, 160, random);
   // Fallen behind 144 - 32, the cell of the last step; what a step from 144 on
   // sees is still there.
   EXPECT_TRUE(sequence.context->CanGoBack(160));
@@ -358,16 +362,14 @@ TEST(Pager, GoesBackToWhatItStillHas) {
   sequence.context->Clear();
   EXPECT_EQ(sequence.pages->blocks(), 0u);
   sequence.position = 0;
-  while (sequence.position < 320)
-    machine.Step({&sequence}, {16}, random, false);
+  machine.RunTo(&sequence, 320, random);
 }
 
 TEST(Pager, SaysWhenTheScheduleIsTooSmall) {
   std::mt19937 random(1);
   Machine machine(ShapeOf(16, 16, 0, 8), 1, 1);
   Sequence sequence = machine.Begin(0);
-  while (sequence.position < 80)
-    machine.Step({&sequence}, {16}, random, false);
+  machine.RunTo(&sequence, 80, random);
   const std::vector<int32_t> offsets{0, 1}, positions{80};
   SteleBatch view{};
   view.sequences = view.tokens = 1;

@@ -38,16 +38,7 @@ TEST(KeyIndex, BelongsToOneSession) {
   EngineOptions options;
   options.max_sessions = 3;
   auto engine = *Engine::Create(ToyModelWithKeyIndex(2), options);
-  std::vector<std::unique_ptr<Session>> sessions(3);
-  for (int round = 0; round < 9; ++round) {
-    sessions[round % 3].reset();
-    sessions[round % 3] = *engine->NewSession();
-    ASSERT_TRUE(sessions[round % 3]->Feed(Tokens(round, 6 + round)).ok());
-    ASSERT_TRUE(engine->Step().ok()); // not to the end of all
-  }
-  for (auto &session : sessions) {
-    while (session->pending() > 0)
-      ASSERT_TRUE(engine->Step().ok());
+  for (const auto &session : RunTogether(engine.get())) {
     const auto row = session->logits();
     EXPECT_EQ(std::vector<float>(row.begin(), row.end()),
               Expected(session->tokens()));
@@ -84,21 +75,7 @@ TEST_F(SavedSessions, HaveTheirKeyIndex) {
 
 // An entry of a block that is not full holds nothing of another session.
 TEST_F(SavedSessions, HoldNoKeysOfOtherSessions) {
-  const auto tail = [&] { return *OpenFolder()->Get(TailKey("a"), 1 << 20); };
-  Alone fresh(IndexedModel());
-  fresh.Feed(Tokens(1, 5));
-  fresh.RunAll();
-  ASSERT_TRUE(Save(fresh, "a").ok());
-  const std::string expected = tail();
-  Alone used(IndexedModel());
-  used.Feed(Tokens(2, 30));
-  used.RunAll();
-  used.session = nullptr;
-  used.session = *used.engine->NewSession();
-  used.Feed(Tokens(1, 5));
-  used.RunAll();
-  ASSERT_TRUE(Save(used, "a").ok());
-  EXPECT_EQ(tail(), expected);
+  ExpectNothingOfOthers(IndexedModel());
 }
 
 } // namespace

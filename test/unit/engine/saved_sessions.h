@@ -84,6 +84,24 @@ struct Alone {
   }
 };
 
+// Feeds sessions that come and go at different times, and runs them to the end.
+inline std::vector<std::unique_ptr<Session>> RunTogether(Engine *engine) {
+  std::vector<std::unique_ptr<Session>> sessions(3);
+  for (int round = 0; round < 9; ++round) {
+    sessions[round % 3].reset();
+    sessions[round % 3] = *engine->NewSession();
+    EXPECT_TRUE(sessions[round % 3]->Feed(Tokens(round, 6 + round)).ok());
+    EXPECT_TRUE(engine->Step().ok()); // not to the end of all
+  }
+  for (auto &session : sessions)
+    while (session->pending() > 0)
+      if (const auto report = engine->Step(); !report.ok()) {
+        ADD_FAILURE() << report.status().message();
+        return sessions;
+      }
+  return sessions;
+}
+
 class SavedSessions : public testing::Test {
 protected:
   SavedSessions() { EXPECT_NE(mkdtemp(folder_.data()), nullptr); }
@@ -108,6 +126,24 @@ protected:
   }
   std::string PathOf(const std::string &key) {
     return folder_ + "/store/" + key;
+  }
+  // What a partial block does not use yet holds nothing of a session before.
+  void ExpectNothingOfOthers(const std::shared_ptr<Model> &model) {
+    const auto tail = [&] { return *OpenFolder()->Get(TailKey("a"), 1 << 20); };
+    Alone fresh(model);
+    fresh.Feed(Tokens(1, 5));
+    fresh.RunAll();
+    ASSERT_TRUE(Save(fresh, "a").ok());
+    const std::string expected = tail();
+    Alone used(model);
+    used.Feed(Tokens(2, 30));
+    used.RunAll();
+    used.session = nullptr;
+    used.session = *used.engine->NewSession();
+    used.Feed(Tokens(1, 5));
+    used.RunAll();
+    ASSERT_TRUE(Save(used, "a").ok());
+    EXPECT_EQ(tail(), expected);
   }
 
   std::shared_ptr<Model> model_ = ToyModel(1);

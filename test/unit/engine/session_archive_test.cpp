@@ -248,21 +248,7 @@ TEST_F(SavedSessions, RefuseNamesAndStates) {
 
 // What a block holds behind its last token is not another session's.
 TEST_F(SavedSessions, HoldNothingOfOtherSessions) {
-  const auto tail = [&] { return *OpenFolder()->Get(TailKey("a"), 1 << 20); };
-  Alone fresh(model_);
-  fresh.Feed(Tokens(1, 5));
-  fresh.RunAll();
-  ASSERT_TRUE(Save(fresh, "a").ok());
-  const std::string expected = tail();
-  Alone used(model_);
-  used.Feed(Tokens(2, 30));
-  used.RunAll();
-  used.session = nullptr;
-  used.session = *used.engine->NewSession();
-  used.Feed(Tokens(1, 5));
-  used.RunAll();
-  ASSERT_TRUE(Save(used, "a").ok());
-  EXPECT_EQ(tail(), expected);
+  ExpectNothingOfOthers(model_);
 }
 
 } // namespace

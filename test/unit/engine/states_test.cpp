@@ -76,19 +76,10 @@ TEST(States, BelongToOneSession) {
   EngineOptions options;
   options.max_sessions = 3;
   auto engine = *Engine::Create(ToyModelWithStates(2), options);
-  std::vector<std::unique_ptr<Session>> sessions(3);
-  for (int round = 0; round < 9; ++round) {
-    sessions[round % 3].reset();
-    sessions[round % 3] = *engine->NewSession();
-    ASSERT_TRUE(sessions[round % 3]->Feed(Tokens(round, 6 + round)).ok());
-    ASSERT_TRUE(engine->Step().ok()); // not to the end of all
-  }
+  const auto sessions = RunTogether(engine.get());
   EXPECT_THAT(engine->NewSession().status().message(),
               HasSubstr("all 3 planned sessions are taken"));
-  for (auto &session : sessions)
-    while (session->pending() > 0)
-      ASSERT_TRUE(engine->Step().ok());
-  for (auto &session : sessions) {
+  for (const auto &session : sessions) {
     const auto row = session->logits();
     EXPECT_EQ(std::vector<float>(row.begin(), row.end()),
               Expected(session->tokens()));
