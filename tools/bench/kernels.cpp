@@ -319,6 +319,18 @@ double ProductLimit(const Limits& limits, const std::string& arithmetic) {
                                 : limits.f32_gflops;
 }
 
+// Iterates; seconds of the fastest iteration, where `run` returns those of one.
+template <typename Run>
+double Fastest(benchmark::State& state, Run run) {
+  double best = 1e9;
+  for (auto _ : state) {
+    const double seconds = run();
+    state.SetIterationTime(seconds);
+    best = std::min(best, seconds);
+  }
+  return best;
+}
+
 void Linear(benchmark::State& state, const Machine& machine,
             const LinearShape& shape, const Variant& variant, int rows) {
   Kernel kernel(InstanceOf(variant, shape), machine.target, machine.pool.get());
@@ -451,17 +463,14 @@ void Attention(benchmark::State& state, const Machine& machine,
   std::vector<float> q(size_t(tokens) * kQkv, 0.1f);
   std::vector<float> rotary(size_t(tokens) * kHeadDim, 0.5f);
   std::vector<float> out(size_t(tokens) * kHeads * kHeadDim);
-  double best = 1e9;
   size_t copy = 0;
-  for (auto _ : state) {
+  const double best = Fastest(state, [&] {
     std::vector<void*> bindings{q.data(), rotary.data()};
     if (sparse) bindings.push_back(selection.data());
     bindings.push_back(cache.at(copy++ % copies * bytes));
     bindings.push_back(out.data());
-    const double seconds = kernel.Run(bindings, batch.view);
-    state.SetIterationTime(seconds);
-    best = std::min(best, seconds);
-  }
+    return kernel.Run(bindings, batch.view);
+  });
   const double keys = kept.Keys(batch);
   const double ops = keys * kHeads * kHeadDim * 4;
   const double ops_per_byte = ops / double(bytes);
@@ -516,22 +525,19 @@ void SelectBlocks(benchmark::State& state, const Machine& machine, int tokens,
                                   ((blocks + 31) / 32));
   const std::vector<float> q = RandomRows(size_t(tokens) * kQkv);
   std::vector<float> rotary(size_t(tokens) * kHeadDim, 0.5f);
-  double best = 1e9;
   ReadLimit reads(machine.pool.get(), indices);
   size_t copy = 0;
-  for (auto _ : state) {
+  const double best = Fastest(state, [&] {
     void* index = indices.at(copy * bytes);
     batch.view.key_indices = &index;
     const double seconds =
         kernel.Run({const_cast<float*>(q.data()), rotary.data(), cache.at(0),
                     selection.data()},
                    batch.view);
-    state.SetIterationTime(seconds);
-    best = std::min(best, seconds);
-    if (++copy < copies) continue;
-    copy = 0;
-    if (tokens == 1) reads.Read();
-  }
+    copy = (copy + 1) % copies;
+    if (copy == 0 && tokens == 1) reads.Read();
+    return seconds;
+  });
   const int query_blocks = kKvHeads * ((tokens + kBlock - 1) / kBlock);
   state.counters["ns_per_query_block"] = best * 1e9 / query_blocks;
   const double ops = 2.0 * tokens * kHeads * blocks * kHeadDim;
@@ -565,13 +571,10 @@ void KvAppend(benchmark::State& state, const Machine& machine,
   Numbers cache(batch.table.size() * kv.page_bytes());
   std::vector<float> qkv(size_t(tokens) * kQkv, 0.1f);
   std::vector<float> rotary(size_t(tokens) * kHeadDim, 0.5f);
-  double best = 1e9;
-  for (auto _ : state) {
-    const double seconds = kernel.Run(
-        {qkv.data(), qkv.data(), rotary.data(), cache.at(0)}, batch.view);
-    state.SetIterationTime(seconds);
-    best = std::min(best, seconds);
-  }
+  const double best = Fastest(state, [&] {
+    return kernel.Run({qkv.data(), qkv.data(), rotary.data(), cache.at(0)},
+                      batch.view);
+  });
   Report(state, best, double(tokens) * 2 * kKvHeads * kHeadDim * sizeof(float),
          machine.limits.read_gbs, "GB/s");
 }
@@ -596,10 +599,9 @@ void PageCodec(benchmark::State& state, const Machine& machine,
   const size_t pages = kColdBytes / page_bytes;
   Numbers hot(pages * page_bytes), records(pages * record_bytes);
   const SteleBatch batch{};
-  double best = 1e9;
   size_t page = 0;
   constexpr int kPages = 64;  // an iteration
-  for (auto _ : state) {
+  const double best = Fastest(state, [&] {
     double seconds = 0;
     for (int i = 0; i < kPages; ++i, ++page) {
       void* from = hot.at(page % pages * page_bytes);
@@ -607,9 +609,8 @@ void PageCodec(benchmark::State& state, const Machine& machine,
       if (unpack) std::swap(from, to);
       seconds += kernel.Run({from, to}, batch);
     }
-    state.SetIterationTime(seconds);
-    best = std::min(best, seconds);
-  }
+    return seconds;
+  });
   Report(state, best, double(kPages * page_bytes), machine.limits.read_gbs,
          "GB/s");
 }
@@ -662,16 +663,12 @@ void Kernelized(benchmark::State& state, const Machine& machine, int tokens) {
   std::vector<float> q(size_t(tokens) * kQkv, 0.1f);
   std::vector<float> rotary(size_t(tokens) * kHeadDim, 0.5f);
   std::vector<float> out(size_t(tokens) * kHeads * kHeadDim);
-  double best = 1e9;
   size_t copy = 0;
-  for (auto _ : state) {
-    const double seconds =
-        kernel.Run({q.data(), rotary.data(), features.at(0), cache.at(0),
-                    states.data() + copy++ % copies * bytes, out.data()},
-                   batch.view);
-    state.SetIterationTime(seconds);
-    best = std::min(best, seconds);
-  }
+  const double best = Fastest(state, [&] {
+    return kernel.Run({q.data(), rotary.data(), features.at(0), cache.at(0),
+                       states.data() + copy++ % copies * bytes, out.data()},
+                      batch.view);
+  });
   // Features of a key and of its queries, and the state by both; what a block's
   // tokens mean to each other is not counted.
   const double ops = 4.0 * tokens * (kHeads + kKvHeads) * kFeatures * kHeadDim;
