@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "stele/runtime/base/file.h"
 #include "stele/runtime/base/format.h"
 #include "stele/runtime/base/hash.h"
 
@@ -74,6 +75,8 @@ Status RecordCompressor::Decompress(uint64_t bytes,
 
 Result<std::unique_ptr<ColdFile>> ColdFile::Create(const std::string& folder,
                                                    uint64_t records) {
+  // A store's folder is there only from its first page on.
+  (void)MakeFolder(folder);
   std::string name = folder + "/stele-pages-XXXXXX";
   Descriptor file(mkstemp(name.data()));
   if (file.get() < 0)

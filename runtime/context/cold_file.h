@@ -62,7 +62,8 @@ class RecordCompressor {
 // The records of one sequence, numbered from 0.
 class ColdFile {
  public:
-  // In `folder`, for up to `records`. Memory for their places is taken now.
+  // In `folder`, which is made if only the one above it is there, for up to
+  // `records`. Memory for their places is taken now.
   static Result<std::unique_ptr<ColdFile>> Create(const std::string& folder,
                                                   uint64_t records);
   // Bytes of memory that one takes.

@@ -78,15 +78,16 @@ TEST_F(Files, GiveBackWhatWasWritten) {
 
 TEST_F(Files, HaveNoName) {
   const std::string folder = testing::TempDir() + "/cold_file_test";
-  std::filesystem::create_directory(folder);
+  std::filesystem::remove(folder);
   auto made = *ColdFile::Create(folder, 1);
   EXPECT_TRUE(std::filesystem::is_empty(folder));
   std::filesystem::remove(folder);
-  const Status none = ColdFile::Create(folder, 1).status();
+  const std::string nowhere = folder + "/there";
+  const Status none = ColdFile::Create(nowhere, 1).status();
   EXPECT_EQ(none.code(), StatusCode::kUnavailable);
   EXPECT_THAT(none.message(), HasSubstr("cannot make a file for older KV pages "
                                         "in '" +
-                                        folder + "': No such file"));
+                                        nowhere + "': No such file"));
 }
 
 // No flipped bit of the file is ever used, and what is cut off is missed.
