@@ -29,6 +29,10 @@
 // straddle a chunk, so that a tile lies in one part. One softmax goes over all
 // parts.
 //
+// Where the batch asks for it (head_work), what a sparse chain kept is
+// measured: its rows meet the keys of all other blocks as well, for their
+// scores alone.
+//
 // Scores are in units of log2: scale * log2(e) is folded into q.
 #include "page.h"
 #include "query.h"
@@ -78,6 +82,9 @@ struct Rows {
   float* maximum;     // [rows]
   int32_t* position;  // [rows]
   const float* bias;  // [Group(), bias_width]
+#if STELE_SPARSE
+  bool only_scores;  // keys are measured, and their values not read
+#endif
 
   uint32_t* Query(int64_t part, int64_t row) const {
     return q + (part * MaxRows() + row) * PaddedDim();
@@ -120,6 +127,9 @@ STELE_INLINE Scratch Carve(void* base) {
   Arena arena(base);
   Scratch s;
   s.rows.count = 0;
+#if STELE_SPARSE
+  s.rows.only_scores = false;
+#endif
   s.rows.q = arena.Take<uint32_t>(stele_parts * MaxRows() * PaddedDim());
   s.rows.sum = arena.Take<float>(MaxRows() * PaddedDim());
   s.rows.weight = arena.Take<float>(MaxRows() * kLanes);
@@ -442,6 +452,9 @@ STELE_INLINE void Attend(Rows& rows, int64_t row, int64_t first_key,
     Scores<R, kColumnTile>(q, source, i, tile.score + i);
   for (; i < KeyTile(); i += kLanes) Scores<R, 1>(q, source, i, tile.score + i);
   Softmax<R>(rows, row, first_key, source.ValueScales(0), tile);
+#if STELE_SPARSE
+  if (rows.only_scores) return;
+#endif
 
   // Values beyond the last row's position may not have been written.
   const int64_t steps =
@@ -614,6 +627,90 @@ struct Item {
   int64_t before;  // items of the chain that come before this one
 };
 
+#if STELE_SPARSE
+
+// Keys that one head of a chain's queries reads in segments [first, last].
+STELE_INLINE uint64_t KeptKeys(const Operands& op, const Chain& chain,
+                               int64_t first, int64_t last) {
+  uint64_t kept = 0;
+  for (int64_t t = chain.begin; t < chain.end; ++t) {
+    const int64_t end = Min(op.batch->positions[t] + 1, (last + 1) * kSegment);
+    for (int64_t key = NextKey(chain, first * kSegment); key < end;) {
+      const int64_t tile_end = Min(key + KeyTile(), end);
+      kept += tile_end - key;
+      key = NextKey(chain, tile_end);
+    }
+  }
+  return kept;
+}
+
+// Those that it would read of all keys.
+STELE_INLINE uint64_t CausalKeys(const Operands& op, const Chain& chain) {
+  uint64_t causal = 0;
+  for (int64_t t = chain.begin; t < chain.end; ++t)
+    causal += op.batch->positions[t] + 1;
+  return causal;
+}
+
+// The rows of a chain meet the keys of the blocks that it does not keep, all of
+// which are before its own.
+STELE_INLINE void MeetTheRest(const Operands& op, const Chain& chain,
+                              Scratch& s) {
+  Begin(op, chain, 0, chain.last, s);
+  Clear(s.rows);
+  s.rows.only_scores = true;
+  const int64_t own = op.batch->positions[chain.begin] / stele_block;
+  for (int64_t key = 0; key < own * stele_block; key += KeyTile())
+    if (NextKey(chain, key) > key)
+      AttendTile(s.rows, key, Expanded(SourceOf(op, chain, key), s.tile),
+                 s.tile);
+  s.rows.only_scores = false;
+}
+
+// The share of a row's attention on the keys that it kept, if `weight` and
+// `maximum` are what the others add, in units of 2^-24.
+STELE_INLINE int64_t KeptMass(const Total& kept, float weight, float maximum) {
+  constexpr int64_t kOne = 1 << 24;
+  if (weight == 0.0f) return kOne;
+  const float most = kept.maximum < maximum ? maximum : kept.maximum;
+  V16 exponents{};
+  exponents[0] = kept.maximum - most;
+  exponents[1] = maximum - most;
+  const V16 scales = Exp2(exponents);
+  const float here = kept.weight * scales[0], rest = weight * scales[1];
+  return static_cast<int64_t>(here / (here + rest) * kOne + 0.5f);
+}
+
+// Adds what a chain kept to the sums of its heads. Its totals are whole.
+STELE_INLINE void Measure(const Operands& op, const Chain& chain, Scratch& s) {
+  MeetTheRest(op, chain, s);
+  const Rows& rows = s.rows;
+  const uint64_t queries = chain.end - chain.begin;
+  const uint64_t kept = KeptKeys(op, chain, chain.first, chain.last);
+  const uint64_t causal = CausalKeys(op, chain);
+  SteleHeadWork* work = op.batch->head_work + op.layer * stele_heads;
+  for (int64_t member = 0; member < Group(); ++member) {
+    uint64_t mass = 0;
+    for (int64_t row = member; row < rows.count; row += Group()) {
+      const int64_t t = chain.begin + row / Group();
+      mass +=
+          KeptMass(op.SharedOf(t, chain.head)->totals[member],
+                   Sum(Load(rows.weight + row * kLanes)), rows.maximum[row]);
+    }
+    SteleHeadWork* to = work + chain.head * Group() + member;
+    __atomic_fetch_add(&to->queries, queries, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&to->causal_keys, causal, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&to->kept_keys, kept, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&to->kept_mass, mass, __ATOMIC_RELAXED);
+  }
+}
+
+STELE_INLINE bool IsMeasured(const Operands& op) {
+  return op.batch->head_work && op.batch->heads == stele_heads;
+}
+
+#endif
+
 STELE_INLINE const char* FirstKeysOf(const Operands& op, const Item& item) {
   const int64_t key = FirstKeyIn(op, item.chain, item.first);
   return SourceOf(op, item.chain, key / KeyTile() * KeyTile()).keys;
@@ -634,6 +731,9 @@ STELE_INLINE void Run(const SteleHostArgs* args, const Operands& op,
     Fold(op, chain, s.rows);
   }
   const bool is_end = item.last == chain.last;
+#if STELE_SPARSE
+  if (is_end && IsMeasured(op)) Measure(op, chain, s);
+#endif
   if (is_end) End(op, chain);
   __atomic_store_n(folded, is_end ? 0 : static_cast<uint32_t>(item.before + 1),
                    __ATOMIC_RELEASE);
@@ -646,21 +746,13 @@ STELE_INLINE void Run(const SteleHostArgs* args, const Operands& op,
 STELE_INLINE void Count(const Operands& op, const Item& item,
                         SteleAttentionWork* work) {
   const Chain& chain = item.chain;
-  const int32_t* positions = op.queries.batch->positions;
-  uint64_t kept = 0, causal = 0;
-  for (int64_t t = chain.begin; t < chain.end; ++t) {
-    const int64_t end = Min(positions[t] + 1, (item.last + 1) * kSegment);
-    for (int64_t key = NextKey(chain, item.first * kSegment); key < end;) {
-      const int64_t tile_end = Min(key + KeyTile(), end);
-      kept += tile_end - key;
-      key = NextKey(chain, tile_end);
-    }
-    causal += positions[t] + 1;
-  }
   const uint64_t group = Group();
-  __atomic_fetch_add(&work->kept_pairs, kept * group, __ATOMIC_RELAXED);
+  __atomic_fetch_add(&work->kept_pairs,
+                     KeptKeys(op, chain, item.first, item.last) * group,
+                     __ATOMIC_RELAXED);
   if (item.before > 0) return;
-  __atomic_fetch_add(&work->causal_pairs, causal * group, __ATOMIC_RELAXED);
+  __atomic_fetch_add(&work->causal_pairs, CausalKeys(op, chain) * group,
+                     __ATOMIC_RELAXED);
   __atomic_fetch_add(&work->queries, (chain.end - chain.begin) * group,
                      __ATOMIC_RELAXED);
 }

@@ -6,6 +6,7 @@
 #include "stele/stele.h"
 
 #include <algorithm>
+#include <cmath>
 #include <condition_variable>
 #include <cstring>
 #include <exception>
@@ -417,6 +418,7 @@ stele_status stele_model_get_info(const stele_model* model,
     own.has_tokenizer = model->tokenizer != nullptr;
     own.has_chat_template =
         model->tokenizer && !model->tokenizer->chat_templates().empty();
+    own.heads = source.heads();
     std::memcpy(info, &own, std::min(sizeof own, own.struct_size));
     return OkStatus();
   });
@@ -494,6 +496,7 @@ stele_status stele_engine_create(stele_model* model,
     engine_options.total_tokens = own.total_tokens;
     engine_options.host_memory = own.memory;
     engine_options.draft_tokens = own.draft_tokens;
+    engine_options.measure_mass = own.measure_mass != 0;
     auto handle = std::make_unique<stele_engine>();
     handle->state = std::make_shared<EngineState>();
     EngineState& state = *handle->state;
@@ -545,6 +548,24 @@ stele_status stele_engine_output(const stele_engine* engine, const char* name,
         engine->state->engine->ReadOutput(name, {values, capacity}));
     *rows = shape.rows;
     *width = shape.width;
+    return OkStatus();
+  });
+}
+
+stele_status stele_engine_head_attention(const stele_engine* engine,
+                                         uint32_t layer, uint32_t head,
+                                         stele_head_attention* attention) {
+  return Guard([&]() -> Status {
+    STELE_RETURN_IF_ERROR(NotNull({engine, attention}));
+    STELE_ASSIGN_OR_RETURN(stele_head_attention own, ReadStruct(attention));
+    std::lock_guard lock(engine->state->mutex);
+    STELE_ASSIGN_OR_RETURN(const SteleHeadWork work,
+                           engine->state->engine->HeadWork(layer, head));
+    own.queries = work.queries;
+    own.causal_keys = work.causal_keys;
+    own.kept_keys = work.kept_keys;
+    own.kept_mass = std::ldexp(static_cast<double>(work.kept_mass), -24);
+    std::memcpy(attention, &own, std::min(sizeof own, own.struct_size));
     return OkStatus();
   });
 }

@@ -89,7 +89,16 @@ Status Engine::CheckOptions() {
       std::min(options_.session_tokens, options_.total_tokens);
   const uint32_t largest = model_->functions().back()->max_tokens();
   if (options_.chunk == 0 || options_.chunk > largest) options_.chunk = largest;
+  STELE_RETURN_IF_ERROR(CheckMeasure());
   return CheckDrafts();
+}
+
+Status Engine::CheckMeasure() const {
+  if (!options_.measure_mass || !model_->IsPaged()) return OkStatus();
+  return Unsupported(
+      "the kept mass (measure_mass) is known from all keys, and context paging "
+      "moves most of them out of device memory; measure the model compiled "
+      "without --device-memory");
 }
 
 Status Engine::CheckDrafts() const {
@@ -135,6 +144,7 @@ Status Engine::PlanMemory() {
       {Format("attention states, %u sessions", options_.max_sessions),
        StateBytes() * options_.max_sessions, false, true},
       {"page tables", tables, false},
+      {"kept mass of heads", MeasuredHeads() * sizeof(SteleHeadWork), false},
       {"sessions, tokens and logits", sessions, false},
       {"sampling", SamplerScratch::Bytes(vocabulary), false},
   };
@@ -194,6 +204,11 @@ Status Engine::PlanStates() {
         "the states of " + std::to_string(options_.max_sessions) +
         " sessions are more than can be numbered; plan fewer sessions");
   return OkStatus();
+}
+
+uint64_t Engine::MeasuredHeads() const {
+  if (!options_.measure_mass || !model_->cache()) return 0;
+  return uint64_t{model_->cache()->layers()} * model_->info().heads();
 }
 
 uint64_t Engine::StateBytes() const { return state_shape_.block_bytes(); }
@@ -258,6 +273,7 @@ Status Engine::Allocate() {
                                            "attention states"));
   }
   arrays_.Allocate(tokens, sequences);
+  head_work_.resize(MeasuredHeads());
   sampler_scratch_.emplace(model_->info().vocab_size());
   row_.resize(model_->info().vocab_size());
   sessions_.reserve(options_.max_sessions);
@@ -479,6 +495,31 @@ SteleAttentionWork Engine::attention_work() const {
     sum.causal_pairs += work.causal_pairs;
     sum.kept_pairs += work.kept_pairs;
     sum.estimated_pairs += work.estimated_pairs;
+  }
+  return sum;
+}
+
+Result<SteleHeadWork> Engine::HeadWork(uint32_t layer, uint32_t head) const {
+  std::lock_guard lock(model_->device_mutex());
+  if (!options_.measure_mass)
+    return FailedPrecondition(
+        "the engine was made without measure_mass and keeps no sums of heads");
+  const uint32_t heads = model_->info().heads();
+  const size_t index = size_t{layer} * heads + head;
+  if (head >= heads || index >= head_work_.size())
+    return InvalidArgument(
+        Format("there is no head %u of layer %u", head, layer));
+  return head_work_[index];
+}
+
+SteleHeadWork Engine::head_work() const {
+  std::lock_guard lock(model_->device_mutex());
+  SteleHeadWork sum{};
+  for (const SteleHeadWork& work : head_work_) {
+    sum.queries += work.queries;
+    sum.causal_keys += work.causal_keys;
+    sum.kept_keys += work.kept_keys;
+    sum.kept_mass += work.kept_mass;
   }
   return sum;
 }
@@ -747,6 +788,8 @@ void Engine::FillBatch() {
   batch_.page_tables = arrays_.page_tables.data();
   batch_.states = model_->states() ? arrays_.states.data() : nullptr;
   batch_.key_indices = shape_.key_index ? arrays_.key_indices.data() : nullptr;
+  batch_.head_work = head_work_.empty() ? nullptr : head_work_.data();
+  batch_.heads = static_cast<int32_t>(model_->info().heads());
 }
 
 void Engine::FillPart(int32_t index, const Part& part) {

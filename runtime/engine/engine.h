@@ -43,6 +43,9 @@ struct EngineOptions {
       0;                    // likewise, of weights, pages and kernels; 0: any
   uint64_t hot_window = 0;  // with paging; 0: what the artifact was compiled
                             // for, which is the least
+  // Have block-sparse attention score all keys, to say what it keeps. Not with
+  // context paging, which moves the others away.
+  bool measure_mass = false;
 };
 
 // What one step did.
@@ -84,6 +87,10 @@ class Engine {
 
   // What block-sparse attention did in all steps so far.
   SteleAttentionWork attention_work() const;
+  // The same of one query head of a layer, and of all together, with the mass
+  // that was kept. Only with measure_mass.
+  Result<SteleHeadWork> HeadWork(uint32_t layer, uint32_t head) const;
+  SteleHeadWork head_work() const;
   // What context paging did; nothing for a plan without.
   PagingWork paging_work() const;
 
@@ -130,11 +137,14 @@ class Engine {
   Engine(std::shared_ptr<Model> model, const EngineOptions& options);
   Status CheckOptions();
   Status CheckDrafts() const;
+  Status CheckMeasure() const;
   Status PlanMemory();
   Status PlanPages();
   std::string PagesName() const;
   Status PlanKeyIndex();
   Status PlanStates();
+  // Sums that are kept of query heads, with measure_mass.
+  uint64_t MeasuredHeads() const;
   // Blocks that a session of `tokens` tokens holds in device memory at most.
   uint64_t BlocksHeld(uint64_t tokens) const;
   Status CheckAvailable() const;
@@ -228,6 +238,7 @@ class Engine {
   std::vector<Part> parts_;
   BatchArrays arrays_;
   SteleBatch batch_ = {};
+  std::vector<SteleHeadWork> head_work_;
   std::optional<SamplerScratch> sampler_scratch_;
   Trace trace_;
   std::vector<float> row_;  // where a row of logits is handed out from

@@ -16,6 +16,16 @@
 extern "C" {
 #endif
 
+// What block-sparse attention did for one query head of a layer.
+typedef struct SteleHeadWork {
+  uint64_t queries;      // tokens
+  uint64_t causal_keys;  // that dense attention would read for them
+  uint64_t kept_keys;    // that were read
+  // Of each query the share of dense attention's probabilities that is on the
+  // keys read, in units of 2^-24, so that sums do not depend on their order.
+  uint64_t kept_mass;
+} SteleHeadWork;
+
 // The ragged batch of one step. T tokens of S sequences, mixed prefill and
 // decode, never padded; sequence s owns tokens [q_offsets[s], q_offsets[s+1]).
 typedef struct SteleBatch {
@@ -40,6 +50,11 @@ typedef struct SteleBatch {
   // Since format 1.2. [S]: a sequence's key index (key_index.h), a row for each
   // layer and KV head, for page_table_blocks blocks; null for a plan without.
   void* const* key_indices;
+  // Since format 1.2. [layers, heads]: sums to which launches of block-sparse
+  // attention add, atomically, what it takes a look at all keys to know; null:
+  // they need not. A kernel of another number of query heads leaves it alone.
+  SteleHeadWork* head_work;
+  int32_t heads;
 } SteleBatch;
 
 // What block-sparse attention did, for statistics. A pair is a query head of

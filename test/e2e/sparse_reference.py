@@ -73,9 +73,11 @@ class Model:
         self.sparsity = sparsity
         self.heads = self.config["num_attention_heads"]
         self.kv_heads = self.config["num_key_value_heads"]
-        self.head_dim = self.config["head_dim"]
+        self.head_dim = self.config.get(
+            "head_dim", self.config["hidden_size"] // self.heads)
         self.dual = self.config.get("dual_chunk_attention_config")
         self.caches = None
+        self.kept_mass = []  # of every query of a layer and head
 
     def logits(self, tokens, steps):
         """Of all tokens, taken in steps of so many."""
@@ -173,6 +175,7 @@ class Model:
         scores = self.scores(q, at, keys, np.arange(keys.shape[1]))
         if self.sparsity:
             kept = self.kept(scores, self.estimate(q, at, keys), at)
+            self.kept_mass.append((softmax(scores) * kept).sum(-1))
             scores = np.where(kept, scores, -np.inf)
         values = np.repeat(values, self.heads // self.kv_heads, 0)
         out = (softmax(scores) @ values).transpose(1, 0, 2)

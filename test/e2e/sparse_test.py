@@ -150,15 +150,43 @@ def test_statistics(report, programs):
         for key in expected), f"{found}, expected {expected}")
 
 
+def kept_mass(folder, sparsity, tokens, context):
+    """By the reference, in the windows and steps of `stele perplexity`."""
+    masses = []
+    for begin in range(0, len(tokens), context):
+        window = tokens[begin:begin + context]
+        steps = [min(128, len(window) - at) for at in range(0, len(window), 128)]
+        model = Model(folder, sparsity)
+        model.logits(window, steps)
+        masses += [mass.ravel() for mass in model.kept_mass]
+    return np.concatenate(masses).mean()
+
+
 def test_perplexity(report, programs):
-    """What is not measured is not claimed."""
-    artifact = programs.compile(harness.TINY / "qwen2", "perplexity",
-                                *SPARSITIES["local"].flags())
-    text = harness.DATA / "smollm2/perplexity.txt"
-    out = json.loads(programs.execute("stele", "perplexity", artifact, "-f", text,
-                                      "--context", "256", "--json"))
-    report.check("perplexity", out["kept_mass"] is None and
-                 0 < out["work_share"] < 1, out)
+    """The mass that is kept is measured, and agrees with the reference's."""
+    folder, text = harness.TINY / "qwen2", harness.DATA / "smollm2/perplexity.txt"
+
+    def measure(name, *flags):
+        artifact = programs.compile(folder, f"perplexity-{name}", "--activations",
+                                    "f32", *flags)
+        out = programs.execute("stele", "perplexity", artifact, "-f", text,
+                               "--context", "448", "--json")
+        return artifact, json.loads(out)
+
+    for kind in ("local", "top-k", "mass"):
+        sparsity = SPARSITIES[kind]
+        artifact, out = measure(kind, *sparsity.flags())
+        tokens = programs.tokenize(artifact, text)
+        expected = kept_mass(folder, sparsity, tokens, 448)
+        report.check(f"kept mass, {kind}", expected < 0.99 and
+                     abs(out["kept_mass"] - expected) < 1e-4, f"{out}, {expected}")
+        report.check(f"work share, {kind}", 0 < out["work_share"] < 1, out)
+    _, out = measure("all", *Sparsity(top_k=1000).flags())
+    report.check("kept mass, everything kept", out["kept_mass"] == 1 and
+                 out["work_share"] == 1, out)
+    _, out = measure("dense")
+    report.check("kept mass, dense", out["kept_mass"] is None and
+                 out["work_share"] == 1, out)
 
 
 def test(report, programs, only):

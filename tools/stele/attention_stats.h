@@ -2,6 +2,8 @@
 #ifndef STELE_TOOLS_STELE_ATTENTION_STATS_H_
 #define STELE_TOOLS_STELE_ATTENTION_STATS_H_
 
+#include <cmath>
+
 #include "stele/schema/host_abi.h"
 
 namespace stele::cli {
@@ -17,6 +19,13 @@ inline double WorkShare(const SteleAttentionWork& work) {
 // Keys that a query reads, on average.
 inline double EffectiveWindow(const SteleAttentionWork& work) {
   return static_cast<double>(work.kept_pairs) /
+         static_cast<double>(work.queries);
+}
+
+// The share of dense attention's probabilities on the keys that were read, mean
+// over queries and their heads.
+inline double MeanKeptMass(const SteleHeadWork& work) {
+  return std::ldexp(static_cast<double>(work.kept_mass), -24) /
          static_cast<double>(work.queries);
 }
 

@@ -70,6 +70,7 @@ struct Scores {
   std::vector<double> divergences;  // KL(reference || model) of each row
   bool is_dense = true;             // attention reads every key
   SteleAttentionWork work{};        // if it does not
+  SteleHeadWork measured{};         // of all heads, where all keys are at hand
 };
 
 bool ReadsEveryKey(const Model& model) {
@@ -105,6 +106,7 @@ class Scorer {
       scored = end;
     }
     scores_.work = engine_->attention_work();
+    scores_.measured = engine_->head_work();
     return std::move(scores_);
   }
 
@@ -145,7 +147,9 @@ class Scorer {
     options.session_tokens = context_;
     options.chunk = LargestChunk();
     flags_.memory.Apply(&options);
-    STELE_ASSIGN_OR_RETURN(engine_, Engine::Create(model_, options));
+    EngineOptions measured = options;
+    measured.measure_mass = !scores_.is_dense && !model_->IsPaged();
+    STELE_ASSIGN_OR_RETURN(engine_, Engine::Create(model_, measured));
     STELE_ASSIGN_OR_RETURN(session_, engine_->NewSession());
     session_->OnEveryLogits(
         [this](uint64_t position, std::span<const float> row) {
@@ -247,8 +251,10 @@ json ToJson(Scores scores, bool compared) {
                  {"kl_p99", nullptr},
                  {"kept_mass", nullptr},
                  {"work_share", nullptr}};
-  if (scores.is_dense) result["kept_mass"] = result["work_share"] = 1.0;
+  if (scores.is_dense) result["work_share"] = 1.0;
   if (scores.work.causal_pairs) result["work_share"] = WorkShare(scores.work);
+  if (scores.measured.queries)
+    result["kept_mass"] = MeanKeptMass(scores.measured);
   if (!compared) return result;
   std::vector<double>& kl = scores.divergences;
   std::sort(kl.begin(), kl.end());

@@ -107,6 +107,7 @@ typedef struct stele_model_info {
   uint64_t parameters; /* weights */
   int has_tokenizer;
   int has_chat_template;
+  uint32_t heads; /* query heads of a layer */
 } stele_model_info;
 
 /* Fills the members that struct_size covers. */
@@ -157,6 +158,9 @@ typedef struct stele_engine_options {
   uint64_t memory;         /* plan no more bytes; 0: what is available */
   uint32_t draft_tokens;   /* most that `lookup` may ask for, 256 at most; 0
                             * for a model with kernelized attention */
+  int measure_mass;        /* have block-sparse attention score all keys, for
+                            * stele_engine_head_attention; results are the same.
+                            * STELE_UNSUPPORTED with context paging. */
 } stele_engine_options;
 
 /* Plans and allocates all memory: no later call runs out of it, except for
@@ -193,6 +197,24 @@ STELE_API stele_status stele_engine_output(const stele_engine* engine,
                                            const char* name, float* values,
                                            size_t capacity, uint32_t* rows,
                                            uint32_t* width);
+
+/* What block-sparse attention did for one query head of a layer, summed over
+ * the tokens of all steps so far. All 0 for a layer whose attention is of
+ * another kind. */
+typedef struct stele_head_attention {
+  size_t struct_size;
+  uint64_t queries;     /* tokens */
+  uint64_t causal_keys; /* that dense attention would read for them */
+  uint64_t kept_keys;   /* that were read */
+  double kept_mass;     /* of each token the share of dense attention's
+                         * probabilities that is on the keys read */
+} stele_head_attention;
+
+/* Fills the members that struct_size covers. STELE_FAILED_PRECONDITION for an
+ * engine without measure_mass. */
+STELE_API stele_status
+stele_engine_head_attention(const stele_engine* engine, uint32_t layer,
+                            uint32_t head, stele_head_attention* attention);
 
 /* ---- session ---- */
 

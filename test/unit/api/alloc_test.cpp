@@ -55,6 +55,7 @@ TEST(Allocations, FailedOnesAreStatuses) {
     auto engine_options = Options<stele_engine_options>();
     engine_options.session_tokens = 48;
     engine_options.max_sessions = 2;
+    engine_options.measure_mass = 1;
     auto generate = Options<stele_generate_options>();
     generate.max_tokens = 2;
     const int32_t tokens[] = {1, 2, 3, 4, 5, 6};

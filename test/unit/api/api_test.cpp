@@ -102,6 +102,8 @@ TEST_F(Api, NullIsRefusedEverywhere) {
             STELE_INVALID_ARGUMENT);
   EXPECT_EQ(stele_engine_output(nullptr, "x", nullptr, 0, nullptr, nullptr),
             STELE_INVALID_ARGUMENT);
+  EXPECT_EQ(stele_engine_head_attention(nullptr, 0, 0, nullptr),
+            STELE_INVALID_ARGUMENT);
   EXPECT_EQ(stele_session_generate(nullptr, nullptr, nullptr, nullptr, nullptr),
             STELE_INVALID_ARGUMENT);
   EXPECT_EQ(stele_tokenize(nullptr, "", 0, nullptr, 0, nullptr),
@@ -197,6 +199,35 @@ TEST_F(Api, NamedOutputsAndEveryRowOfLogits) {
   EXPECT_EQ(
       stele_engine_output(engine.get(), "stream", nullptr, 1, &count, &width),
       STELE_INVALID_ARGUMENT);
+}
+
+// The toy's attention is dense, of which nothing is measured.
+TEST_F(Api, HeadsAreMeasuredOnRequest) {
+  stele::Model model(path_);
+  auto head = Options<stele_head_attention>();
+  stele::Engine plain(model, Sessions(1));
+  EXPECT_EQ(stele_engine_head_attention(plain.get(), 0, 0, &head),
+            STELE_FAILED_PRECONDITION);
+  EXPECT_THAT(stele_last_error(), HasSubstr("measure_mass"));
+  auto options = Sessions(1);
+  options.measure_mass = 1;
+  stele::Engine engine(model, options);
+  stele::Session session(engine);
+  session.Feed({1, 2, 3});
+  engine.Step();
+  const stele_model_info info = model.info();
+  ASSERT_GT(info.heads, 0u);
+  head.queries = 99;
+  EXPECT_EQ(stele_engine_head_attention(engine.get(), info.layers - 1,
+                                        info.heads - 1, &head),
+            STELE_OK);
+  EXPECT_EQ(head.queries, 0u);
+  EXPECT_EQ(head.kept_mass, 0.0);
+  EXPECT_EQ(stele_engine_head_attention(engine.get(), 0, info.heads, &head),
+            STELE_INVALID_ARGUMENT);
+  EXPECT_EQ(stele_engine_head_attention(engine.get(), info.layers, 0, &head),
+            STELE_INVALID_ARGUMENT);
+  EXPECT_THAT(stele_last_error(), HasSubstr("no head 0 of layer"));
 }
 
 TEST_F(Api, AdmissionIsByPlannedMemory) {

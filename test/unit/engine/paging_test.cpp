@@ -404,7 +404,12 @@ TEST(Paging, RefusesWhatDoesNotFit) {
   options = {};
   options.hot_window = 4;
   EXPECT_THAT(refuse(options), HasSubstr("compiled for at least 8"));
-  // A larger one is rounded up to the grid.
+  options = {};
+  options.measure_mass = true;
+  EXPECT_THAT(refuse(options), HasSubstr("(measure_mass) is known from all"));
+  EXPECT_EQ(refuse(options, false), "");
+  options = {};
+  // A larger window is rounded up to the grid.
   options.hot_window = 17;
   auto engine = *Engine::Create(ToySparseModel(1, true), options);
   EXPECT_EQ(engine->memory_plan().items[3].name, "KV pages, last 24 tokens");

@@ -173,8 +173,11 @@ public:
                       {kLayer}, view(batch), workers);
   }
 
+  // Adds what it keeps to `work`, where that is given, for so many heads.
   std::vector<float> attend(std::vector<float> qkv, const Batch &batch,
-                            int workers, std::vector<float> *lse = nullptr) {
+                            int workers, std::vector<float> *lse = nullptr,
+                            std::vector<SteleHeadWork> *work = nullptr,
+                            int heads = 0) {
     std::vector<float> table = rotations(rotary, batch, workers);
     std::vector<float> out(size_t(batch.tokens()) * outColumns(), NAN);
     std::vector<float> sums(size_t(batch.tokens()) * c.heads, NAN);
@@ -183,8 +186,11 @@ public:
       last.insert(last.begin(), bias.data());
     if (c.selects())
       last.insert(last.begin(), selection.data());
+    SteleBatch view = batch.view();
+    view.heads = heads ? heads : c.heads;
+    view.head_work = work ? work->data() : nullptr;
     attendKernel.Run(bindHeads(c, {qkv.data()}, table, qNorm, last), {kLayer},
-                     batch.view(), workers);
+                     view, workers);
     if (lse)
       *lse = sums;
     return out;
@@ -323,22 +329,24 @@ public:
   ref::Attended step(const std::vector<float> &qkv, const Batch &batch) {
     const Case &c = model.c;
     append(qkv, batch);
-    ref::Queries q = queries(qkv);
-    if (c.sparsity) {
-      ref::Selection selection;
-      if (c.selects())
-        selection = model.kept(batch);
-      ref::Matrix bias;
-      if (c.biasWidth)
-        bias = toMatrix(model.bias, c.biasWidth);
-      return ref::blockSparseAttention(q, cache, plain(batch), *c.sparsity,
-                                       c.selects() ? &selection : nullptr,
-                                       c.biasWidth ? &bias : nullptr);
+    if (c.selects()) {
+      const ref::Selection selection = model.kept(batch);
+      return attendSparsely(qkv, batch, *c.sparsity, &selection);
     }
+    if (c.sparsity)
+      return attendSparsely(qkv, batch, *c.sparsity, nullptr);
     std::optional<int64_t> window;
     if (c.window)
       window = c.window;
-    return ref::attention(q, cache, plain(batch), window);
+    return ref::attention(queries(qkv), cache, plain(batch), window);
+  }
+
+  // Over all keys, biased like the sparse one. Appends nothing.
+  ref::Attended attendAll(const std::vector<float> &qkv, const Batch &batch) {
+    ref::BlockSparsity all;
+    all.block = model.c.block;
+    all.local = batch.view().page_table_blocks;
+    return attendSparsely(qkv, batch, all, nullptr);
   }
 
   void append(const std::vector<float> &qkv, const Batch &batch) {
@@ -371,6 +379,17 @@ public:
   }
 
 private:
+  ref::Attended attendSparsely(const std::vector<float> &qkv,
+                               const Batch &batch,
+                               const ref::BlockSparsity &sparsity,
+                               const ref::Selection *selection) {
+    ref::Matrix bias;
+    if (model.c.biasWidth)
+      bias = toMatrix(model.bias, model.c.biasWidth);
+    return ref::blockSparseAttention(queries(qkv), cache, plain(batch),
+                                     sparsity, selection,
+                                     model.c.biasWidth ? &bias : nullptr);
+  }
   std::optional<ref::Rope> rope() const {
     const Case &c = model.c;
     if (!c.rotaryDims)

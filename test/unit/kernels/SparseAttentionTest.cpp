@@ -218,6 +218,138 @@ TEST(SparseAttention, DecodesLongSequences) {
     }
 }
 
+constexpr double kWholeMass = 1 << 24;
+
+// What each query head of the layer kept in these steps, by kernels; their
+// outputs are the same as unmeasured.
+std::vector<SteleHeadWork> measure(Attention &model, const Steps &counts,
+                                   int workers) {
+  std::vector<SteleHeadWork> work(size_t(kLayers) * model.c.heads);
+  run(model, counts, [&](const Batch &batch, const std::vector<float> &qkv) {
+    const std::vector<float> out = model.step(qkv, batch, 2);
+    EXPECT_EQ(model.attend(qkv, batch, workers, nullptr, &work), out);
+  });
+  for (int head = 0; head < kLayer * model.c.heads; ++head)
+    EXPECT_EQ(work[head].queries, 0u) << "of another layer";
+  return {work.begin() + kLayer * model.c.heads, work.end()};
+}
+
+// The same, and the sums of mass, by the reference's log-sum-exps.
+void checkMeasured(Attention &model, const Steps &counts) {
+  const Case &c = model.c;
+  const std::vector<SteleHeadWork> work = measure(model, counts, 3);
+  std::vector<double> mass(c.heads);
+  std::vector<uint64_t> kept(c.heads);
+  uint64_t queries = 0, causal = 0;
+  Reference reference(model);
+  run(model, counts, [&](const Batch &batch, const std::vector<float> &qkv) {
+    model.step(qkv, batch, 2);
+    const ref::Matrix some = reference.step(qkv, batch).lse;
+    const ref::Matrix all = reference.attendAll(qkv, batch).lse;
+    ref::Selection selection;
+    if (c.selects())
+      selection = model.kept(batch);
+    for (int t = 0; t < batch.tokens(); ++t) {
+      const int s = batch.sequence[t], position = batch.positions[t];
+      ++queries;
+      causal += position + 1;
+      for (int h = 0; h < c.heads; ++h) {
+        mass[h] += std::exp(some(t, h) - all(t, h));
+        const int group = h / (c.heads / c.kvHeads);
+        for (int key = 0; key <= position; ++key)
+          kept[h] += c.selects()
+                         ? selection.keeps(s, group, position, key)
+                         : ref::keepsAlways(*c.sparsity, position / c.block,
+                                            key / c.block);
+      }
+    }
+  });
+  for (int h = 0; h < c.heads; ++h) {
+    EXPECT_EQ(work[h].queries, queries);
+    EXPECT_EQ(work[h].causal_keys, causal);
+    EXPECT_EQ(work[h].kept_keys, kept[h]);
+    EXPECT_NEAR(double(work[h].kept_mass) / kWholeMass, mass[h],
+                model.format.lseTolerance * double(queries))
+        << "head " << h;
+    // Of long blocks these sequences have too few.
+    if (c.block <= 32)
+      EXPECT_LT(mass[h], 0.999 * double(queries)) << "there is nothing to see";
+  }
+}
+
+TEST(SparseAttention, MeasuresTheKeptMass) {
+  size_t turn = 0;
+  for (const std::string &target : RunnableTargets())
+    for (const Case &shape : kCases) {
+      const Format &format = kFormats[turn % 2 * 5];
+      Case c = with(shape, kSparsities[turn++ % std::size(kSparsities)]);
+      c.biasWidth = shape.norm ? 40 : 0;
+      SCOPED_TRACE(target + " " + format.name + " " + name(c));
+      Attention model(c, format, target);
+      checkMeasured(model, kSparseSteps);
+    }
+}
+
+TEST(SparseAttention, MeasuresTheKeptMassOfRandomShapes) {
+  const std::vector<std::string> targets = RunnableTargets();
+  uint32_t seed = 300;
+  for (const Format &format : kFormats) {
+    Draw draw(seed);
+    Case c = draw.shape();
+    c.window = 0;
+    c.block = 16;
+    c = with(c, {.local = 1,
+                 .adjacent = 0,
+                 .sink = draw.upTo(2) - 1,
+                 .select = BlockSparsity::TopK,
+                 .topK = 1});
+    c.biasWidth = draw.coin() ? 0 : draw.upTo(100);
+    const std::string &target = targets[seed % targets.size()];
+    SCOPED_TRACE("seed " + std::to_string(seed) + ": " + target + " " +
+                 format.name + " " + name(c));
+    Attention model(c, format, target);
+    checkMeasured(model, {{300 + draw.upTo(90), 33}, {1, 40}, {3, 1}});
+    ++seed;
+  }
+}
+
+// Where nothing is left out, all of the mass is kept, to the last bit.
+TEST(SparseAttention, MeasuresAllMassWhereEverythingIsKept) {
+  for (const Case &shape : kCases) {
+    const Case c =
+        with(shape, {.sink = 0, .select = BlockSparsity::TopP, .topP = 1});
+    SCOPED_TRACE(name(c));
+    Attention model(c, kFormats[1], RunnableTargets().back());
+    for (const SteleHeadWork &head : measure(model, kSparseSteps, 2)) {
+      EXPECT_EQ(double(head.kept_mass), double(head.queries) * kWholeMass);
+      EXPECT_EQ(head.kept_keys, head.causal_keys);
+    }
+  }
+}
+
+// Sums are the same by any number of workers, to the last bit.
+TEST(SparseAttention, MeasuresAlikeByAnyWorkers) {
+  Attention model(with(kCases[0], kSparsities[0]), kFormats[1],
+                  RunnableTargets().back());
+  const auto one = measure(model, {{700}, {1}, {1}}, 1);
+  const auto three = measure(model, {{700}, {1}, {1}}, 3);
+  for (size_t h = 0; h < one.size(); ++h)
+    EXPECT_EQ(one[h].kept_mass, three[h].kept_mass);
+}
+
+// A kernel of another number of heads than the sums are for.
+TEST(SparseAttention, MeasuresNoSumsOfOthers) {
+  const Case c = with(kCases[0], kSparsities[0]);
+  Attention model(c, kFormats[0], RunnableTargets().back());
+  std::vector<SteleHeadWork> work(size_t(kLayers) * c.heads);
+  run(model, {{100}}, [&](const Batch &batch, const std::vector<float> &qkv) {
+    model.step(qkv, batch, 2);
+    model.attend(qkv, batch, 1, nullptr, &work, c.heads - 1);
+  });
+  for (const SteleHeadWork &head : work)
+    EXPECT_EQ(head.queries, 0u);
+}
+
 void poison(Attention &model, const Batch &batch,
             const std::function<bool(int head, int block)> &isRead) {
   const Case &c = model.c;
