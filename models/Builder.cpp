@@ -168,13 +168,14 @@ Value ModelBuilder::attention(Value query, Value key, Value value,
       builder, location, key.getType(), key, batch, /*rotary=*/Value(),
       builder.getI64IntegerAttr(config().kvHeads), rope, lm::KernelAttr());
   IntegerAttr zero = builder.getI64IntegerAttr(0);
-  cache = lm::KvAppendOp::create(builder, location, cache.getType(), rotated,
-                                 value, cache, batch, /*rotary=*/Value(),
-                                 layerAttr, /*key_offset=*/zero,
-                                 /*value_offset=*/zero,
-                                 /*norm_weight=*/FlatSymbolRefAttr(),
-                                 /*norm_eps=*/FloatAttr(),
-                                 /*rope=*/lm::RopeAttr(), lm::KernelAttr());
+  cache = lm::KvAppendOp::create(
+      builder, location, cache.getType(), rotated, value, cache, batch,
+      /*rotary=*/Value(), layerAttr, /*key_offset=*/zero,
+      /*value_offset=*/zero,
+      /*norm_weight=*/FlatSymbolRefAttr(),
+      /*norm_eps=*/FloatAttr(),
+      /*rope=*/lm::RopeAttr(),
+      /*reference=*/FlatSymbolRefAttr(), lm::KernelAttr());
   IntegerAttr window;
   if (config().slidingWindow && config().slidingLayers[layer])
     window = builder.getI64IntegerAttr(*config().slidingWindow);

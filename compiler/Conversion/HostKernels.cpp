@@ -321,6 +321,7 @@ static void describe(lm::KvAppendOp op, LaunchBuilder &launch) {
   launch.integer("value_offset", op.getValueOffset());
   launch.integer("value_stride", columnsOf(op.getValue()));
   launch.integer("key_index", cache.getKeyIndex());
+  launch.integer("reference", op.getReference().has_value());
   std::optional<APFloat> eps = op.getNormEps();
   launch.headConstants(cache, op.getNormWeight().has_value(),
                        eps ? &*eps : nullptr, op.getRopeAttr(), op.getRotary());
@@ -328,6 +329,7 @@ static void describe(lm::KvAppendOp op, LaunchBuilder &launch) {
   launch.read(op.getValue());
   launch.readIf(op.getRotary());
   launch.weightIf(op.getNormWeightAttr());
+  launch.weightIf(op.getReferenceAttr());
   launch.cache(op.getCache(), op.getLayer(), /*isWritten=*/true);
 }
 

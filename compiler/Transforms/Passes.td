@@ -10,6 +10,33 @@ class Lm_ModulePass<string name> : Pass<name, "::mlir::ModuleOp"> {
   let dependentDialects = ["::stele::lm::LmDialect"];
 }
 
+def AddReferences : Lm_ModulePass<"stele-add-references"> {
+  let summary = "Give cache appends the query that blocks are summed up for";
+  let description = [{
+    Makes the `reference` of every `lm.kv_append` of a layer that selects blocks by
+    mean keys, from `lm.mean_queries` of the module (docs/hybrid-attention.md). The
+    mean queries, not rotated yet, are turned by each distance that the choice of
+    blocks is about, 256 to 4,096 tokens, and averaged: pairs of dimensions that turn
+    fast vanish, slow ones stay. Where the context or the chunk of dual chunk
+    attention is shorter than 4,096 it is the farthest distance, and a 16th of it the
+    nearest. The attribute goes; other layers are left as they are.
+
+    Rotations have to be inside `lm.kv_append` (stele-fuse-rope-append).
+
+    Before:
+    ```mlir
+    module attributes {lm.mean_queries = [dense<...> : tensor<3x64xf32>]} {
+      %c1 = lm.kv_append %k, %v, %c, %batch layer 0 rope(#rope) : ...
+    ```
+    After:
+    ```mlir
+    lm.weight @reference.0 value(dense<...> : tensor<3x64xf32>) : tensor<3x64xf32>
+    %c1 = lm.kv_append %k, %v, %c, %batch layer 0 rope(#rope) reference(@reference.0) : ...
+    ```
+  }];
+  let statistics = [Statistic<"numReferences", "references", "references made">];
+}
+
 def ChooseArithmetic : Lm_ModulePass<"stele-choose-arithmetic"> {
   let summary = "Set the element types of matrices and of the cache";
   let description = [{

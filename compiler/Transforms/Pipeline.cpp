@@ -48,6 +48,8 @@ void compiler::buildFusionPipeline(OpPassManager &manager,
 void compiler::buildSelectionPipeline(OpPassManager &manager,
                                       const LmPipelineOptions &options) {
   manager.addPass(createVerifyInput());
+  // Calibration learns from fused modules, and goes on here.
+  manager.addPass(createAddReferences());
   SelectKernelsOptions kernels;
   kernels.isa = options.isa;
   llvm::append_range(kernels.features, options.features);

@@ -50,6 +50,16 @@ void LmDialect::initialize() {
   addInterfaces<LmAsmInterface>();
 }
 
+/// Whether it is an array of f32 matrices.
+static bool isMeanQueries(Attribute attribute) {
+  auto layers = dyn_cast<ArrayAttr>(attribute);
+  return layers && llvm::all_of(layers, [](Attribute layer) {
+           auto values = dyn_cast<DenseFPElementsAttr>(layer);
+           return values && values.getType().getRank() == 2 &&
+                  values.getElementType().isF32();
+         });
+}
+
 LogicalResult LmDialect::verifyOperationAttribute(Operation *op,
                                                   NamedAttribute attribute) {
   StringRef name = attribute.getName();
@@ -64,6 +74,12 @@ LogicalResult LmDialect::verifyOperationAttribute(Operation *op,
   if (name == arithmeticAttrName) {
     if (!isa<ArithmeticAttr>(attribute.getValue()))
       return op->emitOpError("needs a #lm.arithmetic as 'lm.arithmetic'");
+    return success();
+  }
+  if (name == meanQueriesAttrName) {
+    if (!isMeanQueries(attribute.getValue()))
+      return op->emitOpError(
+          "needs an array of f32 matrices as 'lm.mean_queries'");
     return success();
   }
   return op->emitOpError("has unknown lm attribute '") << name << "'";

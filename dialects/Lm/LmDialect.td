@@ -27,8 +27,11 @@ def Lm_Dialect : Dialect {
     operations; they never introduce new ones.
 
     A module carries `lm.model = #lm.model<...>` and
-    `lm.arithmetic = #lm.arithmetic<f32 | bf16>` (f32 when absent). A result of a
-    function may have `lm.name = "..."`, by which the host reads it.
+    `lm.arithmetic = #lm.arithmetic<f32 | bf16>` (f32 when absent). With
+    `lm.mean_queries`, one f32 tensor [KV heads, head_dim] for each layer,
+    `stele-add-references` makes the references of `lm.kv_append`: the mean query of
+    every KV head's group on some text, normalised, before its rotation, times the
+    attention's scale. A result of a function may have `lm.name = "..."`, by which the host reads it.
   }];
 
   let useDefaultAttributePrinterParser = 1;
@@ -40,6 +43,8 @@ def Lm_Dialect : Dialect {
     /// Module attributes of the dialect.
     static constexpr llvm::StringLiteral modelAttrName = "lm.model";
     static constexpr llvm::StringLiteral arithmeticAttrName = "lm.arithmetic";
+    static constexpr llvm::StringLiteral meanQueriesAttrName =
+        "lm.mean_queries";
     /// Attribute of a function's result.
     static constexpr llvm::StringLiteral nameAttrName = "lm.name";
 

@@ -392,15 +392,30 @@ LogicalResult KvAppendOp::verify() {
                            cache.getHeads(), cache.getHeadDim(), "C2")) ||
       failed(verifyColumns(*this, "value", getValue(), getValueOffset(),
                            cache.getHeads(), cache.getHeadDim(), "C2")) ||
-      failed(verifyNorm(*this, "C3", "C4")))
+      failed(verifyNorm(*this, "C3", "C4")) ||
+      failed(verifyRotary(*this, getRopeAttr(), getRotary(), cache.getHeadDim(),
+                          "C5", "C6")))
     return failure();
-  return verifyRotary(*this, getRopeAttr(), getRotary(), cache.getHeadDim(),
-                      "C5", "C6");
+  if (getReference() && !cache.getKeyIndex())
+    return emitOpError("reference needs a cache with a key_index (C7)");
+  return success();
 }
 
 LogicalResult KvAppendOp::verifySymbolUses(SymbolTableCollection &symbols) {
-  return verifyNormWeight(*this, symbols, "C3",
-                          getCache().getType().getHeadDim());
+  KvCacheType cache = getCache().getType();
+  if (failed(verifyNormWeight(*this, symbols, "C3", cache.getHeadDim())))
+    return failure();
+  if (!getReferenceAttr())
+    return success();
+  if (failed(verifyWeight(*this, symbols, getReferenceAttr(), "reference", "C7",
+                          {cache.getHeads(), cache.getHeadDim()})))
+    return failure();
+  auto weight =
+      symbols.lookupNearestSymbolFrom<WeightOp>(*this, getReferenceAttr());
+  if (!weight.getTensorType().getElementType().isF32() || weight.getQuantAttr())
+    return emitOpError() << "reference " << getReferenceAttr()
+                         << " must be of f32 (C7)";
+  return success();
 }
 
 //===----------------------------------------------------------------------===//

@@ -397,7 +397,8 @@ def Lm_KvAppendOp : Lm_WeightedOp<"kv_append", (ins
     DefaultValuedAttr<Lm_Int, "0">:$key_offset,
     DefaultValuedAttr<Lm_Int, "0">:$value_offset,
     OptionalAttr<FlatSymbolRefAttr>:$norm_weight, OptionalAttr<F64Attr>:$norm_eps,
-    OptionalAttr<Lm_RopeAttr>:$rope), [
+    OptionalAttr<Lm_RopeAttr>:$rope,
+    OptionalAttr<FlatSymbolRefAttr>:$reference), [
     Lm_RotaryOpInterface, AllTypesMatch<["cache", "output"]>]> {
   let summary = "writes this step's keys and values into the cache";
   let description = [{
@@ -408,6 +409,16 @@ def Lm_KvAppendOp : Lm_WeightedOp<"kv_append", (ins
     the operand's place in memory, so the operand may not be read for this layer
     afterwards.
 
+    In a cache with a key index a block of keys has an entry as soon as it is full,
+    a vector c and a number o, so that the log of the block's attention mass for a
+    query q is about q . c + o (`lm.select_blocks`):
+
+    * c = mean(k_j) and o = log |B|, or
+    * with `reference`, m, the query that every KV head is expected to be asked, and
+      w_j = softmax(m . k_j) over the block: c = sum_j w_j k_j and
+      o = log sum_j exp(m . k_j) - m . r(c), which is exact for q = m. m is rotated by
+      `rope` to the block's last position; r is the rounding of `lm.select_blocks`.
+
     Constraints:
     * (C1) `layer` is in [0, layers of the cache).
     * (C2) the columns taken lie inside `key` and `value`.
@@ -416,6 +427,8 @@ def Lm_KvAppendOp : Lm_WeightedOp<"kv_append", (ins
     * (C4) `norm_eps` is finite and not negative.
     * (C5) `dims` of `rope` is at most head_dim.
     * (C6) `rotary` needs `rope` and has dims x parts columns.
+    * (C7) `reference` names an `lm.weight` [heads, head_dim] of f32, and needs a
+      cache with a key index.
 
     Example:
     ```mlir
@@ -428,7 +441,8 @@ def Lm_KvAppendOp : Lm_WeightedOp<"kv_append", (ins
     (`key_offset` $key_offset^)? (`value_offset` $value_offset^)?
     (`norm` `(` $norm_weight^ `,` $norm_eps `)`)?
     (`rope` `(` $rope^ `)`)?
-    (`rotary` `(` $rotary^ `:` type($rotary) `)`)? attr-dict
+    (`rotary` `(` $rotary^ `:` type($rotary) `)`)?
+    (`reference` `(` $reference^ `)`)? attr-dict
     `:` type($key) `,` type($value) `,` qualified(type($cache))
   }];
   let hasVerifier = 1;
@@ -513,9 +527,9 @@ def Lm_SelectBlocksOp : Lm_AttentionLikeOp<"select_blocks", (ins), (ins
     With scores s_j as in `lm.attention`, summed over the step's queries in the
     block and the query heads of the group, the mass of key block B is
 
-    * `mean_key`: softmax over blocks of scale * r(q) . r(mean(k_j, j in B)) + log |B|,
-      r(x) being x rounded to multiples of max |x| / 127; for the query's own block
-      nothing is rounded;
+    * `mean_key`: softmax over blocks of scale * r(q) . r(c) + o, c and o being those of
+      `lm.kv_append` and r(x) x rounded to multiples of max |x| / 127; for the query's
+      own block they are those of a plain mean, and nothing is rounded;
     * `antidiagonal`: softmax over keys of s_j restricted to the pairs with
       (p + j) mod 16 = 15, summed over B;
     * `vertical_slash`: from the exact probabilities of the step's last 64 queries,

@@ -22,6 +22,9 @@ class KeyIndex {
   STELE_MEMBER int64_t Scales() const {
     return static_cast<int64_t>(schema::KeyIndexScales(head_dim_));
   }
+  STELE_MEMBER int64_t Offsets() const {
+    return static_cast<int64_t>(schema::KeyIndexOffsets(head_dim_));
+  }
 
   // The row of sequence `s`: `row` counts layers and KV heads.
   STELE_MEMBER char* Row(const SteleBatch* batch, int64_t s,
@@ -32,19 +35,24 @@ class KeyIndex {
            row * static_cast<int64_t>(bytes);
   }
 
-  // Makes a block's entry of its mean key [head_dim].
-  STELE_MEMBER void Write(char* row, int64_t block, const float* mean) const {
+  // Enters a block's mean key [head_dim], and leaves in `mean` what the entry
+  // says it is.
+  STELE_MEMBER void WriteMean(char* row, int64_t block, float* mean) const {
     const auto dims = static_cast<int64_t>(head_dim_);
-    const float inverse =
-        Quantise(mean, dims, reinterpret_cast<float*>(At(row, block, Steps())));
+    auto* scale = reinterpret_cast<float*>(At(row, block, Steps()));
+    const float inverse = Quantise(mean, dims, scale);
     for (int64_t step = 0; step < Steps(); ++step) {
       char* to = At(row, block, step);
       for (int64_t i = 0; i < kDepth; ++i) {
         const int64_t dim = step * kDepth + i;
         const float code = dim < dims ? ToCode(mean[dim], inverse) : 0.0f;
         to[i] = static_cast<char>(static_cast<int32_t>(code) + 128);
+        if (dim < dims) mean[dim] = code * *scale;
       }
     }
+  }
+  STELE_MEMBER void WriteOffset(char* row, int64_t block, float offset) const {
+    *reinterpret_cast<float*>(At(row, block, Steps() + 1)) = offset;
   }
 
  private:

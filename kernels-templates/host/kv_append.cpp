@@ -1,8 +1,11 @@
 // Writes this step's keys and values into their pages; keys are normalised and
 // rotated on the way when the variant says so. With a key index, whoever writes
-// the last token of a page that is full then enters the mean of its keys.
+// the last token of a page that is full then enters the mean of its keys: the
+// plain one, or the one that a reference query sees
+// (docs/hybrid-attention.md), which is exact for queries like it.
 #include "codes.h"
 #include "key_index.h"
+#include "math.h"
 #include "page.h"
 #include "rope.h"
 
@@ -18,6 +21,7 @@ STELE_INT(rotary_dims)
 STELE_INT(parts)  // rotations in a row of the table; keys have the first
 STELE_INT(norm)
 STELE_INT(key_index)  // keys of full pages are indexed
+STELE_INT(reference)  // by the mean that a reference query sees
 STELE_FLOAT(eps)
 
 using namespace stele;
@@ -52,6 +56,16 @@ STELE_INLINE bool FillsPage(const SteleBatch* batch, int64_t s, int64_t t,
   return end <= batch->q_offsets[s + 1];
 }
 
+// Where the keys of token t of the step are rotated to; null: nowhere.
+STELE_INLINE const float* RotaryOf(const float* table, int64_t t) {
+  return stele_rotary ? table + t * stele_parts * stele_rotary_dims : nullptr;
+}
+
+// A KV head's reference, if there are any.
+STELE_INLINE const float* ReferenceOf(const float* references, int64_t head) {
+  return stele_reference ? references + head * stele_head_dim : nullptr;
+}
+
 // Counts a token that was written; true for the last one of the page.
 STELE_INLINE bool IsLastWritten(const Page& page, int64_t head,
                                 uint32_t* written) {
@@ -63,12 +77,88 @@ STELE_INLINE bool IsLastWritten(const Page& page, int64_t head,
   return true;
 }
 
+struct Scratch {
+  float* key;      // [head_dim], also a mean
+  float* query;    // [head_dim], the reference of a head
+  float* weights;  // [block + 16], of a page's keys
+  int64_t bytes;
+};
+
+STELE_INLINE Scratch Carve(void* base) {
+  float* at = static_cast<float*>(base);
+  auto take = [&](int64_t count) {
+    float* taken = at;
+    at += RoundUp(count, kLanes);
+    return taken;
+  };
+  Scratch s{};
+  s.key = take(stele_head_dim);
+  if (stele_reference) {
+    s.query = take(stele_head_dim);
+    s.weights = take(stele_block + kLanes);
+  }
+  s.bytes = (at - static_cast<float*>(base)) * sizeof(float);
+  return s;
+}
+
+// A page that is full, and what it is entered by.
+struct FullPage {
+  const char* page;
+  char* row;  // of the index
+  int64_t index;
+  const float* reference;  // [head_dim], not rotated yet
+  const float* rotary;     // where its last key was rotated to
+};
+
+// Enters the plain mean.
+STELE_INLINE void EnterMean(const FullPage& full, const PageShape& shape,
+                            const KeyIndex& index, const Scratch& s) {
+  MeanKey(full.page, shape, stele_block, s.key);
+  index.WriteMean(full.row, full.index, s.key);
+  index.WriteOffset(full.row, full.index, Log(static_cast<float>(stele_block)));
+}
+
+// Weighs the page's keys as a softmax for the query does, up to their total,
+// which it returns; the largest score is in `top`.
+STELE_INLINE float WeighKeys(const char* page, const PageShape& shape,
+                             const float* query, float* weights, float* top) {
+  V16 largest = Splat(-__builtin_inff()), total{};
+  for (int64_t key = 0; key < stele_block; key += kLanes) {
+    const V16 scores = ScoreKeys(page, shape, query, key, stele_block);
+    Store(weights + key, scores);
+    largest = Max(scores, largest);
+  }
+  *top = MaxLane(largest);
+  for (int64_t key = 0; key < stele_block; key += kLanes) {
+    const V16 weight = Exp(Load(weights + key) - Splat(*top));
+    Store(weights + key, weight);
+    total += weight;
+  }
+  return Sum(total);
+}
+
+// Enters the mean that the reference sees, and the offset with which the
+// entry, as it is rounded, gives the reference's own mass exactly.
+STELE_INLINE void EnterAboutReference(const FullPage& full,
+                                      const PageShape& shape,
+                                      const KeyIndex& index, const Scratch& s) {
+  PrepareHead(full.reference, /*norm_weight=*/nullptr, /*eps=*/0, full.rotary,
+              stele_rotary_dims, stele_head_dim, s.query);
+  float top;
+  const float total = WeighKeys(full.page, shape, s.query, s.weights, &top);
+  SumKeys(full.page, shape, stele_block, s.weights, 1.0f / total, s.key);
+  index.WriteMean(full.row, full.index, s.key);
+  float score = 0;
+  for (int64_t i = 0; i < stele_head_dim; ++i) score += s.query[i] * s.key[i];
+  index.WriteOffset(full.row, full.index, top + Log(total) - score);
+}
+
 }  // namespace
 
 STELE_SHARED {
   return stele_key_index ? RoundUp(stele_kv_heads * sizeof(uint32_t), 64) : 0;
 }
-STELE_SCRATCH { return RoundUp(stele_head_dim * sizeof(float), 64); }
+STELE_SCRATCH { return Carve(nullptr).bytes; }
 
 STELE_ENTRY {
   Bindings bindings(args);
@@ -78,12 +168,15 @@ STELE_ENTRY {
       bindings.NextIf<const float>(stele_rotary);  // [T, parts, dims]
   const float* norm_weight =
       bindings.NextIf<const float>(stele_norm);  // [head_dim]
+  const float* references =
+      bindings.NextIf<const float>(stele_reference);  // [kv_heads, head_dim]
   char* cache = bindings.Next<char>();
   const SteleBatch* batch = args->batch;
   const int64_t layer = args->immediates[0];
   const PageShape shape(stele_block, stele_head_dim);
   const KeyIndex index(stele_head_dim);
-  float* key = static_cast<float*>(args->scratch);  // [head_dim]
+  const Scratch scratch = Carve(args->scratch);
+  float* key = scratch.key;
   const Range range = Share(args, int64_t{batch->tokens} * stele_kv_heads, 1);
   for (int64_t item = range.begin; item < range.end; ++item) {
     const int64_t t = item / stele_kv_heads, head = item % stele_kv_heads;
@@ -93,9 +186,8 @@ STELE_ENTRY {
     const int64_t row = position % stele_block;
     PrepareHead(
         keys + t * stele_key_stride + stele_key_offset + head * stele_head_dim,
-        norm_weight, stele_eps,
-        stele_rotary ? rotary + t * stele_parts * stele_rotary_dims : nullptr,
-        stele_rotary_dims, stele_head_dim, key);
+        norm_weight, stele_eps, RotaryOf(rotary, t), stele_rotary_dims,
+        stele_head_dim, key);
     const float key_inverse = WriteScale(key, page + shape.KeyScales(), row);
     for (int64_t i = 0; i < stele_head_dim; ++i)
       StoreElement(page, shape.KeyElement(row, i),
@@ -113,11 +205,16 @@ STELE_ENTRY {
       for (int64_t i = 0; i < stele_head_dim; ++i)
         StoreElement(page, shape.ValueElement(row + 1, i), 0.0f);
     Page filled;
-    if (stele_key_index && FillsPage(batch, s, t, &filled) &&
-        IsLastWritten(filled, head, static_cast<uint32_t*>(args->shared))) {
-      MeanKey(page, shape, stele_block, key);
-      index.Write(index.Row(batch, s, layer * stele_kv_heads + head),
-                  position / stele_block, key);
-    }
+    if (!stele_key_index || !FillsPage(batch, s, t, &filled) ||
+        !IsLastWritten(filled, head, static_cast<uint32_t*>(args->shared)))
+      continue;
+    const FullPage full{page,
+                        index.Row(batch, s, layer * stele_kv_heads + head),
+                        position / stele_block, ReferenceOf(references, head),
+                        RotaryOf(rotary, filled.first + filled.tokens - 1)};
+    if (stele_reference)
+      EnterAboutReference(full, shape, index, scratch);
+    else
+      EnterMean(full, shape, index, scratch);
   }
 }

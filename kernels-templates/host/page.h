@@ -139,48 +139,94 @@ STELE_INLINE U16 LoadFirstStored(const char* from, int64_t unit, int64_t n) {
   return LoadStored(copy, 0);
 }
 
+// What each key has, from x on, for every one of its `Depth` elements in a
+// vector.
+template <int64_t Depth>
+STELE_INLINE V16 LoadForKeys(const float* x) {
+  const V16 v = Load(x);
+  if (Depth == 1) return v;
+  return __builtin_shufflevector(v, v, 0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6,
+                                 7, 7);
+}
+
 // 16 neighbouring elements of K from `element` on, `Depth` of each key from
 // `key` on, as numbers; 0 for keys from `count` on, which may not be there.
 template <int64_t Depth>
 STELE_INLINE V16 LoadKeys(const char* page, const PageShape& shape,
                           int64_t element, int64_t key, int64_t count) {
   V16 value = LoadElements(page + element * ElementBytes());
-  if (Stored() == KvElement::kInt8) {
-    const V16 scales =
-        Load(reinterpret_cast<const float*>(page + shape.KeyScales()) + key);
-    value *= Depth == 1
-                 ? scales
-                 : __builtin_shufflevector(scales, scales, 0, 0, 1, 1, 2, 2, 3,
-                                           3, 4, 4, 5, 5, 6, 6, 7, 7);
-  }
+  if (Stored() == KvElement::kInt8)
+    value *= LoadForKeys<Depth>(
+        reinterpret_cast<const float*>(page + shape.KeyScales()) + key);
   const I16 index =
       kIota / static_cast<int32_t>(Depth) + static_cast<int32_t>(key);
   return index < static_cast<int32_t>(count) ? value : V16{};
 }
 
-// The mean of a page's first `count` keys, from what the page stores alone.
-STELE_INLINE void MeanKey(const char* page, const PageShape& shape,
-                          int64_t count, float* mean) {
-  const float share = 1.0f / static_cast<float>(count);
+// The sum of a page's first `count` keys, times `share`, from what the page
+// stores alone. With `weights` each key times its own, of which 16 more than
+// keys may be read.
+STELE_INLINE void SumKeys(const char* page, const PageShape& shape,
+                          int64_t count, const float* weights, float share,
+                          float* to) {
   for (int64_t step = 0; step < shape.KeySteps(); ++step) {
     float lanes[kLanes];
     V16 sum{};
     for (int64_t key = 0; key < count; key += kLanes)
-      for (int64_t i = 0; i < kDepth; ++i)
-        sum += LoadKeys<kDepth>(
+      for (int64_t i = 0; i < kDepth; ++i) {
+        const int64_t first = key + i * kLanes / kDepth;
+        V16 keys = LoadKeys<kDepth>(
             page, shape, shape.KeyElement(key, step * kDepth) + i * kLanes,
-            key + i * kLanes / kDepth, count);
+            first, count);
+        if (weights) keys *= LoadForKeys<kDepth>(weights + first);
+        sum += keys;
+      }
     Store(lanes, sum);
     for (int width = kLanes / 2; width >= kDepth; width /= 2)
       for (int i = 0; i < width; ++i) lanes[i] += lanes[i + width];
     for (int64_t i = 0; i < kDepth; ++i)
-      mean[step * kDepth + i] = lanes[i] * share;
+      to[step * kDepth + i] = lanes[i] * share;
   }
   if (!shape.HasOddColumn()) return;
   V16 sum{};
-  for (int64_t key = 0; key < count; key += kLanes)
-    sum += LoadKeys<1>(page, shape, shape.OddColumn(key), key, count);
-  mean[shape.KeySteps() * kDepth] = Sum(sum) * share;
+  for (int64_t key = 0; key < count; key += kLanes) {
+    V16 keys = LoadKeys<1>(page, shape, shape.OddColumn(key), key, count);
+    if (weights) keys *= Load(weights + key);
+    sum += keys;
+  }
+  to[shape.KeySteps() * kDepth] = Sum(sum) * share;
+}
+
+// The mean of a page's first `count` keys.
+STELE_INLINE void MeanKey(const char* page, const PageShape& shape,
+                          int64_t count, float* mean) {
+  SumKeys(page, shape, count, /*weights=*/nullptr,
+          1.0f / static_cast<float>(count), mean);
+}
+
+// The products of x with 16 keys of a page of `count`, from `key` on.
+STELE_INLINE V16 ScoreKeys(const char* page, const PageShape& shape,
+                           const float* x, int64_t key, int64_t count) {
+  float lanes[kDepth * kLanes];
+  V16 sum[kDepth] = {};
+  for (int64_t step = 0; step < shape.KeySteps(); ++step) {
+    V16 elements;
+    for (int i = 0; i < kLanes; ++i)
+      elements[i] = x[step * kDepth + i % kDepth];
+    for (int64_t i = 0; i < kDepth; ++i)
+      sum[i] = Fma(
+          LoadKeys<kDepth>(page, shape,
+                           shape.KeyElement(key, step * kDepth) + i * kLanes,
+                           key + i * kLanes / kDepth, count),
+          elements, sum[i]);
+  }
+  for (int64_t i = 0; i < kDepth; ++i) Store(lanes + i * kLanes, sum[i]);
+  V16 scores{};
+  for (int i = 0; i < kLanes; ++i)
+    for (int64_t j = 0; j < kDepth; ++j) scores[i] += lanes[i * kDepth + j];
+  if (!shape.HasOddColumn()) return scores;
+  return Fma(LoadKeys<1>(page, shape, shape.OddColumn(key), key, count),
+             Splat(x[shape.KeySteps() * kDepth]), scores);
 }
 
 }  // namespace stele

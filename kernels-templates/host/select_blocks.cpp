@@ -1,9 +1,9 @@
 // Chooses key blocks for every query block of the step and KV head.
 //
 // A block's estimated mass is what a softmax over blocks gives to the score of
-// its mean key, times its keys, summed over the query block's queries. Mean
-// keys of full pages are in the key index, where kv_append left them, as codes
-// of 8 bits; a query becomes such codes, too, and the products of codes are
+// its mean key and its offset, summed over the query block's queries. Both are
+// in the key index for full pages, where kv_append left them, means as codes of
+// 8 bits; a query becomes such codes, too, and the products of codes are
 // exact. No page is read but the query block's own: it is always kept, and each
 // query sees its own mean of the keys there so far, unrounded.
 //
@@ -46,9 +46,6 @@ constexpr float kTaken = -1.0f;
 STELE_INLINE PageShape Shape() { return {stele_block, stele_head_dim}; }
 STELE_INLINE KeyIndex Index() { return KeyIndex(stele_head_dim); }
 STELE_INLINE int64_t PaddedBlocks() { return RoundUp(stele_blocks, kLanes); }
-STELE_INLINE V16 LogKeys() {
-  return Splat(Log(static_cast<float>(stele_block)) * kLog2E);
-}
 
 // A query for one part of its keys, as codes. Those of mean keys are 128 too
 // high, for which the sum of products starts at `start`.
@@ -201,14 +198,18 @@ STELE_INLINE void Score(const char* index, int64_t group, int64_t part,
   }
 #pragma unroll
   for (int c = 0; c < C; ++c) {
-    const V16 scales = Load(reinterpret_cast<const float*>(
-        at + c * Index().GroupBytes() + Index().Scales()));
+    const char* from = at + c * Index().GroupBytes();
+    const V16 scales =
+        Load(reinterpret_cast<const float*>(from + Index().Scales()));
+    const V16 offsets =
+        Load(reinterpret_cast<const float*>(from + Index().Offsets())) *
+        Splat(kLog2E);
     const I16 blocks = kIota + static_cast<int32_t>((group + c) * kLanes);
 #pragma unroll
     for (int r = 0; r < R; ++r) {
       float* to = s.ScoresOf(r) + (group + c) * kLanes;
       const V16 score = Fma(__builtin_convertvector(sum[r][c], V16) * scales,
-                            Splat(s.query[r][part].scale), LogKeys());
+                            Splat(s.query[r][part].scale), offsets);
       Store(to, stele_parts == 1 || blocks >= static_cast<int32_t>(first)
                     ? score
                     : Load(to));

@@ -1,15 +1,17 @@
-// How the index of mean keys is laid out by which block selection finds pages:
-// the one rule for the runtime that allocates it and for the kernels that fill
-// and read it.
+// How the index is laid out by which block selection finds pages: the one rule
+// for the runtime that allocates it and for the kernels that fill and read it.
 //
 // Each layer and KV head of a session has a row of groups of 16 blocks:
 //
 //   codes   [head_dim / 4][16][4]  unsigned bytes, 4 elements of each block at
 //                                  a time, the last ones padded with 128
 //   scales  [16]                   f32
+//   offsets [16]                   f32
 //
-// An element of a block's mean key is (code - 128) * scale. An entry is there
-// once the block is full.
+// An element of a block's mean key c is (code - 128) * scale. The log of a
+// block's attention mass for a query q is about q.c + offset; for the plain
+// mean the offset is the log of its keys. An entry is there once the block is
+// full.
 //
 // Place on the road: key_index.h of the host templates; runtime/engine.
 #ifndef STELE_SCHEMA_KEY_INDEX_H_
@@ -27,12 +29,15 @@ constexpr uint64_t KeyIndexSteps(uint64_t head_dim) {
   return (head_dim + kKeyIndexDepth - 1) / kKeyIndexDepth;
 }
 
-// Bytes from a group's start to the scales, and of the group.
+// Bytes from a group's start to the scales, to the offsets, and of the group.
 constexpr uint64_t KeyIndexScales(uint64_t head_dim) {
   return KeyIndexSteps(head_dim) * kKeyIndexDepth * kKeyIndexLanes;
 }
-constexpr uint64_t KeyIndexGroupBytes(uint64_t head_dim) {
+constexpr uint64_t KeyIndexOffsets(uint64_t head_dim) {
   return KeyIndexScales(head_dim) + kKeyIndexLanes * sizeof(float);
+}
+constexpr uint64_t KeyIndexGroupBytes(uint64_t head_dim) {
+  return KeyIndexOffsets(head_dim) + kKeyIndexLanes * sizeof(float);
 }
 
 // Bytes of a row.
@@ -41,10 +46,10 @@ constexpr uint64_t KeyIndexRowBytes(uint64_t blocks, uint64_t head_dim) {
          KeyIndexGroupBytes(head_dim);
 }
 
-// A block's entry is in pieces of 4 bytes: its steps, and the scale. How many;
-// and bytes from the row's start to one of them.
+// A block's entry is in pieces of 4 bytes: its steps, the scale and the offset.
+// How many; and bytes from the row's start to one of them.
 constexpr uint64_t KeyIndexPieces(uint64_t head_dim) {
-  return KeyIndexSteps(head_dim) + 1;
+  return KeyIndexSteps(head_dim) + 2;
 }
 constexpr uint64_t KeyIndexPiece(uint64_t block, uint64_t head_dim,
                                  uint64_t piece) {

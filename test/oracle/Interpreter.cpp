@@ -192,6 +192,8 @@ void Interpreter::execute(Operation &operation) {
         options.valueOffset = op.getValueOffset();
         options.norm = norm(op.getNormWeightAttr(), op.getNormEpsAttr());
         options.rope = rope(op);
+        if (op.getReferenceAttr())
+          options.reference = weight(op.getReferenceAttr());
         ref::kvAppend(cache, value(op.getKey()), value(op.getValue()), batch,
                       options);
       })

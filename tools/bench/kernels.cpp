@@ -564,6 +564,7 @@ void KvAppend(benchmark::State& state, const Machine& machine,
                    {"rotary_dims", kHeadDim},
                    {"parts", 1},
                    {"key_index", 0},
+                   {"reference", 0},
                    {"norm", 0}};
   instance.floats = {{"eps", 0}};
   Kernel kernel(instance, machine.target, machine.pool.get());

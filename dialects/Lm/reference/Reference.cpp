@@ -277,6 +277,8 @@ static void store(std::vector<Vector> &rows, int64_t position, Vector row) {
 
 void reference::kvAppend(Cache &cache, const Matrix &key, const Matrix &value,
                          const Batch &batch, const AppendOptions &options) {
+  if (options.reference)
+    cache.references[options.layer] = {*options.reference, options.rope};
   for (int64_t t = 0; t < batch.tokens(); ++t) {
     auto &heads = cache.layers[{options.layer, batch.sequence[t]}];
     heads.resize(cache.heads);
@@ -295,16 +297,74 @@ void reference::kvAppend(Cache &cache, const Matrix &key, const Matrix &value,
   }
 }
 
-//===----------------------------------------------------------------------===//
-// Attention
-//===----------------------------------------------------------------------===//
-
 static double dot(const Vector &a, const Vector &b) {
   double sum = 0;
   for (size_t i = 0; i < a.size(); ++i)
     sum += a[i] * b[i];
   return sum;
 }
+
+/// log(sum(exp(x))), -inf for none.
+static double logSumExp(const Vector &x) {
+  double max = -kInfinity, sum = 0;
+  for (double element : x)
+    max = std::max(max, element);
+  if (max == -kInfinity)
+    return -kInfinity;
+  for (double element : x)
+    sum += std::exp(element - max);
+  return max + std::log(sum);
+}
+
+/// Rounded to whole multiples of a 127th of the largest element, in f32.
+static Vector inCodes(Vector x) {
+  float largest = 0;
+  for (double element : x)
+    largest = std::max(largest, std::abs(static_cast<float>(element)));
+  float scale = largest / 127, inverse = largest > 0 ? 127 / largest : 0;
+  for (double &element : x)
+    element = std::nearbyint(static_cast<float>(element) * inverse) *
+              static_cast<double>(scale);
+  return x;
+}
+
+static Vector meanOf(const std::vector<Vector> &keys, int64_t begin,
+                     int64_t end) {
+  Vector mean(keys[begin].size());
+  for (int64_t j = begin; j < end; ++j)
+    for (size_t d = 0; d < mean.size(); ++d)
+      mean[d] += keys[j][d] / (end - begin);
+  return mean;
+}
+
+BlockEntry reference::blockEntry(const Cache &cache, int64_t layer,
+                                 int64_t sequence, int64_t head, int64_t begin,
+                                 int64_t end) {
+  const std::vector<Vector> &keys = cache.head(layer, sequence, head).keys;
+  auto found = cache.references.find(layer);
+  if (found == cache.references.end()) {
+    Vector mean = meanOf(keys, begin, end);
+    return {mean, inCodes(mean), std::log(end - begin), {}};
+  }
+  const auto &[queries, rope] = found->second;
+  Vector m = takeHead(queries, head, 0, cache.headDim);
+  if (rope)
+    rotate(m.data(), *rope, keyPosition(*rope, end - 1));
+  Vector scores;
+  for (int64_t j = begin; j < end; ++j)
+    scores.push_back(dot(m, keys[j]));
+  double lse = logSumExp(scores);
+  Vector c(cache.headDim);
+  for (int64_t j = begin; j < end; ++j)
+    for (int64_t d = 0; d < cache.headDim; ++d)
+      c[d] += std::exp(scores[j - begin] - lse) * keys[j][d];
+  Vector rounded = inCodes(c);
+  return {c, rounded, lse - dot(m, rounded), m};
+}
+
+//===----------------------------------------------------------------------===//
+// Attention
+//===----------------------------------------------------------------------===//
 
 /// One query head of one token, normed, rotated for a part, and scaled.
 static Vector takeQuery(const Queries &queries, const Cache &cache,
@@ -345,18 +405,6 @@ static Vector scoreKeys(const Queries &queries, const Cache &cache,
     scores.push_back(dot(rotated[static_cast<int>(part)], keys[j]));
   }
   return scores;
-}
-
-/// log(sum(exp(x))), -inf for none.
-static double logSumExp(const Vector &x) {
-  double max = -kInfinity, sum = 0;
-  for (double element : x)
-    max = std::max(max, element);
-  if (max == -kInfinity)
-    return -kInfinity;
-  for (double element : x)
-    sum += std::exp(element - max);
-  return max + std::log(sum);
 }
 
 /// Exact attention over the keys that `keeps(token, query head, key)` admits.
@@ -492,23 +540,24 @@ private:
         visit(t, h);
   }
 
-  /// softmax over blocks of q . mean(k) + log(keys in the block), summed over
-  /// the queries; q and mean(k) as codes, but for the query's own block.
+  /// softmax over blocks of q . c + o, summed over the queries; q and c as
+  /// codes. The query's own block has the plain mean, unrounded.
   Vector estimateByMeanKey(const QueryBlock &block) {
     const auto &keys =
         cache.head(queries.layer, block.sequence, block.kvHead).keys;
-    std::vector<Vector> means;
+    std::vector<BlockEntry> entries;
     for (int64_t b = 0; b < block.index; ++b)
-      means.push_back(
-          inCodes(meanOf(keys, b * sparsity.block, (b + 1) * sparsity.block)));
+      entries.push_back(blockEntry(cache, queries.layer, block.sequence,
+                                   block.kvHead, b * sparsity.block,
+                                   (b + 1) * sparsity.block));
     Vector mass(block.index + 1);
     forEachQuery(block.tokens, block.kvHead, [&](int64_t t, int64_t h) {
       int64_t position = batch.position[t];
       Vector logs;
       for (int64_t b = 0; b < block.index; ++b)
-        logs.push_back(
-            dot(inCodes(estimatingQuery(t, h, b * sparsity.block)), means[b]) +
-            std::log(sparsity.block));
+        logs.push_back(dot(inCodes(estimatingQuery(t, h, b * sparsity.block)),
+                           entries[b].rounded) +
+                       entries[b].offset);
       int64_t first = block.index * sparsity.block;
       logs.push_back(dot(estimatingQuery(t, h, position),
                          meanOf(keys, first, position + 1)) +
@@ -525,27 +574,6 @@ private:
     RopePart part = queries.rope ? partOf(*queries.rope, batch.position[t], key)
                                  : RopePart::Intra;
     return takeQuery(queries, cache, batch, t, h, part, /*estimate=*/true);
-  }
-
-  static Vector meanOf(const std::vector<Vector> &keys, int64_t begin,
-                       int64_t end) {
-    Vector mean(keys[begin].size());
-    for (int64_t j = begin; j < end; ++j)
-      for (size_t d = 0; d < mean.size(); ++d)
-        mean[d] += keys[j][d] / (end - begin);
-    return mean;
-  }
-
-  /// Rounded to whole multiples of a 127th of the largest element, in f32.
-  static Vector inCodes(Vector x) {
-    float largest = 0;
-    for (double element : x)
-      largest = std::max(largest, std::abs(static_cast<float>(element)));
-    float scale = largest / 127, inverse = largest > 0 ? 127 / largest : 0;
-    for (double &element : x)
-      element = std::nearbyint(static_cast<float>(element) * inverse) *
-                static_cast<double>(scale);
-    return x;
   }
 
   /// Softmax mass of the pairs on every 16th antidiagonal.

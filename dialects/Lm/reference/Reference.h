@@ -131,6 +131,12 @@ Matrix rope(const Matrix &x, const Batch &batch, int64_t heads,
 // The cache
 //===----------------------------------------------------------------------===//
 
+/// The query that each KV head of a layer is expected to be asked.
+struct Reference {
+  Matrix queries; // [G, D]
+  std::optional<Rope> rope;
+};
+
 /// Keys and values by layer, sequence, KV head and position.
 struct Cache {
   int64_t heads = 0, headDim = 0;
@@ -138,6 +144,7 @@ struct Cache {
     std::vector<Vector> keys, values; // [position][D]
   };
   std::map<std::pair<int64_t, int64_t>, std::vector<Head>> layers;
+  std::map<int64_t, Reference> references = {}; // by layer
 
   const Head &head(int64_t layer, int64_t sequence, int64_t head) const {
     return layers.at({layer, sequence})[head];
@@ -149,9 +156,21 @@ struct AppendOptions {
   int64_t keyOffset = 0, valueOffset = 0;
   std::optional<Norm> norm; // of every key head
   std::optional<Rope> rope;
+  std::optional<Matrix> reference;
 };
 void kvAppend(Cache &cache, const Matrix &key, const Matrix &value,
               const Batch &batch, const AppendOptions &options);
+
+/// A block of keys in the key index: the log of its attention mass for a query
+/// q is about q . rounded + offset.
+struct BlockEntry {
+  Vector key;     // c
+  Vector rounded; // r(c)
+  double offset;  // o
+  Vector query;   // m, rotated; empty: none
+};
+BlockEntry blockEntry(const Cache &cache, int64_t layer, int64_t sequence,
+                      int64_t head, int64_t begin, int64_t end);
 
 //===----------------------------------------------------------------------===//
 // Attention

@@ -434,6 +434,98 @@ TEST_F(Attention, EstimatorsFindTheHeavyBlock) {
   }
 }
 
+// The log of the mass that keys [begin, end) have for `query`.
+double logMass(const std::vector<Vector> &keys, const Vector &query, int begin,
+               int end) {
+  double sum = 0;
+  for (int j = begin; j < end; ++j) {
+    double score = 0;
+    for (size_t d = 0; d < query.size(); ++d)
+      score += query[d] * keys[j][d];
+    sum += std::exp(score);
+  }
+  return std::log(sum);
+}
+
+// What an entry says that is.
+double estimate(const BlockEntry &entry, const Vector &query,
+                const Vector &mean) {
+  double score = entry.offset;
+  for (size_t d = 0; d < query.size(); ++d)
+    score += query[d] * mean[d];
+  return score;
+}
+
+TEST_F(Attention, EntriesAreExactAtTheirReference) {
+  Rope rope{ropeFrequencies(1e4, kDim), 1.2, {}};
+  fill(32);
+  AppendOptions options;
+  options.rope = rope;
+  options.reference = randomMatrix(kKvHeads, kDim, 41);
+  cache = Cache{kKvHeads, kDim, {}};
+  kvAppend(cache, keys, values, batch, options);
+  for (int g = 0; g < kKvHeads; ++g) {
+    BlockEntry entry = blockEntry(cache, 0, 7, g, 16, 32);
+    Vector m = {&(*options.reference)(g, 0),
+                &(*options.reference)(g, 0) + kDim};
+    rotate(m.data(), rope, 31);
+    const auto &head = cache.head(0, 7, g).keys;
+    EXPECT_NEAR(estimate(entry, m, entry.rounded), logMass(head, m, 16, 32),
+                1e-12);
+    // Anywhere else it is no more than the mass, but for the rounding of c,
+    // and near the reference the error is of second order.
+    double offset = logMass(head, m, 16, 32) -
+                    (estimate(entry, m, entry.key) - entry.offset);
+    BlockEntry unrounded{entry.key, entry.key, offset, m};
+    for (double step : {1e-3, 1.0}) {
+      Vector query = m;
+      for (int d = 0; d < kDim; ++d)
+        query[d] += step * (d % 2 ? 1 : -1);
+      double missing =
+          logMass(head, query, 16, 32) - estimate(unrounded, query, entry.key);
+      EXPECT_GE(missing, 0);
+      EXPECT_LT(missing, kDim * kDim * step * step);
+    }
+  }
+}
+
+TEST_F(Attention, AnEntryAboutZeroIsThePlainMean) {
+  fill(32);
+  BlockEntry plain = blockEntry(cache, 0, 7, 0, 0, 32);
+  AppendOptions options;
+  options.reference = Matrix(kKvHeads, kDim);
+  kvAppend(cache, keys, values, batch, options);
+  BlockEntry entry = blockEntry(cache, 0, 7, 0, 0, 32);
+  for (int d = 0; d < kDim; ++d)
+    EXPECT_NEAR(entry.key[d], plain.key[d], 1e-12);
+  EXPECT_NEAR(entry.offset, std::log(32), 1e-12);
+  EXPECT_EQ(plain.offset, std::log(32));
+}
+
+// Every query is what the reference says: the choice is by the true mass, which
+// one key of block 1 has, and not by means, which are greatest in block 2.
+TEST_F(Attention, SelectsBlocksAboutTheReference) {
+  fill(96);
+  for (double &key : keys.values)
+    key = -0.2;
+  for (int g = 0; g < kKvHeads; ++g)
+    for (int d = 0; d < kDim; ++d) {
+      keys(20, g * kDim + d) = 3;
+      for (int j = 32; j < 48; ++j)
+        keys(j, g * kDim + d) = 0.3;
+    }
+  std::fill(queries.query.values.begin(), queries.query.values.end(), 1);
+  AppendOptions options;
+  kvAppend(cache, keys, values, batch, options);
+  BlockSparsity sparsity{16, 1, 0, 0, BlockSparsity::TopK, 1};
+  EXPECT_THAT(selectBlocks(queries, cache, batch, sparsity).kept.at({7, 0, 5}),
+              testing::ElementsAre(2, 5));
+  options.reference = Matrix(kKvHeads, kDim, queries.scale);
+  kvAppend(cache, keys, values, batch, options);
+  EXPECT_THAT(selectBlocks(queries, cache, batch, sparsity).kept.at({7, 0, 5}),
+              testing::ElementsAre(1, 5));
+}
+
 TEST_F(Attention, TopPStopsWhenTheMassIsThere) {
   fill(96);
   BlockSparsity sparsity{16, 1, 0, 1, BlockSparsity::TopP, 0, 0.5};

@@ -27,7 +27,7 @@ TEST(KeyIndex, IsPlanned) {
   auto engine = *Engine::Create(IndexedModel(), options);
   const uint64_t bytes =
       3 * kLayers * kKvHeads * schema::KeyIndexRowBytes(8, kHeadDim);
-  EXPECT_EQ(bytes, 3u * kLayers * kKvHeads * (4 * 16 + 16 * 4));
+  EXPECT_EQ(bytes, 3u * kLayers * kKvHeads * (4 * 16 + 2 * 16 * 4));
   EXPECT_THAT(engine->memory_plan().items,
               testing::Contains(testing::AllOf(
                   testing::Field(&MemoryItem::name, "key index, 3 sessions"),

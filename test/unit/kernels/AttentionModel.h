@@ -29,6 +29,7 @@ struct Case {
   // Block-sparse attention, its blocks the pages.
   std::optional<ref::BlockSparsity> sparsity = std::nullopt;
   int biasWidth = 0;
+  bool reference = false; // the key index is about one
 
   bool selects() const {
     return sparsity && sparsity->select != ref::BlockSparsity::None;
@@ -68,7 +69,8 @@ inline std::string name(const Case &c) {
          " heads of " + std::to_string(c.headDim) + ", block " +
          std::to_string(c.block) + ", window " + std::to_string(c.window) +
          ", chunk " + std::to_string(c.chunk) + "/" + std::to_string(c.local) +
-         (c.sparsity ? ", select " + std::to_string(c.sparsity->select) : "");
+         (c.sparsity ? ", select " + std::to_string(c.sparsity->select) : "") +
+         (c.reference ? ", about a reference" : "");
 }
 
 inline ref::Matrix toMatrix(const std::vector<float> &values, int64_t columns) {
@@ -94,8 +96,9 @@ bindHeads(const CaseT &c, std::vector<void *> first, std::vector<float> &table,
 // kernels of the case have.
 template <typename CaseT>
 KernelInstance appendInstance(const CaseT &c, KernelInstance instance,
-                              bool keyIndex = false) {
+                              bool keyIndex = false, bool reference = false) {
   instance.ints["key_index"] = keyIndex;
+  instance.ints["reference"] = reference;
   instance.ints["key_offset"] = c.heads * c.headDim;
   instance.ints["value_offset"] = (c.heads + c.kvHeads) * c.headDim;
   instance.ints["key_stride"] = instance.ints["value_stride"] =
@@ -122,9 +125,11 @@ public:
         kNorm(Random(c.headDim, 12)),
         frequencies(ref::ropeFrequencies(1e4, std::max(c.rotaryDims, 2))),
         bias(Random(size_t(c.heads) * c.biasWidth, 13)),
+        references(Random(size_t(c.kvHeads) * c.headDim, 14, 0.3f)),
         rotary(rotaryInstance(0), target),
-        appendKernel(appendInstance(c, shared("kv_append"), c.selects()),
-                     target),
+        appendKernel(
+            appendInstance(c, shared("kv_append"), c.selects(), c.reference),
+            target),
         attendKernel(attendInstance(), target) {
     if (!c.selects())
       return;
@@ -159,9 +164,11 @@ public:
 
   void append(std::vector<float> qkv, const Batch &batch, int workers) {
     std::vector<float> table = rotations(rotary, batch, workers);
-    appendKernel.Run(
-        bindHeads(c, {qkv.data(), qkv.data()}, table, kNorm, {cache.data()}),
-        {kLayer}, view(batch), workers);
+    std::vector<void *> last{cache.data()};
+    if (c.reference)
+      last.insert(last.begin(), references.data());
+    appendKernel.Run(bindHeads(c, {qkv.data(), qkv.data()}, table, kNorm, last),
+                     {kLayer}, view(batch), workers);
   }
 
   // Leaves its choice in `selection`.
@@ -233,6 +240,7 @@ public:
   const Case c;
   const Format format;
   std::vector<float> qNorm, kNorm, frequencies, bias;
+  std::vector<float> references; // [kvHeads, headDim]
   std::vector<uint32_t> selection;
 
 private:
@@ -359,17 +367,16 @@ public:
     options.rope = rope();
     if (c.norm)
       options.norm = norm(model.kNorm);
+    if (c.reference)
+      options.reference = toMatrix(model.references, c.headDim);
     ref::kvAppend(cache, x, x, plain(batch), options);
   }
 
-  // The mean of a block's keys.
-  std::vector<double> meanKey(int s, int head, int block) const {
-    const auto &keys = cache.head(kLayer, s, head).keys;
-    std::vector<double> mean(model.c.headDim);
-    for (int j = 0; j < model.c.block; ++j)
-      for (int d = 0; d < model.c.headDim; ++d)
-        mean[d] += keys[block * model.c.block + j][d] / model.c.block;
-    return mean;
+  // A block's entry in the key index.
+  ref::BlockEntry entry(int s, int head, int block) const {
+    const int64_t begin = int64_t(block) * model.c.block;
+    return ref::blockEntry(cache, kLayer, s, head, begin,
+                           begin + model.c.block);
   }
 
   // What it would choose itself.

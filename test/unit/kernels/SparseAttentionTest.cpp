@@ -98,51 +98,131 @@ TEST(SparseAttention, AgreesWithTheReference) {
     }
 }
 
-// Codes of a mean key are rounded to within half of a step, the scale is the
-// largest element / 127, and padding is 0.
-void checkEntry(const Attention &model, const Batch &batch,
-                const std::vector<double> &mean, int s, int head, int block) {
+// A block's entry as the kernel made it.
+struct Entry {
+  std::vector<double> key; // of its codes
+  float scale, offset;
+};
+
+Entry readEntry(const Attention &model, const Batch &batch, int s, int head,
+                int block) {
   const int steps = schema::KeyIndexSteps(model.c.headDim);
-  float scale;
-  std::memcpy(&scale, model.keyPiece(batch, s, head, block, steps), 4);
-  double largest = 0;
-  for (double element : mean)
-    largest = std::max(largest, std::abs(element));
-  ASSERT_NEAR(scale, largest / 127, 1e-6 * largest);
+  Entry entry;
+  std::memcpy(&entry.scale, model.keyPiece(batch, s, head, block, steps), 4);
+  std::memcpy(&entry.offset, model.keyPiece(batch, s, head, block, steps + 1),
+              4);
   for (int i = 0; i < steps * 4; ++i) {
     const char *piece = model.keyPiece(batch, s, head, block, i / 4);
-    const int code = uint8_t(piece[i % 4]) - 128;
-    const double element = i < model.c.headDim ? mean[i] : 0;
-    ASSERT_NEAR(code * scale, element, 0.501 * scale) << "element " << i;
+    entry.key.push_back((uint8_t(piece[i % 4]) - 128) * double(entry.scale));
   }
+  return entry;
+}
+
+// Codes are rounded to within half of a step, the scale is the largest element
+// / 127, and padding is 0. `tolerance` is for what the page has rounded.
+void checkEntry(const Entry &entry, const ref::BlockEntry &want,
+                double tolerance) {
+  double largest = 0;
+  for (double element : want.key)
+    largest = std::max(largest, std::abs(element));
+  ASSERT_NEAR(entry.scale, largest / 127, tolerance * largest);
+  for (size_t i = 0; i < entry.key.size(); ++i)
+    ASSERT_NEAR(entry.key[i], i < want.key.size() ? want.key[i] : 0,
+                0.501 * entry.scale + tolerance * largest)
+        << "element " << i;
+  // The log of the mass for the reference, which does not depend on which way
+  // an element was rounded.
+  double got = entry.offset, mass = want.offset;
+  for (size_t i = 0; i < want.query.size(); ++i) {
+    got += want.query[i] * entry.key[i];
+    mass += want.query[i] * want.rounded[i];
+  }
+  ASSERT_NEAR(got, mass, tolerance * std::max(5.0, std::abs(mass)));
+}
+
+void checkEntries(const Case &c, const Format &format,
+                  const std::string &target, const Steps &steps) {
+  Attention model(c, format, target);
+  Reference reference(model);
+  const double tolerance = 2 * format.lseTolerance;
+  run(model, steps, [&](const Batch &batch, const std::vector<float> &qkv) {
+    model.append(qkv, batch, 3);
+    reference.append(qkv, batch);
+    for (int s = 0; s < batch.view().sequences; ++s)
+      for (int g = 0; g < c.kvHeads; ++g)
+        for (int b = 0; b < batch.kv_lengths[s] / c.block; ++b)
+          checkEntry(readEntry(model, batch, s, g, b), reference.entry(s, g, b),
+                     tolerance);
+  });
 }
 
 TEST(SparseAttention, IndexesTheMeanKeysOfFullPages) {
+  size_t turn = 0;
   for (const std::string &target : RunnableTargets())
     for (const Case &shape : kCases) {
-      const Case c = with(shape, kSparsities[0]);
+      Case c = with(shape, kSparsities[0]);
+      c.reference = turn++ % 2 == 1;
       SCOPED_TRACE(target + " " + name(c));
-      Attention model(c, kFormats[0], target);
-      Reference reference(model);
-      run(model, kSparseSteps,
-          [&](const Batch &batch, const std::vector<float> &qkv) {
-            model.append(qkv, batch, 3);
-            reference.append(qkv, batch);
-            for (int s = 0; s < batch.view().sequences; ++s)
-              for (int g = 0; g < c.kvHeads; ++g)
-                for (int b = 0; b < batch.kv_lengths[s] / c.block; ++b)
-                  checkEntry(model, batch, reference.meanKey(s, g, b), s, g, b);
-          });
+      checkEntries(c, kFormats[0], target, kSparseSteps);
+    }
+}
+
+TEST(SparseAttention, IndexesAboutReferencesOnRandomShapes) {
+  const std::vector<std::string> targets = RunnableTargets();
+  uint32_t seed = 300;
+  for (int round = 0; round < 2; ++round)
+    for (const Format &format : kFormats) {
+      const std::string &target = targets[seed % targets.size()];
+      Draw draw(seed);
+      Case c = draw.shape();
+      c.window = 0;
+      c = with(c, kSparsities[0]);
+      c.reference = true;
+      SCOPED_TRACE("seed " + std::to_string(seed) + ": " + target + " " +
+                   format.name + " " + name(c));
+      checkEntries(c, format, target, draw.steps());
+      ++seed;
+    }
+}
+
+// A reference of zeros: the bits of plain means.
+TEST(SparseAttention, AReferenceOfZerosIsThePlainMean) {
+  size_t turn = 0;
+  for (const std::string &target : RunnableTargets())
+    for (const Format &format : kFormats) {
+      const Case plain =
+          with(kCases[turn++ % std::size(kCases)], kSparsities[0]);
+      Case about = plain;
+      about.reference = true;
+      SCOPED_TRACE(target + " " + format.name + " " + name(plain));
+      Attention first(plain, format, target), second(about, format, target);
+      std::fill(second.references.begin(), second.references.end(), 0.0f);
+      const int length = 3 * plain.block;
+      Batch batch({length}, {0}, kLayers, plain.kvHeads, plain.block, 7);
+      const auto qkv = Random(size_t(length) * first.columns(), 1);
+      for (Attention *model : {&first, &second}) {
+        model->reset(batch);
+        model->append(qkv, batch, 2);
+      }
+      for (int g = 0; g < plain.kvHeads; ++g)
+        for (int b = 0; b < 3; ++b) {
+          const Entry a = readEntry(first, batch, 0, g, b);
+          const Entry z = readEntry(second, batch, 0, g, b);
+          EXPECT_EQ(a.key, z.key);
+          EXPECT_EQ(a.scale, z.scale);
+          EXPECT_EQ(a.offset, z.offset);
+        }
     }
 }
 
 // In f32 the choice is the reference's own.
 TEST(SparseAttention, SelectsWhatTheReferenceSelects) {
-  for (const Case &shape : kCases)
-    for (const BlockSparsity &sparsity : kSparsities) {
-      const Case c = with(shape, sparsity);
+  for (size_t i = 0; i < 2 * std::size(kSparsities); ++i)
+    for (const Case &shape : kCases) {
+      Case c = with(shape, kSparsities[i / 2]);
       if (!c.selects())
         continue;
+      c.reference = i % 2 == 1;
       SCOPED_TRACE(name(c));
       Attention model(c, kFormats[0], RunnableTargets().back());
       Reference reference(model);
@@ -191,7 +271,8 @@ TEST(SparseAttention, WithEverythingKeptIsDense) {
 TEST(SparseAttention, IsExactUnderWorkersChunksAndCompany) {
   size_t turn = 0;
   for (const Case &shape : kCases) {
-    const Case c = with(shape, kSparsities[turn++ % std::size(kSparsities)]);
+    Case c = with(shape, kSparsities[turn++ % std::size(kSparsities)]);
+    c.reference = c.selects();
     for (const Format &format : {kFormats[0], kFormats[1], kFormats[5]}) {
       SCOPED_TRACE(std::string(format.name) + " " + name(c));
       Attention model(c, format, RunnableTargets().back());

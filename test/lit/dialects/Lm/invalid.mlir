@@ -280,6 +280,16 @@ module attributes {lm.arithmetic = "f32"} {}
 
 // -----
 
+// expected-error@+1 {{needs an array of f32 matrices as 'lm.mean_queries'}}
+module attributes {lm.mean_queries = [dense<1.0> : tensor<16xf32>]} {}
+
+// -----
+
+// expected-error@+1 {{needs an array of f32 matrices as 'lm.mean_queries'}}
+module attributes {lm.mean_queries = [dense<1.0> : tensor<2x16xf64>]} {}
+
+// -----
+
 // expected-error@+1 {{has unknown lm attribute 'lm.modle'}}
 module attributes {lm.modle = 1} {}
 
@@ -656,6 +666,41 @@ func.func @f(%x: tensor<?x32xf32>, %b: !lm.batch, %c: !lm.kv_cache<layers = 2, h
 func.func @f(%x: tensor<?x32xf32>, %b: !lm.batch, %c: !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32>) {
   // expected-error@+1 {{rotary needs rope (C6)}}
   %0 = lm.kv_append %x, %x, %c, %b layer 0 rotary(%x : tensor<?x32xf32>) : tensor<?x32xf32>, tensor<?x32xf32>, !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32>
+  return
+}
+
+// -----
+
+lm.weight @m : tensor<2x16xf32>
+func.func @f(%x: tensor<?x32xf32>, %b: !lm.batch, %c: !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32>) {
+  // expected-error@+1 {{reference needs a cache with a key_index (C7)}}
+  %0 = lm.kv_append %x, %x, %c, %b layer 0 reference(@m) : tensor<?x32xf32>, tensor<?x32xf32>, !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32>
+  return
+}
+
+// -----
+
+func.func @f(%x: tensor<?x32xf32>, %b: !lm.batch, %c: !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32, key_index = true>) {
+  // expected-error@+1 {{reference @m does not name an lm.weight (C7)}}
+  %0 = lm.kv_append %x, %x, %c, %b layer 0 reference(@m) : tensor<?x32xf32>, tensor<?x32xf32>, !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32, key_index = true>
+  return
+}
+
+// -----
+
+lm.weight @m : tensor<1x16xf32>
+func.func @f(%x: tensor<?x32xf32>, %b: !lm.batch, %c: !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32, key_index = true>) {
+  // expected-error@+1 {{reference @m must have shape [2, 16], got [1, 16] (C7)}}
+  %0 = lm.kv_append %x, %x, %c, %b layer 0 reference(@m) : tensor<?x32xf32>, tensor<?x32xf32>, !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32, key_index = true>
+  return
+}
+
+// -----
+
+lm.weight @m : tensor<2x16xbf16>
+func.func @f(%x: tensor<?x32xf32>, %b: !lm.batch, %c: !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32, key_index = true>) {
+  // expected-error@+1 {{reference @m must be of f32 (C7)}}
+  %0 = lm.kv_append %x, %x, %c, %b layer 0 reference(@m) : tensor<?x32xf32>, tensor<?x32xf32>, !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32, key_index = true>
   return
 }
 

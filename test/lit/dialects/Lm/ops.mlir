@@ -14,6 +14,7 @@
 #linear = #lm.rope<theta = 1.0e+04, dims = 64, scaling = #lm.linear<factor = 2.0>>
 #dca = #lm.rope<theta = 1.0e+06, dims = 64, scaling = #lm.yarn<factor = 4.0, original = 32768, attention_factor = 1.1386294361119891>, dual_chunk = #lm.dual_chunk<chunk = 1024, local = 256, original = 1024>>
 !cache = !lm.kv_cache<layers = 2, heads = 3, head_dim = 64, block = 128, f32>
+!indexed = !lm.kv_cache<layers = 2, heads = 3, head_dim = 64, block = 128, f32, key_index = true>
 !state = !lm.kernel_state<layers = 2, heads = 3, head_dim = 64, features = 256>
 
 // CHECK: module attributes {lm.arithmetic = #lm.arithmetic<bf16>, lm.model = #[[MODEL]]}
@@ -108,5 +109,13 @@ module attributes {
     // CHECK: lm.logits %{{.+}}, %{{.+}}, @table norm(@norm, 1.000000e-05) bias(@vocab_bias) : tensor<?x576xf32> -> tensor<?x100xf32>
     %l = lm.logits %h3, %batch, @table norm(@norm, 1.0e-05) bias(@vocab_bias) : tensor<?x576xf32> -> tensor<?x100xf32>
     return %l : tensor<?x100xf32>
+  }
+
+  // CHECK: lm.weight @reference : tensor<3x64xf32>
+  lm.weight @reference : tensor<3x64xf32>
+  func.func @indexed(%k: tensor<?x192xf32>, %batch: !lm.batch, %cache: !indexed) -> !indexed {
+    // CHECK: lm.kv_append %{{.+}}, %{{.+}}, %{{.+}}, %{{.+}} layer 1 rope(#[[ROPE]]) reference(@reference) : tensor<?x192xf32>, tensor<?x192xf32>, !cache
+    %c = lm.kv_append %k, %k, %cache, %batch layer 1 rope(#rope) reference(@reference) : tensor<?x192xf32>, tensor<?x192xf32>, !indexed
+    return %c : !indexed
   }
 }
