@@ -7,18 +7,11 @@
 // exact. No page is read but the query block's own: it is always kept, and each
 // query sees its own mean of the keys there so far, unrounded.
 //
-// 16 blocks are a vector, as the index has them: a score is a lane, and no sum
-// of a block runs across lanes.
-//
 // The choice is made by a bound on the mass: bits of floats that are not
 // negative are ordered as integers, so that the bound is found bit by bit.
-#include "dot.h"
-#include "key_index.h"
+#include "block_scores.h"
 #include "page.h"
-#include "query.h"
-#include "selection.h"
 
-STELE_INT(block)
 STELE_INT(top_k)    // blocks to choose, where a number is asked for
 STELE_FLOAT(top_p)  // share of the blocks, or of the mass
 STELE_INT(limit)    // blocks that are chosen at most by these; 0: any number
@@ -30,41 +23,19 @@ namespace {
 // As in LmEnums.td.
 enum BlockSelect { kTopK = 1, kTopP = 2, kTopShare = 3 };
 
-// Queries that are scored side by side, with as many groups of the index.
-constexpr int kRowTile = 4;
-constexpr int64_t kGroupLine = 64;  // bytes: 4 codes of each of 16 blocks
-#ifdef __AVX512F__
-constexpr int kGroupTile = 4;
-#else
-constexpr int kGroupTile = 1;
-#endif
 // Vectors that are summed side by side.
 constexpr int kSumTile = 4;
 // What is not to be chosen has this mass: kept already, or not there.
 constexpr float kTaken = -1.0f;
 
 STELE_INLINE PageShape Shape() { return {stele_block, stele_head_dim}; }
-STELE_INLINE KeyIndex Index() { return KeyIndex(stele_head_dim); }
-STELE_INLINE int64_t PaddedBlocks() { return RoundUp(stele_blocks, kLanes); }
 
-// A query for one part of its keys, as codes. Those of mean keys are 128 too
-// high, for which the sum of products starts at `start`.
-struct Codes {
-  uint32_t* units;  // [Index().Steps()]: 4 codes each
-  int32_t start;
-  float scale;
-};
-
-struct Scratch {
-  Codes query[kRowTile][3];
+struct Scratch : BlockScores {
   float own[kRowTile];  // the query's score with its own block
-  float* score;         // [kRowTile, PaddedBlocks()]
   float* mass;          // [PaddedBlocks(), in whole tiles of sums]
   float* head;          // [PaddedDim()]
   float* mean;          // [PaddedDim()]
   int64_t bytes;
-
-  float* ScoresOf(int64_t row) const { return score + row * PaddedBlocks(); }
 };
 
 STELE_INLINE Scratch Carve(void* base) {
@@ -75,10 +46,7 @@ STELE_INLINE Scratch Carve(void* base) {
     return taken;
   };
   Scratch s;
-  for (auto& parts : s.query)
-    for (int64_t part = 0; part < stele_parts; ++part)
-      parts[part].units = reinterpret_cast<uint32_t*>(take(Index().Steps()));
-  s.score = take(kRowTile * PaddedBlocks());
+  CarveScores(take, &s);
   s.mass = take(RoundUp(stele_blocks, kSumTile * kLanes));
   s.head = take(PaddedDim());
   s.mean = take(PaddedDim());
@@ -93,30 +61,9 @@ struct Operands {
   int64_t layer;
 };
 
-// A query block of sequence s: its tokens in the step, and one KV head.
-struct QueryBlock {
-  int64_t s, head, index;
-  Range tokens;
-};
-
 STELE_INLINE const char* OwnPage(const Operands& op, const QueryBlock& block) {
   return PageOf(op.cache, Shape(), op.queries.batch, block.s, op.layer,
                 stele_kv_heads, block.head, block.index);
-}
-
-STELE_INLINE const char* IndexRow(const Operands& op, const QueryBlock& block) {
-  return Index().Row(op.queries.batch, block.s,
-                     op.layer * stele_kv_heads + block.head);
-}
-
-// The blocks before the query block that its queries meet in a part.
-STELE_INLINE Range BlocksIn(int64_t part, const QueryBlock& block) {
-  if (stele_parts == 1) return {0, block.index};
-  const int64_t per_chunk = stele_chunk_keys / stele_block;
-  const int64_t chunk = block.index / per_chunk;
-  const int64_t begin = part == 2 ? 0 : Max(0, chunk - part) * per_chunk;
-  const int64_t end = Max(0, chunk - part + 1) * per_chunk;
-  return {begin, part == 0 ? block.index : end};
 }
 
 // The score of the query in `head` with the mean of `count` keys.
@@ -127,24 +74,6 @@ STELE_INLINE float OwnScore(int64_t count, float scale, const Scratch& s) {
     sum = Fma(LoadUpTo(s.head + i, n), LoadUpTo(s.mean + i, n), sum);
   }
   return Sum(sum) * scale + Log(static_cast<float>(count)) * kLog2E;
-}
-
-// Makes codes of the query in `head`, which `scale` multiplies.
-STELE_INLINE void Encode(const float* head, float scale, Codes* codes) {
-  const float inverse = Quantise(head, stele_head_dim, &codes->scale);
-  codes->scale *= scale;
-  codes->start = 0;
-  for (int64_t step = 0; step < Index().Steps(); ++step) {
-    uint32_t unit = 0;
-    for (int64_t i = 0; i < 4; ++i) {
-      const int64_t dim = step * 4 + i;
-      if (dim >= stele_head_dim) break;
-      const auto code = static_cast<int32_t>(ToCode(head[dim], inverse));
-      unit |= (static_cast<uint32_t>(code) & 0xffu) << 8 * i;
-      codes->start -= 128 * code;
-    }
-    codes->units[step] = unit;
-  }
 }
 
 // Prepares `rows` queries from `row` of the block on, and scores their own
@@ -167,66 +96,6 @@ STELE_INLINE void Begin(const Operands& op, const QueryBlock& block,
       s.own[i] = OwnScore(count, scale, s);
     }
   }
-}
-
-// Scores of R queries with C groups of the index from `group` on, of which the
-// blocks before `first` are another part's.
-template <int R, int C>
-STELE_INLINE void Score(const char* index, int64_t group, int64_t part,
-                        int64_t first, Scratch& s) {
-  const char* at = index + group * Index().GroupBytes();
-  I16 sum[R][C];
-#pragma unroll
-  for (int r = 0; r < R; ++r)
-#pragma unroll
-    for (int c = 0; c < C; ++c) sum[r][c] = I16{} + s.query[r][part].start;
-  for (int64_t step = 0; step < Index().Steps(); ++step) {
-    U16 codes[C];
-#pragma unroll
-    for (int c = 0; c < C; ++c) {
-      const char* from = at + c * Index().GroupBytes() + step * kGroupLine;
-      codes[c] = LoadUnits(reinterpret_cast<const uint32_t*>(from));
-      // Groups are too short for the hardware to see what comes next.
-      __builtin_prefetch(from + 2 * C * Index().GroupBytes());
-    }
-#pragma unroll
-    for (int r = 0; r < R; ++r) {
-      const U16 q = U16{} + s.query[r][part].units[step];
-#pragma unroll
-      for (int c = 0; c < C; ++c) sum[r][c] = DotCodes(sum[r][c], codes[c], q);
-    }
-  }
-#pragma unroll
-  for (int c = 0; c < C; ++c) {
-    const char* from = at + c * Index().GroupBytes();
-    const V16 scales =
-        Load(reinterpret_cast<const float*>(from + Index().Scales()));
-    const V16 offsets =
-        Load(reinterpret_cast<const float*>(from + Index().Offsets())) *
-        Splat(kLog2E);
-    const I16 blocks = kIota + static_cast<int32_t>((group + c) * kLanes);
-#pragma unroll
-    for (int r = 0; r < R; ++r) {
-      float* to = s.ScoresOf(r) + (group + c) * kLanes;
-      const V16 score = Fma(__builtin_convertvector(sum[r][c], V16) * scales,
-                            Splat(s.query[r][part].scale), offsets);
-      Store(to, stele_parts == 1 || blocks >= static_cast<int32_t>(first)
-                    ? score
-                    : Load(to));
-    }
-  }
-}
-
-// Scores of R queries with the blocks of a part. May write those of up to 15
-// blocks behind it, which are the next part's.
-template <int R>
-STELE_INLINE void ScorePart(const char* index, int64_t part, Range met,
-                            Scratch& s) {
-  int64_t group = met.begin / kLanes;
-  const int64_t end = RoundUp(met.end, kLanes) / kLanes;
-  for (; group + kGroupTile <= end; group += kGroupTile)
-    Score<R, kGroupTile>(index, group, part, met.begin, s);
-  for (; group < end; ++group) Score<R, 1>(index, group, part, met.begin, s);
 }
 
 // Adds what the softmax over the blocks up to `own` gives to each, of R
@@ -267,7 +136,8 @@ STELE_NOINLINE void EstimateRows(const Operands& op, const QueryBlock& block,
   Begin(op, block, row, R, token, s);
   // From far to near: what a part writes behind it is the next one's.
   for (int64_t part = stele_parts; part-- > 0;)
-    ScorePart<R>(IndexRow(op, block), part, BlocksIn(part, block), s);
+    ScorePart<R>(IndexRow(op.queries.batch, op.layer, block), part,
+                 BlocksIn(part, block), s);
   const auto lane = static_cast<int32_t>(block.index % kLanes);
 #pragma unroll
   for (int r = 0; r < R; ++r) {
@@ -435,35 +305,6 @@ STELE_INLINE bool Select(const Operands& op, const QueryBlock& block,
   ChooseOf(others, blocks, s.mass, words);
   return true;
 }
-
-// The launch's query blocks in the order in which they are handed out:
-// backwards, since later ones have more blocks before them.
-class Items {
- public:
-  explicit Items(const SteleBatch* batch)
-      : batch_(batch), s_(batch->sequences) {}
-
-  bool Take(const SteleHostArgs* args, QueryBlock* block) {
-    const int64_t index = NextItem(args);
-    while (index >= first_ + count_) {
-      first_ += count_;
-      if (--s_ < 0) return false;
-      count_ = Grid().count() * stele_kv_heads;
-    }
-    const int64_t left = first_ + count_ - 1 - index;
-    block->s = s_;
-    block->head = left % stele_kv_heads;
-    block->tokens = Grid().at(left / stele_kv_heads);
-    block->index = batch_->positions[block->tokens.begin] / stele_block;
-    return true;
-  }
-
- private:
-  TokenGrid Grid() const { return TokenGrid(batch_, s_, stele_block); }
-
-  const SteleBatch* batch_;
-  int64_t s_, first_ = 0, count_ = 0;
-};
 
 }  // namespace
 
