@@ -79,44 +79,63 @@ __attribute__((target("avx512f,avx512vnni"))) double Int8Avx512() {
   return 2.0 * 64 * kAccumulators * kSteps;
 }
 
-double ThreadSeconds() {
+double Seconds(clockid_t clock) {
   timespec now;
-  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+  clock_gettime(clock, &now);
   return now.tv_sec + now.tv_nsec * 1e-9;
 }
 
+// From when the first thread began to when the last one ended by the wall, or
+// the longest thread by its own clock.
+double Elapsed(clockid_t clock, const std::vector<double>& begins,
+               const std::vector<double>& ends) {
+  if (clock == CLOCK_MONOTONIC)
+    return std::ranges::max(ends) - std::ranges::min(begins);
+  double longest = 0;
+  for (size_t t = 0; t < ends.size(); ++t)
+    longest = std::max(longest, ends[t] - begins[t]);
+  return longest;
+}
+
 // Runs `work` on every thread at once; returns the best rate of all rounds in
-// units of 1e9 per second. A round takes as long as its slowest thread's CPU
-// time, as in kernels.cpp, so that other programs disturb it little.
+// units of 1e9 per second.
 template <typename Work>
-double BestRate(int threads, Work work) {
+double BestRate(int threads, clockid_t clock, Work work) {
   double best = 0;
   for (int round = 0; round < kRounds; ++round) {
     std::barrier start(threads);
-    std::vector<double> seconds(threads), amounts(threads);
+    std::vector<double> begins(threads), ends(threads), amounts(threads);
     std::vector<std::thread> pool;
     for (int t = 0; t < threads; ++t) {
       pool.emplace_back([&, t] {
         start.arrive_and_wait();
-        const double begin = ThreadSeconds();
+        begins[t] = Seconds(clock);
         amounts[t] = work(t);
-        seconds[t] = ThreadSeconds() - begin;
+        ends[t] = Seconds(clock);
       });
     }
     for (auto& thread : pool) thread.join();
     const double amount = std::accumulate(amounts.begin(), amounts.end(), 0.0);
-    best = std::max(
-        best, amount / *std::max_element(seconds.begin(), seconds.end()) / 1e9);
+    best = std::max(best, amount / Elapsed(clock, begins, ends) / 1e9);
   }
   return best;
 }
 
+// Arithmetic takes a thread's CPU time, as in kernels.cpp, so that other
+// programs disturb it little.
+template <typename Work>
+double ProductRate(int threads, Work work) {
+  return BestRate(threads, CLOCK_THREAD_CPUTIME_ID, work);
+}
+
+// By the wall: threads that a busy machine runs one after the other each have
+// all of the memory's speed in their CPU time.
 double ReadRate(int threads) {
   // Written once, so that every page is its own and not the shared zero page.
   std::vector<uint64_t> data(kReadBytes / sizeof(uint64_t), 1);
   const size_t share = kReadBytes / threads;
   const char* bytes = reinterpret_cast<const char*>(data.data());
-  return BestRate(threads, [&](int t) {
+  return BestRate(threads, CLOCK_MONOTONIC, [&](int t) {
     ReadBytes(bytes + t * share, share);
     return static_cast<double>(share);
   });
@@ -142,13 +161,13 @@ void ReadBytes(const char* data, size_t bytes) {
 Limits MeasureLimits(int threads) {
   Limits limits;
   bool avx512 = __builtin_cpu_supports("avx512f");
-  limits.f32_gflops =
-      BestRate(threads, [&](int) { return avx512 ? F32Avx512() : F32Avx2(); });
+  limits.f32_gflops = ProductRate(
+      threads, [&](int) { return avx512 ? F32Avx512() : F32Avx2(); });
   if (__builtin_cpu_supports("avx512bf16")) {
-    limits.bf16_gflops = BestRate(threads, [](int) { return Bf16Avx512(); });
+    limits.bf16_gflops = ProductRate(threads, [](int) { return Bf16Avx512(); });
   }
   if (__builtin_cpu_supports("avx512vnni")) {
-    limits.int8_gops = BestRate(threads, [](int) { return Int8Avx512(); });
+    limits.int8_gops = ProductRate(threads, [](int) { return Int8Avx512(); });
   }
   limits.read_gbs = ReadRate(threads);
   return limits;
