@@ -102,7 +102,7 @@ STELE_INLINE void Finish(const Operands& op, int64_t row, int64_t column,
 
 // Calls block(rows, panels) for this worker's part: a share of the panels when
 // all rows are one block, which is packed by every worker; else a share of the
-// rows, block by block.
+// rows, in blocks of about one size, since each of them reads the whole weight.
 template <typename Block>
 STELE_INLINE void ForBlocks(const SteleHostArgs* args, int64_t block_rows,
                             int64_t row_unit, int64_t panel_count,
@@ -114,8 +114,11 @@ STELE_INLINE void ForBlocks(const SteleHostArgs* args, int64_t block_rows,
       few ? Share(args, panel_count, panel_unit) : Range{0, panel_count};
   const Range rows = few ? Range{0, count} : Share(args, count, row_unit);
   if (panels.begin == panels.end) return;
-  for (int64_t row = rows.begin; row < rows.end; row += block_rows)
-    block(Range{row, Min(row + block_rows, rows.end)}, panels);
+  const int64_t blocks = (rows.end - rows.begin + block_rows - 1) / block_rows;
+  for (int64_t i = 0; i < blocks; ++i) {
+    const Range part = Part(rows.end - rows.begin, row_unit, i, blocks);
+    block(Range{rows.begin + part.begin, rows.begin + part.end}, panels);
+  }
 }
 
 }  // namespace stele

@@ -33,13 +33,18 @@ struct Range {
   int64_t begin, end;
 };
 
-// The worker's share of [0, count), whole units of `unit` but for the last.
+// Part `i` of `parts` of [0, count), whole units of `unit` but for the last.
+STELE_INLINE Range Part(int64_t count, int64_t unit, int64_t i, int64_t parts) {
+  const int64_t units = (count + unit - 1) / unit;
+  const int64_t begin = units * i / parts * unit;
+  const int64_t end = units * (i + 1) / parts * unit;
+  return {begin < count ? begin : count, end < count ? end : count};
+}
+
+// The worker's share of [0, count), likewise.
 STELE_INLINE Range Share(const SteleHostArgs* args, int64_t count,
                          int64_t unit) {
-  const int64_t units = (count + unit - 1) / unit;
-  const int64_t begin = units * args->worker / args->workers * unit;
-  const int64_t end = units * (args->worker + 1) / args->workers * unit;
-  return {begin < count ? begin : count, end < count ? end : count};
+  return Part(count, unit, args->worker, args->workers);
 }
 
 STELE_INLINE int64_t NextItem(const SteleHostArgs* args) {

@@ -122,9 +122,13 @@ STELE_INLINE uint32_t Signs(I16 v) {
 }
 
 STELE_INLINE int32_t SumLanes(I16 v) {
+#ifdef __AVX512F__
+  return _mm512_reduce_add_epi32(reinterpret_cast<__m512i>(v));
+#else
   int32_t sum = 0;
   for (int i = 0; i < kLanes; ++i) sum += v[i];
   return sum;
+#endif
 }
 
 // Sum of squares of n floats: lane j adds elements j, j + 16, ... in order.
