@@ -342,6 +342,9 @@ void PrintText(std::span<const Chart> charts) {
 // ---- pictures
 
 constexpr int kWidth = 1200, kLeft = 130, kLane = 26, kLine = 18;
+constexpr int kMargin = 10, kRightMargin = 30;
+constexpr int kTicks = 8;       // of an axis, at most
+constexpr int kDigitWidth = 6;  // of a layer's number
 
 std::string Escaped(std::string_view text) {
   std::string out;
@@ -378,17 +381,63 @@ std::string SvgText(int x, int y, const std::string& text) {
   return Format("<text x=\"%d\" y=\"%d\">", x, y) + Escaped(text) + "</text>\n";
 }
 
+// `look` is a class of the picture's style: "small", "tick".
+std::string SvgSmall(const char* look, double x, int y,
+                     const std::string& text) {
+  return Format("<text class=\"%s\" x=\"%.2f\" y=\"%d\">", look, x, y) +
+         Escaped(text) + "</text>\n";
+}
+
+double PlaceOf(const Chart& chart, uint64_t time) {
+  return kLeft + static_cast<double>(time) * (kWidth - kLeft) /
+                     static_cast<double>(chart.end);
+}
+
+// The number of each layer where its first launch begins, as far as there is
+// room.
+std::string SvgLayers(const Chart& chart, const Step& step, int y) {
+  std::string svg = SvgSmall("small", 0, y, "layer");
+  double free = 0;  // behind the last number
+  for (const auto& [layer, totals] : step.layers) {
+    if (totals.begin == UINT64_MAX) continue;
+    const double x = PlaceOf(chart, totals.begin);
+    if (x < free) continue;
+    const std::string number = std::to_string(layer);
+    svg += SvgSmall("small", x, y, number);
+    free = x + static_cast<double>((number.size() + 1) * kDigitWidth);
+  }
+  return svg;
+}
+
+// The shortest of 1, 2, 5, 10, ... ns that gives no more than kTicks.
+uint64_t TickOf(uint64_t end) {
+  uint64_t tick = 1;
+  for (int i = 0; end / tick > kTicks; ++i)
+    tick = tick * (i % 3 == 1 ? 5 : 4) / 2;
+  return tick;
+}
+
+std::string SvgAxis(const Chart& chart, int y) {
+  std::string svg = SvgSmall("small", 0, y + 14, "time");
+  const uint64_t tick = TickOf(chart.end);
+  for (uint64_t i = 0; i <= chart.end / tick; ++i) {
+    const uint64_t time = i * tick;
+    const double x = PlaceOf(chart, time);
+    svg += Format("<path d=\"M%.2f %dv4\" stroke=\"#606060\"/>\n", x, y);
+    svg += SvgSmall("tick", x, y + 14, time == 0 ? "0" : Time(time));
+  }
+  return svg;
+}
+
 std::string SvgLane(const Chart& chart, const Lane& lane, int y) {
   std::string svg = SvgText(0, y + kLane - 9, lane.name);
-  const double scale =
-      static_cast<double>(kWidth - kLeft) / static_cast<double>(chart.end);
   for (const Bar& bar : lane.bars) {
     const LookStyle& style = StyleOf(bar.look);
     svg += Format(
                "<rect x=\"%.2f\" y=\"%d\" width=\"%.2f\" height=\"%d\" "
                "fill=\"%s\"><title>",
-               kLeft + static_cast<double>(bar.begin) * scale, y,
-               static_cast<double>(bar.end - bar.begin) * scale, kLane - 4,
+               PlaceOf(chart, bar.begin), y,
+               PlaceOf(chart, bar.end) - PlaceOf(chart, bar.begin), kLane - 4,
                style.color) +
            Escaped(style.name +
                    (": " + NameOf(*chart.function.ops()->Get(bar.op)))) +
@@ -413,20 +462,15 @@ std::string SvgChart(const Chart& chart, int* y) {
   }
   *y += 8;
   for (const Step& step : chart.steps) {
-    for (const auto& [layer, totals] : step.layers)
-      if (totals.begin != UINT64_MAX)
-        svg += Format("<text class=\"layer\" x=\"%.2f\" y=\"%d\">%lld</text>\n",
-                      kLeft + static_cast<double>(totals.begin) *
-                                  (kWidth - kLeft) /
-                                  static_cast<double>(chart.end),
-                      *y + 10, static_cast<long long>(layer));
+    svg += SvgLayers(chart, step, *y + 10);
     *y += 14;
     for (const Lane& lane : step.lanes) {
       svg += SvgLane(chart, lane, *y);
       *y += kLane;
     }
   }
-  *y += kLine;
+  svg += SvgAxis(chart, *y);
+  *y += 2 * kLine;
   return svg;
 }
 
@@ -450,11 +494,17 @@ std::string MakeSvg(std::span<const Chart> charts) {
   std::string body;
   for (const Chart& chart : charts) body += SvgChart(chart, &y);
   body += SvgLegend(y);
+  const int width = kMargin + kWidth + kRightMargin, height = y + 24;
   return Format(
              "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" "
-             "height=\"%d\" viewBox=\"-10 0 %d %d\">\n",
-             kWidth + 20, y + 24, kWidth + 20, y + 24) +
-         "<style>text{font:13px sans-serif}.layer{font-size:9px}</style>\n" +
+             "height=\"%d\" viewBox=\"%d 0 %d %d\">\n",
+             width, height, -kMargin, width, height) +
+         "<style>text{font:13px sans-serif}.small,.tick{font-size:10px;"
+         "fill:#606060}.tick{text-anchor:middle}</style>\n" +
+         Format(
+             "<rect x=\"%d\" width=\"%d\" height=\"%d\" "
+             "fill=\"#fff\"/>\n",
+             -kMargin, width, height) +
          body + "</svg>\n";
 }
 

@@ -128,6 +128,7 @@ TEST_F(Timeline, Pictures) {
     EXPECT_THAT(picture,
                 HasSubstr("fetches ahead: layer 1 into slots 12 to 23"));
     EXPECT_THAT(picture, HasSubstr("</svg>\n"));
+    EXPECT_THAT(picture, HasSubstr("class=\"tick\" x=\"130.00\""));
   }
   builder_.plan.functions[0]->name = "<script>&\"";
   const std::string path = File("evil.svg", "");
