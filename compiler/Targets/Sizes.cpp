@@ -1,6 +1,7 @@
 // Sizes as text, both ways (Sizes.h).
 
 #include "stele/compiler/Targets/Sizes.h"
+#include "stele/schema/size_text.h"
 #include "llvm/Support/FormatVariadic.h"
 
 using namespace stele;
@@ -22,13 +23,8 @@ std::string compiler::showCount(int64_t count) {
 }
 
 std::optional<int64_t> compiler::parseBytes(llvm::StringRef text) {
-  uint64_t scale = text.consume_back("KiB")   ? uint64_t(1) << 10
-                   : text.consume_back("MiB") ? uint64_t(1) << 20
-                   : text.consume_back("GiB") ? uint64_t(1) << 30
-                   : text.consume_back("TiB") ? uint64_t(1) << 40
-                                              : 1;
-  uint64_t value;
-  if (text.getAsInteger(10, value) || value == 0 || value > maxBytes / scale)
+  std::optional<uint64_t> bytes = schema::ParseSize(text);
+  if (!bytes || *bytes == 0 || *bytes > maxBytes)
     return std::nullopt;
-  return value * scale;
+  return *bytes;
 }

@@ -15,7 +15,7 @@ std::string showBytes(uint64_t bytes);
 /// "1,048,576"
 std::string showCount(int64_t count);
 
-/// The bytes of "8GiB", "512MiB", "64KiB" or "1048576", below 2^50.
+/// The bytes of "8GiB", "700M" or "1048576" (schema/size_text.h), up to 2^50.
 std::optional<int64_t> parseBytes(llvm::StringRef text);
 
 } // namespace stele::compiler

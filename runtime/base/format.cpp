@@ -1,35 +1,12 @@
 // Sizes, counts and times as text; see format.h.
 #include "stele/runtime/base/format.h"
 
-#include <charconv>
 #include <cstdarg>
 #include <cstdio>
-#include <utility>
 
-#include "stele/runtime/base/checked.h"
+#include "stele/schema/size_text.h"
 
 namespace stele {
-namespace {
-
-struct Unit {
-  std::string_view suffix;
-  uint64_t factor;
-};
-
-std::optional<uint64_t> ParseWithUnit(std::string_view text,
-                                      std::initializer_list<Unit> units) {
-  uint64_t number = 0;
-  const char* end = text.data() + text.size();
-  const auto [rest, error] = std::from_chars(text.data(), end, number);
-  if (error != std::errc()) return std::nullopt;
-  const std::string_view suffix(rest, static_cast<size_t>(end - rest));
-  for (const Unit& unit : units)
-    if (unit.suffix == suffix) return CheckedMul(number, unit.factor);
-  return std::nullopt;
-}
-
-}  // namespace
-
 std::string Format(const char* format, ...) {
   va_list arguments, again;
   va_start(arguments, format);
@@ -74,16 +51,11 @@ std::string Printable(std::string_view text) {
 }
 
 std::optional<uint64_t> ParseBytes(std::string_view text) {
-  return ParseWithUnit(text, {{"", 1},
-                              {"B", 1},
-                              {"KiB", 1ull << 10},
-                              {"MiB", 1ull << 20},
-                              {"GiB", 1ull << 30},
-                              {"TiB", 1ull << 40}});
+  return schema::ParseSize(text);
 }
 
 std::optional<uint64_t> ParseCount(std::string_view text) {
-  return ParseWithUnit(text, {{"", 1}, {"K", 1024}, {"M", 1024 * 1024}});
+  return schema::ParseCount(text);
 }
 
 }  // namespace stele

@@ -21,7 +21,8 @@ std::string Format(const char* format, ...)
 // beyond ASCII as \xNN, cut to 100 characters.
 std::string Printable(std::string_view text);
 
-// "8GiB", "512MiB", "64KiB", "4096". Nothing when malformed or too large.
+// "8GiB", "700M", "64kb", "4096" (schema/size_text.h). Nothing when malformed
+// or too large.
 std::optional<uint64_t> ParseBytes(std::string_view text);
 // Token counts: "32K" is 32 * 1024, "1M" is 1024 * 1024.
 std::optional<uint64_t> ParseCount(std::string_view text);

@@ -5,6 +5,7 @@
 #include "stele/compiler/Driver/Driver.h"
 #include "stele/compiler/Targets/Sizes.h"
 #include "stele/compiler/Targets/Targets.h"
+#include "stele/schema/size_text.h"
 #include "stele/stele.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/InitLLVM.h"
@@ -24,22 +25,19 @@ static constexpr const char *usage =
 
 /// Token counts: 32K is 32 * 1024, 1M is 1024 * 1024.
 static std::string parseTokens(std::string &text) {
-  llvm::StringRef digits = text;
-  uint64_t scale = digits.consume_back_insensitive("K")   ? 1024
-                   : digits.consume_back_insensitive("M") ? 1024 * 1024
-                                                          : 1;
-  uint64_t value;
-  if (digits.getAsInteger(10, value) || value == 0 ||
-      value > (uint64_t(1) << 31) / scale)
+  std::optional<uint64_t> count = schema::ParseCount(text);
+  if (!count || *count == 0 || *count > uint64_t(1) << 31)
     return "'" + text + "' is not a count of tokens (8192, 32K, 1M)";
-  text = std::to_string(value * scale);
+  text = std::to_string(*count);
   return "";
 }
 
 static std::string parseSize(std::string &text) {
   std::optional<int64_t> bytes = compiler::parseBytes(text);
   if (!bytes)
-    return "'" + text + "' is not a size (8GiB, 512MiB)";
+    return "'" + text +
+           "' is not a size: bytes, or K, M, G or T of them, powers of 1024 "
+           "(700M, 8GiB)";
   text = std::to_string(*bytes);
   return "";
 }
@@ -150,7 +148,8 @@ static void addPagingFlags(CLI::App &app, compiler::CompileOptions &options) {
                      "what weights, activations and the KV cache may take; "
                      "pages that do not fit are packed and moved to host "
                      "memory, and back as attention chooses them (default: all "
-                     "of the cache stays)")
+                     "of the cache stays). SIZE: bytes, or K, M, G or T of "
+                     "them, powers of 1024 (700M, 8GiB)")
           ->transform(CLI::Validator(parseSize, ""))
           ->type_name("SIZE");
   app.add_option("--host-memory", paging.hostMemory,

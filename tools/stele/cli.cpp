@@ -83,7 +83,11 @@ int WrongUsage(const CLI::App& app, const std::string& what) {
   return kUsage;
 }
 
-CLI::Validator SizeFlag() { return Converter("size like 8GiB", ParseBytes); }
+CLI::Validator SizeFlag() {
+  return Converter(
+      "size: bytes, or K, M, G or T of them, powers of 1024 (700M, 8GiB)",
+      ParseBytes);
+}
 CLI::Validator CountFlag() { return Converter("count like 32K", ParseCount); }
 
 CLI::Validator WholeFlag(uint64_t limit) {
@@ -134,12 +138,15 @@ Result<std::shared_ptr<Model>> ModelFlags::Load() const {
 
 void MemoryFlags::AddTo(CLI::App& app) {
   app.add_option("--device-memory", device_memory,
-                 "Refuse to plan more for weights, pages and kernels")
-      ->transform(SizeFlag());
+                 "Refuse to plan more for weights, pages and kernels. SIZE: "
+                 "bytes, or K, M, G or T of them, powers of 1024 (700M, 8GiB)")
+      ->transform(SizeFlag())
+      ->type_name("SIZE");
   app.add_option("--host-memory", host_memory,
                  "Refuse to plan more memory than this; with context paging, "
                  "for what left device memory")
-      ->transform(SizeFlag());
+      ->transform(SizeFlag())
+      ->type_name("SIZE");
   app.add_option("--hot-window", hot_window,
                  "With context paging: tokens that stay in device memory "
                  "(default and least: what the artifact was compiled for)")
