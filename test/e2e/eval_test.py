@@ -110,6 +110,12 @@ def test_passkey_refusals(report, programs):
             "too many": (["--haystack", text, "--lengths", "512", "--depths", 99],
                          ["--depths 99"])}.items():
         check_refused(report, case, passkey(programs, artifact, *flags), *parts)
+    # A Python that sees no packages.
+    bare = subprocess.run(
+        [sys.executable, "-S", str(EVAL / "passkey.py"), str(artifact),
+         "--haystack", "random", "--form", "induction", "--lengths", "512",
+         "--bin", str(programs.bin)], capture_output=True, text=True)
+    check_refused(report, "no numpy", bare, "'numpy'", "build/venv/bin/python")
     for flags in (["--lengths", "0"], ["--require", "9"], ["--depths", "x"]):
         done = passkey(programs, artifact, "--haystack", text, *flags)
         report.check(f"wrong usage {flags}", done.returncode == 2, done.stderr)

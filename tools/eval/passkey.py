@@ -114,10 +114,21 @@ class TextForm:
 
 class InductionForm:
     def __init__(self, stele, folder, haystack, seed):
-        sys.path.insert(0, str(driver.ROOT / "models/induction"))
-        import passkeys  # needs numpy, which the other form does not
-        self.passkeys, self.seed = passkeys, seed
+        self.passkeys, self.seed = InductionForm.load_passkeys(), seed
         self.haystack = None if haystack == "random" else tokens_of(stele, haystack)
+
+    @staticmethod
+    def load_passkeys():
+        """models/induction/passkeys.py, which needs numpy; the other form does
+        not."""
+        sys.path.insert(0, str(driver.ROOT / "models/induction"))
+        try:
+            import passkeys
+        except ModuleNotFoundError as error:
+            raise EvalError(f"--form induction: {sys.executable} has no module "
+                            f"'{error.name}'; run it with build/venv/bin/python "
+                            "(tools/make-venv makes it)") from error
+        return passkeys
 
     def most(self):
         return self.passkeys.MOST
