@@ -396,6 +396,7 @@ static void describeSparsity(OpT op, LaunchBuilder &launch) {
   if (op.getCache().getType().getBlock() != sparsity.getBlock())
     launch.fail("has blocks that are not the cache's pages, for which there is "
                 "no host kernel");
+  launch.launch.sparsity = sparsity;
   launch.integer("select", static_cast<int64_t>(sparsity.getSelect()));
   launch.integer("blocks", launch.contextBlocks(sparsity.getBlock()));
   launch.integer("local", sparsity.getLocal());

@@ -43,6 +43,8 @@ struct KernelLaunch {
   int64_t tokenLimit = 0;
   /// The longest context that the instance is sized for; 0: any.
   int64_t contextLimit = 0;
+  /// Of a kernel that chooses key blocks or attends to them.
+  lm::BlockSparsityAttr sparsity = nullptr;
 };
 
 /// Describes the launch of an operation whose kernel was selected. Emits an

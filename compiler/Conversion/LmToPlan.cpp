@@ -277,7 +277,8 @@ SymbolRefAttr Converter::getEntry(const KernelLaunch &launch, Location loc) {
         /*shared=*/builder.getI64IntegerAttr(0),
         builder.getI64IntegerAttr(launch.contextLimit),
         launch.chosenBy.empty() ? StringAttr()
-                                : builder.getStringAttr(launch.chosenBy));
+                                : builder.getStringAttr(launch.chosenBy),
+        launch.sparsity);
     ++numEntries;
   }
   return SymbolRefAttr::get(context(), kernelsName,

@@ -207,6 +207,22 @@ static std::unique_ptr<plan::ParameterT> makeParameter(ParameterAttr attr) {
   return parameter;
 }
 
+static std::unique_ptr<plan::BlockSparsityT>
+makeSparsity(lm::BlockSparsityAttr attr) {
+  auto sparsity = std::make_unique<plan::BlockSparsityT>();
+  sparsity->block = attr.getBlock();
+  sparsity->local = attr.getLocal();
+  sparsity->adjacent = attr.getAdjacent();
+  sparsity->sink = attr.getSink();
+  sparsity->dense = attr.getDense();
+  sparsity->select = static_cast<plan::BlockSelect>(attr.getSelect());
+  sparsity->top_k = attr.getTopK();
+  sparsity->top_p = double(attr.getTopP());
+  sparsity->limit = attr.getLimit();
+  sparsity->estimate = static_cast<plan::Estimator>(attr.getEstimate());
+  return sparsity;
+}
+
 static std::unique_ptr<plan::EntryT> makeEntry(EntryOp op) {
   auto entry = std::make_unique<plan::EntryT>();
   entry->symbol = op.getSymName();
@@ -220,6 +236,8 @@ static std::unique_ptr<plan::EntryT> makeEntry(EntryOp op) {
   entry->scratch_bytes = op.getScratch();
   entry->chosen_by = op.getChosenBy().value_or("");
   entry->shared_bytes_per_token = op.getShared();
+  if (lm::BlockSparsityAttr sparsity = op.getSparsityAttr())
+    entry->sparsity = makeSparsity(sparsity);
   return entry;
 }
 

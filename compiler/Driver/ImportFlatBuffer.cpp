@@ -40,6 +40,7 @@ private:
   void importCache(const plan::Plan &plan, const plan::KvCache &cache);
   PagingAttr makePaging(const plan::Plan &plan, const plan::Paging *paging);
   void importExecutable(const plan::Executable &executable);
+  lm::BlockSparsityAttr makeSparsity(const plan::BlockSparsity *sparsity);
   void importEntry(OpBuilder &at, const plan::Entry &entry);
   ParameterAttr makeParameter(const plan::Parameter &parameter);
   template <typename TableT> PageShapeAttr makePage(const TableT &table);
@@ -330,6 +331,29 @@ static bool isSet(const flatbuffers::String *text) {
   return text && text->size() > 0;
 }
 
+lm::BlockSparsityAttr
+Importer::makeSparsity(const plan::BlockSparsity *sparsity) {
+  if (!sparsity)
+    return {};
+  auto select = kind<lm::BlockSelect>(lm::symbolizeBlockSelect,
+                                      static_cast<uint64_t>(sparsity->select()),
+                                      "choice of blocks");
+  auto estimate = kind<lm::Estimator>(
+      lm::symbolizeEstimator, static_cast<uint64_t>(sparsity->estimate()),
+      "estimator");
+  if (!error.empty())
+    return {};
+  auto attr = lm::BlockSparsityAttr::getChecked(
+      [&] { return emitError(location); }, &context, int64_t(sparsity->block()),
+      int64_t(sparsity->local()), int64_t(sparsity->adjacent()),
+      int64_t(sparsity->sink()), select, int64_t(sparsity->top_k()),
+      lm::Real(sparsity->top_p()), estimate, int64_t(sparsity->dense()),
+      int64_t(sparsity->limit()));
+  if (!attr)
+    fail("the sparsity of an entry is not valid");
+  return attr;
+}
+
 void Importer::importEntry(OpBuilder &at, const plan::Entry &entry) {
   SmallVector<Attribute> parameters, immediates;
   for (const plan::Parameter *parameter : *entry.parameters())
@@ -347,7 +371,8 @@ void Importer::importEntry(OpBuilder &at, const plan::Entry &entry) {
       builder.getArrayAttr(parameters), builder.getArrayAttr(immediates),
       integer(entry.token_limit()), integer(entry.scratch_bytes()),
       integer(entry.shared_bytes_per_token()), integer(entry.context_limit()),
-      isSet(entry.chosen_by()) ? text(entry.chosen_by()) : StringAttr());
+      isSet(entry.chosen_by()) ? text(entry.chosen_by()) : StringAttr(),
+      makeSparsity(entry.sparsity()));
 }
 
 void Importer::importExecutable(const plan::Executable &executable) {

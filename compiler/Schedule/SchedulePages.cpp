@@ -432,7 +432,7 @@ FailureOr<SymbolRefAttr> CachePager::makeCodec(ExecutableOp executable,
       builder.getArrayAttr(
           {buffer(Access::Read, from), buffer(Access::Write, to)}),
       builder.getArrayAttr({}), zero, zero, zero, zero,
-      builder.getStringAttr(row->describe()));
+      builder.getStringAttr(row->describe()), lm::BlockSparsityAttr());
   return SymbolRefAttr::get(executable.getSymNameAttr(),
                             {FlatSymbolRefAttr::get(symbol)});
 }

@@ -212,7 +212,8 @@ def Plan_EntryOp : Plan_Op<"entry", [
     are the bytes that each worker needs, `shared` those that all share for each
     token of the batch.
     `chosen_by` is the row of kernels-templates/selection.inc that named its
-    template, for those who read the plan.
+    template, for those who read the plan. `sparsity` is what a kernel that chooses
+    key blocks or attends to them was made for.
 
     Constraints:
     * (C1) `token_limit`, `context_limit` and `scratch` are not negative,
@@ -235,12 +236,13 @@ def Plan_EntryOp : Plan_Op<"entry", [
                        Plan_IntOr<"0">:$token_limit, Plan_IntOr<"0">:$scratch,
                        Plan_IntOr<"0">:$shared,
                        Plan_IntOr<"0">:$context_limit,
-                       OptionalAttr<StrAttr>:$chosen_by);
+                       OptionalAttr<StrAttr>:$chosen_by,
+                       OptionalAttr<Lm_BlockSparsityAttr>:$sparsity);
   let assemblyFormat = [{
     $sym_name (`from` $instance^)? `params` $params (`immediates` $immediates^)?
     (`token_limit` $token_limit^)? (`scratch` $scratch^)? (`shared` $shared^)?
     (`context_limit` $context_limit^)?
-    (`chosen_by` $chosen_by^)? attr-dict
+    (`chosen_by` $chosen_by^)? (`sparsity` $sparsity^)? attr-dict
   }];
   let hasVerifier = 1;
 }

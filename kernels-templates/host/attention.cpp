@@ -811,21 +811,26 @@ class Items {
     return true;
   }
 
+  // What the query block of `token` keeps.
+  KeptBlocks KeptOf(int64_t token, int64_t head) const {
+    if (op_.batch->density >= 1.0f) return KeptBlocks();
+    const int64_t at = op_.batch->positions[token];
+    // The first of the step's tokens in the same query block.
+    const int64_t first =
+        Max(op_.batch->q_offsets[s_], token - at % stele_block);
+    return {stele_select ? SelectionOf(op_.selection, first, head) : nullptr,
+            at / stele_block};
+  }
+
   Chain ChainAt(int64_t index) const {
     const int32_t* positions = op_.batch->positions;
     const Range tokens = ChainsOf(op_.batch, s_).at(index / stele_kv_heads);
-    const int64_t at = positions[tokens.begin];
-    // The first of the step's tokens in the same query block.
-    const int64_t first =
-        Max(op_.batch->q_offsets[s_], tokens.begin - at % stele_block);
     Chain chain;
     chain.s = s_;
     chain.head = index % stele_kv_heads;
     chain.begin = tokens.begin;
     chain.end = tokens.end;
-    chain.kept = KeptBlocks(
-        stele_select ? SelectionOf(op_.selection, first, chain.head) : nullptr,
-        at / stele_block);
+    chain.kept = KeptOf(chain.begin, chain.head);
     chain.first = NextSegment(chain, 0);
     chain.last = positions[tokens.end - 1] / kSegment;
     return chain;

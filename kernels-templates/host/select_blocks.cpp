@@ -230,14 +230,24 @@ STELE_INLINE float MassOf(int64_t count, const float* mass, int64_t blocks) {
          equal * __builtin_bit_cast(float, bound);
 }
 
+STELE_INLINE int64_t ShareOf(float share, int64_t blocks) {
+  return static_cast<int64_t>(
+      __builtin_ceilf(share * static_cast<float>(blocks)));
+}
+
+// Whether it depends on their mass how many blocks are chosen.
+STELE_INLINE bool ChoosesByMass(const SteleBatch* batch) {
+  return stele_select == kTopP && batch->density == 0.0f;
+}
+
 // How many blocks beyond those always kept are to be chosen, at most, where
 // that does not depend on their mass.
-STELE_INLINE int64_t MostChosen(int64_t blocks) {
+STELE_INLINE int64_t MostChosen(const SteleBatch* batch, int64_t blocks) {
+  if (batch->density != 0.0f) return ShareOf(batch->density, blocks);
   const int64_t limit = stele_limit ? stele_limit : blocks;
   if (stele_select == kTopK) return stele_top_k;
   if (stele_select == kTopP) return limit;
-  return Min(limit, static_cast<int64_t>(__builtin_ceilf(
-                        stele_top_p * static_cast<float>(blocks))));
+  return Min(limit, ShareOf(stele_top_p, blocks));
 }
 
 // The blocks that a query block does not keep always.
@@ -248,10 +258,11 @@ STELE_INLINE Range Others(int64_t query_block) {
 }
 
 // Whether all of these are to be chosen, whatever their mass.
-STELE_INLINE bool ChoosesAll(int64_t others, int64_t blocks) {
+STELE_INLINE bool ChoosesAll(const SteleBatch* batch, int64_t others,
+                             int64_t blocks) {
   if (others == 0) return true;
-  if (others > MostChosen(blocks)) return false;
-  return stele_select != kTopP || stele_top_p >= 1.0f;
+  if (others > MostChosen(batch, blocks)) return false;
+  return !ChoosesByMass(batch) || stele_top_p >= 1.0f;
 }
 
 // What the other blocks have to add for the share of the mass that is asked
@@ -267,18 +278,18 @@ STELE_INLINE float MissingMass(Range others, int64_t blocks,
 }
 
 // Chooses among the other blocks by their mass.
-STELE_INLINE void ChooseOf(Range others, int64_t blocks, float* mass,
-                           uint32_t* words) {
+STELE_INLINE void ChooseOf(const SteleBatch* batch, Range others,
+                           int64_t blocks, float* mass, uint32_t* words) {
   const int64_t padded = RoundUp(blocks, kSumTile * kLanes);
   for (int64_t b = blocks; b < padded; ++b) mass[b] = kTaken;
   const float missing =
-      stele_select == kTopP ? MissingMass(others, blocks, mass) : 0.0f;
+      ChoosesByMass(batch) ? MissingMass(others, blocks, mass) : 0.0f;
   for (int64_t b = 0; b < blocks; ++b) {
     if (b == others.begin) b = others.end;
     mass[b] = kTaken;
   }
-  const int64_t most = MostChosen(blocks);
-  const bool by_number = stele_select != kTopP ||
+  const int64_t most = MostChosen(batch, blocks);
+  const bool by_number = !ChoosesByMass(batch) ||
                          (stele_limit && others.end - others.begin > most &&
                           MassOf(most, mass, blocks) < missing);
   if (by_number)
@@ -295,14 +306,15 @@ STELE_INLINE bool Select(const Operands& op, const QueryBlock& block,
   for (int64_t word = 0; word < RoundUp(blocks, 32) / 32; ++word)
     words[word] = 0;
   const Range others = Others(block.index);
-  if (ChoosesAll(others.end - others.begin, blocks)) {
+  const SteleBatch* batch = op.queries.batch;
+  if (ChoosesAll(batch, others.end - others.begin, blocks)) {
     Keep(words, {0, blocks});
     return false;
   }
   Keep(words, {0, others.begin});
   Keep(words, {others.end, blocks});
   Estimate(op, block, s);
-  ChooseOf(others, blocks, s.mass, words);
+  ChooseOf(batch, others, blocks, s.mass, words);
   return true;
 }
 

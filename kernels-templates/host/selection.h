@@ -37,6 +37,7 @@ class KeptBlocks {
   // `words` is null where none are chosen.
   KeptBlocks(const uint32_t* words, int64_t query_block)
       : words_(words), query_block_(query_block) {}
+  // All blocks.
   KeptBlocks() = default;
 
   // The first one from `from` on. The query block keeps itself.

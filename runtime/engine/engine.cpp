@@ -89,6 +89,7 @@ Status Engine::CheckOptions() {
       std::min(options_.session_tokens, options_.total_tokens);
   const uint32_t largest = model_->functions().back()->max_tokens();
   if (options_.chunk == 0 || options_.chunk > largest) options_.chunk = largest;
+  STELE_RETURN_IF_ERROR(CheckAttention());
   STELE_RETURN_IF_ERROR(CheckMeasure());
   return CheckDrafts();
 }
@@ -99,6 +100,38 @@ Status Engine::CheckMeasure() const {
       "the kept mass (measure_mass) is known from all keys, and context paging "
       "moves most of them out of device memory; measure the model compiled "
       "without --device-memory");
+}
+
+// Makes `density` say all that is asked for.
+Status Engine::CheckAttention() {
+  float& density = options_.density;
+  const bool dense = options_.attention == AttentionKind::kDense;
+  if (!(density >= 0 && density <= 1) || (dense && density != 0))
+    return InvalidArgument(
+        Format("a density of %g; it is a share of the blocks, above 0 and up "
+               "to 1, and for sparse attention only",
+               static_cast<double>(density)));
+  const plan::BlockSparsity* compiled = model_->sparsity();
+  if (compiled && compiled->select() == plan::BlockSelect::None && density != 0)
+    return Unsupported(
+        "the artifact was compiled with --density 0: nothing in it chooses "
+        "blocks; run without --density, or compile with another one");
+  if (compiled) {
+    if (dense) density = 1;
+    batch_.density = density;
+    return OkStatus();
+  }
+  if (dense && model_->states())
+    return Unsupported(
+        "the artifact was compiled with --attention kernelized, which keeps "
+        "sums in place of keys; compile with --attention dense");
+  if (options_.attention == AttentionKind::kSparse || density != 0)
+    return Unsupported(
+        std::string("the artifact was compiled with ") +
+        (model_->states() ? "kernelized" : "dense") +
+        " attention, which chooses no blocks; compile with --attention sparse, "
+        "or run without --attention sparse and --density");
+  return OkStatus();
 }
 
 Status Engine::CheckDrafts() const {

@@ -28,6 +28,9 @@
 
 namespace stele {
 
+// Of what an artifact was compiled to allow.
+enum class AttentionKind { kCompiled, kDense, kSparse };
+
 struct EngineOptions {
   uint32_t max_sessions = 1;    // at the same time
   uint64_t session_tokens = 0;  // longest session; 0: the model's context
@@ -46,6 +49,10 @@ struct EngineOptions {
   // Have block-sparse attention score all keys, to say what it keeps. Not with
   // context paging, which moves the others away.
   bool measure_mass = false;
+  // Of block-sparse attention: kDense keeps every block; `density` is the share
+  // of the blocks that are chosen, by number; 0: as compiled.
+  AttentionKind attention = AttentionKind::kCompiled;
+  float density = 0;
 };
 
 // What one step did.
@@ -138,6 +145,7 @@ class Engine {
   Status CheckOptions();
   Status CheckDrafts() const;
   Status CheckMeasure() const;
+  Status CheckAttention();
   Status PlanMemory();
   Status PlanPages();
   std::string PagesName() const;

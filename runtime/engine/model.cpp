@@ -66,6 +66,17 @@ Status Model::FindCaches() {
   return OkStatus();
 }
 
+const plan::BlockSparsity* Model::sparsity() const {
+  const auto& executables = *artifact_->plan().executables();
+  for (const plan::Op* op : *functions_.back()->ops())
+    if (const auto* launch = op->body_as_Launch()) {
+      const auto& entries = *executables[launch->executable()]->entries();
+      if (const auto* sparsity = entries[launch->entry()]->sparsity())
+        return sparsity;
+    }
+  return nullptr;
+}
+
 Status Model::LoadWeights() {
   const plan::Plan& plan = artifact_->plan();
   std::vector<const std::byte*> segments(plan.segments()->size(), nullptr);

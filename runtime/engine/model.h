@@ -41,6 +41,8 @@ class Model {
   const plan::KvCache* cache() const { return cache_; }
   // Whether older pages of it leave device memory.
   bool IsPaged() const { return cache_ && cache_->paging(); }
+  // How they choose blocks of keys; null where they attend to all.
+  const plan::BlockSparsity* sparsity() const;
   // The states of kernelized attention that they keep; null without it.
   const plan::KvCache* states() const { return states_; }
   // Addresses that a launch binds.

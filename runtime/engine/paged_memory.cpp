@@ -2,6 +2,7 @@
 #include "stele/runtime/engine/paged_memory.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdlib>
 #include <limits>
 #include <utility>
@@ -18,6 +19,24 @@ CacheShape RecordShape(const PagingShape& shape) {
   CacheShape records = shape.cache;
   records.page_bytes = shape.record_bytes;
   return records;
+}
+
+unsigned long long Ull(uint64_t value) { return value; }
+
+// "--density 0.031 or less": of `blocks` it chooses up to `chosen`.
+std::string FittingDensity(uint64_t chosen, uint64_t blocks) {
+  const double share = std::floor(1000.0 * static_cast<double>(chosen) /
+                                  static_cast<double>(blocks)) /
+                       1000;
+  return share > 0 ? Format("--density %g or less", share)
+                   : "what it was compiled for";
+}
+
+// Slots that a function has for what a layer chooses.
+uint64_t SlotsOf(const plan::Function& function) {
+  for (const plan::Op* op : *function.ops())
+    if (const auto* select = op->body_as_SelectPages()) return select->slots();
+  return 0;
 }
 
 }  // namespace
@@ -52,6 +71,7 @@ Result<std::unique_ptr<PagedMemory>> PagedMemory::Plan(
         static_cast<unsigned long long>(options.hot_window)));
   std::unique_ptr<PagedMemory> memory(new PagedMemory(model, options));
   STELE_RETURN_IF_ERROR(memory->CheckSelections(model));
+  STELE_RETURN_IF_ERROR(memory->CheckDensity(model, options));
   STELE_RETURN_IF_ERROR(memory->PlanRecords(options));
   return memory;
 }
@@ -143,6 +163,43 @@ Status PagedMemory::CheckSelections(const Model& model) const {
           static_cast<unsigned long long>(buffer.length()),
           static_cast<unsigned long long>(row), function->max_tokens()));
     }
+  return OkStatus();
+}
+
+// Slots were proven to hold what the artifact was compiled to choose; another
+// density is proven alike (PagedFunction::mostChosen of compiler/Schedule).
+Status PagedMemory::CheckDensity(const Model& model,
+                                 const EngineOptions& options) const {
+  const uint64_t fallen = shape_.RecordBlocks(options.session_tokens);
+  if (options.density == 0 || fallen == 0) return OkStatus();
+  const uint64_t block = shape_.cache.block_tokens;
+  const uint64_t heads = shape_.cache.kv_heads;
+  const uint64_t blocks = shape_.cache.BlocksFor(options.session_tokens);
+  const auto chosen = static_cast<uint64_t>(
+      std::ceil(options.density * static_cast<float>(blocks)));
+  const uint64_t dense = model.sparsity()->dense();
+  const uint64_t most =
+      dense > 0 ? std::max(chosen, shape_.RecordBlocks((dense - 1) * block + 1))
+                : chosen;
+  for (const plan::Function* function : model.functions()) {
+    const uint64_t tokens =
+        std::min<uint64_t>(function->max_tokens(), options.chunk);
+    const uint64_t queries =
+        std::min(shape_.CellBlocks(),
+                 tokens < 2 ? uint64_t{1} : (tokens - 2) / block + 2);
+    const uint64_t pages = heads * std::min(fallen, most * queries);
+    const uint64_t slots = SlotsOf(*function);
+    if (pages <= slots) continue;
+    return ResourceExhausted(Format(
+        "a density of %g chooses %llu of %llu blocks for each of %llu query "
+        "blocks of a step (function %s); of %llu KV heads that may be %llu "
+        "pages that left device memory, of which a layer's slots hold %llu; "
+        "run with %s or for fewer tokens, or compile with more",
+        static_cast<double>(options.density), Ull(chosen), Ull(blocks),
+        Ull(queries), Printable(function->name()->string_view()).c_str(),
+        Ull(heads), Ull(pages), Ull(slots),
+        FittingDensity(slots / heads / queries, blocks).c_str()));
+  }
   return OkStatus();
 }
 

@@ -57,6 +57,7 @@ class PagedMemory {
  private:
   PagedMemory(const Model& model, const EngineOptions& options);
   Status CheckSelections(const Model& model) const;
+  Status CheckDensity(const Model& model, const EngineOptions& options) const;
   Status PlanRecords(const EngineOptions& options);
   // Blocks whose records host memory may hold, of `blocks`.
   Result<uint64_t> WarmBlocks(const EngineOptions& options,

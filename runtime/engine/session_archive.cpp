@@ -23,8 +23,10 @@ std::string PagingPolicy(const PagingShape& shape, const Model& model) {
                 static_cast<unsigned long long>(shape.sink_blocks));
 }
 
-// What decides a page's bits, of this model on this device.
-PageSource SourceOf(const Model& model, const std::string& salt) {
+// What decides a page's bits, of this model on this device. A density of 0 is
+// what the artifact was compiled for.
+PageSource SourceOf(const Model& model, float density,
+                    const std::string& salt) {
   PageSource source;
   source.salt = salt;
   source.artifact = model.artifact().digest();
@@ -34,9 +36,11 @@ PageSource SourceOf(const Model& model, const std::string& salt) {
                cache->layers(), cache->kv_heads(), cache->head_dim(),
                cache->block_tokens(), plan::EnumNameDType(cache->dtype()),
                static_cast<unsigned long long>(cache->page_bytes()));
-  source.policy = Format("attention as compiled, %s on %s",
-                         model.info().arithmetic()->c_str(),
-                         model.target().name()->c_str());
+  source.policy = density == 0 ? "attention as compiled"
+                               : Format("attention of density %a",
+                                        static_cast<double>(density));
+  source.policy += Format(", %s on %s", model.info().arithmetic()->c_str(),
+                          model.target().name()->c_str());
   // Host kernels sum an element in one order, whatever batch it is in.
   source.producer = "any";
   return source;
@@ -63,9 +67,9 @@ struct EmptyAgain {
 SessionArchive::SessionArchive(Engine* engine, std::shared_ptr<Store> store)
     : engine_(engine),
       store_(std::move(store)),
-      root_(RootKey(SourceOf(engine->model(), ""))) {
+      root_(RootKey(SourceOf(engine->model(), engine->options_.density, ""))) {
   if (!engine_->paged_) return;
-  PageSource source = SourceOf(engine->model(), "");
+  PageSource source = SourceOf(engine->model(), engine->options_.density, "");
   source.policy += PagingPolicy(engine_->paged_->shape(), engine->model());
   root_ = RootKey(source);
   source.format += ", records";
@@ -74,7 +78,9 @@ SessionArchive::SessionArchive(Engine* engine, std::shared_ptr<Store> store)
 
 // With states, a page's last bits depend on the steps that its session took.
 PageKey SessionArchive::RootOf(const std::string& name) const {
-  return state_codec_ ? RootKey(SourceOf(engine_->model(), name)) : root_;
+  return state_codec_ ? RootKey(SourceOf(engine_->model(),
+                                         engine_->options_.density, name))
+                      : root_;
 }
 
 Result<std::unique_ptr<SessionArchive>> SessionArchive::Create(

@@ -408,6 +408,15 @@ Status VerifyParameter(const std::string& where, const plan::Parameter& p) {
   return OkStatus();
 }
 
+Status VerifySparsity(const std::string& where,
+                      const plan::BlockSparsity* sparsity) {
+  if (!sparsity) return OkStatus();
+  STELE_RETURN_IF_ERROR(
+      CheckEnum(where + ".select", sparsity->select(), plan::BlockSelect::MAX));
+  return CheckEnum(where + ".estimate", sparsity->estimate(),
+                   plan::Estimator::MAX);
+}
+
 Status VerifyEntry(const plan::Plan& plan, const std::string& where,
                    const plan::Entry& entry) {
   if (entry.parameters()->size() > kMaxParameters)
@@ -435,7 +444,7 @@ Status VerifyEntry(const plan::Plan& plan, const std::string& where,
         where + ".context_limit", entry.context_limit(),
         Format("is below the context of %llu",
                static_cast<unsigned long long>(plan.model()->context())));
-  return OkStatus();
+  return VerifySparsity(where + ".sparsity", entry.sparsity());
 }
 
 Status VerifyExecutable(const plan::Plan& plan, uint32_t index) {

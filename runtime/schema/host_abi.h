@@ -55,6 +55,11 @@ typedef struct SteleBatch {
   // they need not. A kernel of another number of query heads leaves it alone.
   SteleHeadWork* head_work;
   int32_t heads;
+  // Since format 1.2. What block-sparse attention keeps of the blocks that it
+  // need not: 0: what it was compiled to choose; otherwise this share of those
+  // up to a query's own, rounded up, by number; 1: all of them. Launches of
+  // entries with BlockSparsity obey.
+  float density;
 } SteleBatch;
 
 // What block-sparse attention did, for statistics. A pair is a query head of

@@ -117,6 +117,30 @@ def least_records(programs, artifact, tokens):
     raise harness.ProgramFailed("records fit into 1 byte")
 
 
+def test_attention_of_a_run(report, programs):
+    """Other choices as far as slots hold them."""
+    folder = harness.TINY / "llama-long"
+    tokens = prompt(folder)
+    flags = [*SPARSE, *MODELS["llama-long"], "--activations", "f32", "--kv", "f32",
+             "--block", "64"]
+    whole = programs.compile(folder, "asked-whole", *flags)
+    paged = compile_paged(programs, folder, "asked", flags)
+    for length, asked in ((LENGTH, ("--density", "0.04")),
+                          (500, ("--attention", "dense"))):
+        found, expected = (programs.logits(artifact, tokens[:length], *asked)
+                           for artifact in (paged, whole))
+        report.check(f"paged {' '.join(asked)}",
+                     found.tobytes() == expected.tobytes(), "other bits")
+    for asked in (("--attention", "dense"), ("--density", "0.5")):
+        try:
+            programs.run(paged, tokens, 1, *asked)
+            error = "was taken"
+        except harness.ProgramFailed as failed:
+            error = str(failed)
+        report.check(f"refuses {' '.join(asked)}", "a layer's slots hold" in error
+                     and "run with --density 0.0" in error, error)
+
+
 def test_batch(report, programs):
     """Requests of several lengths in one batch answer as each does alone."""
     folder = harness.TINY / "llama-long"
@@ -182,6 +206,7 @@ def test(report, programs, only):
     for kv in ("f32", "int8", "int4"):
         report.attempt(f"sessions {kv}", test_sessions, programs, "llama-long",
                 kv)
+    report.attempt("asked for", test_attention_of_a_run, programs)
     report.attempt("batch", test_batch, programs)
 
 

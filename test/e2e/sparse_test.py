@@ -6,6 +6,7 @@ threads and company change no bit.
 """
 
 import json
+import shutil
 
 import numpy as np
 
@@ -162,6 +163,84 @@ def kept_mass(folder, sparsity, tokens, context):
     return np.concatenate(masses).mean()
 
 
+def test_attention_of_a_run(report, programs, model):
+    """A run may read everything, or another share, as if it was compiled so."""
+    folder = harness.TINY / model
+    tokens = prompt(folder)
+    flags = ["--activations", "bf16"]
+    density = Sparsity(density=0.4, sink=1, local=2)
+    dense = programs.compile(folder, f"{model}-run-dense", *flags)
+    asked = programs.compile(folder, f"{model}-run-asked", *flags,
+                             *density.flags())
+    expected = {("--attention", "dense"): programs.logits(dense, tokens),
+                ("--density", "0.4"): programs.logits(asked, tokens)}
+    for kind, sparsity in (("mass", Sparsity(mass=0.4, sink=1, local=2)),
+                           ("top-k", Sparsity(top_k=1, sink=1, local=2))):
+        artifact = programs.compile(folder, f"{model}-run-{kind}", *flags,
+                                    *sparsity.flags())
+        compiled = programs.logits(artifact, tokens)
+        for asked_for, logits in expected.items():
+            name = f"{model} {kind} {' '.join(asked_for)}"
+            report.check(name, programs.logits(
+                artifact, tokens, *asked_for).tobytes() == logits.tobytes(),
+                "other bits")
+            report.check(f"{name} differs", logits.tobytes() != compiled.tobytes(),
+                         "the choice makes no difference")
+        report.check(f"{model} {kind} --attention sparse", programs.logits(
+            artifact, tokens, "--attention", "sparse").tobytes() ==
+            compiled.tobytes(), "other bits")
+        answer = programs.run(artifact, tokens, 4, "--attention", "dense")
+        work = answer["stats"]["attention"]
+        report.check(f"{model} {kind} dense work", work["work_share"] == 1, work)
+    local = programs.compile(folder, f"{model}-run-local", *flags,
+                             *SPARSITIES["local"].flags())
+    report.check(f"{model} local, dense", programs.logits(
+        local, tokens, "--attention", "dense").tobytes() ==
+        expected["--attention", "dense"].tobytes(), "other bits")
+    for artifact, asked_for, reason in (
+            (dense, ("--attention", "sparse"), "compile with --attention sparse"),
+            (dense, ("--density", "0.4"), "compile with --attention sparse"),
+            (local, ("--density", "0.4"), "compiled with --density 0"),
+            (local, ("--density", "0.4", "--attention", "dense"),
+             "--density: is for --attention sparse")):
+        try:
+            programs.run(artifact, tokens, 1, *asked_for)
+            error = "was taken"
+        except harness.ProgramFailed as failed:
+            error = str(failed)
+        report.check(f"refuses {' '.join(asked_for)}", reason in error, error)
+
+
+def test_store(report, programs):
+    """What one choice has computed is nothing to another one."""
+    folder = harness.TINY / "llama-long"
+    tokens = prompt(folder)
+    artifact = programs.compile(folder, "store", *SPARSITIES["top-k"].flags())
+    store = programs.work / "store"
+    shutil.rmtree(store, ignore_errors=True)
+    for choice in ((), ("--attention", "dense"), ("--density", "0.5")):
+        runs = [programs.run(artifact, tokens, DECODED, *choice, *more)
+                for more in ((), ("--store", store), ("--store", store))]
+        answers = [run["tokens"] for run in runs]
+        report.check(f"store, {' '.join(choice)}",
+                     answers[1:] == answers[:1] * 2, answers)
+        reused = [run["stats"]["store"]["tokens_reused"] for run in runs[1:]]
+        report.check(f"store, {' '.join(choice)}, reuse",
+                     reused[0] == 0 and reused[1] > 0, reused)
+
+
+def test_perplexity_dense(report, programs):
+    artifact = programs.compile(harness.TINY / "qwen2", "perplexity-dense",
+                                *SPARSITIES["local"].flags())
+    dense = programs.compile(harness.TINY / "qwen2", "perplexity-reference")
+    text = harness.DATA / "smollm2/perplexity.txt"
+    out = json.loads(programs.execute(
+        "stele", "perplexity", artifact, "-f", text, "--context", "256",
+        "--reference", dense, "--attention", "dense", "--json"))
+    report.check("perplexity, dense", out["work_share"] == 1 and
+                 out["kept_mass"] is None and out["kl_mean"] == 0, out)
+
+
 def test_perplexity(report, programs):
     """The mass that is kept is measured, and agrees with the reference's."""
     folder, text = harness.TINY / "qwen2", harness.DATA / "smollm2/perplexity.txt"
@@ -195,8 +274,12 @@ def test(report, programs, only):
     for model in only or REFERENCE_MODELS:
         if model in REFERENCE_MODELS:
             report.attempt(model, test_reference, programs, model)
+    for model in only or ["llama-long", "qwen2-chunks"]:
+        if model in REFERENCE_MODELS:
+            report.attempt(f"{model}, asked for", test_attention_of_a_run,
+                           programs, model)
     for case in (test_batch, test_refusals, test_inspect, test_statistics,
-                 test_perplexity):
+                 test_store, test_perplexity, test_perplexity_dense):
         report.attempt(case.__name__, case, programs)
 
 

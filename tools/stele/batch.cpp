@@ -71,6 +71,7 @@ Result<std::unique_ptr<Batch>> Batch::Create(
   engine_options.max_sessions = static_cast<uint32_t>(requests.size());
   engine_options.chunk = options.chunk;
   options.memory.Apply(&engine_options);
+  options.attention.Apply(&engine_options);
   engine_options.cold_folder = options.store_folder;
   engine_options.draft_tokens = options.lookup;
   for (const Request& request : requests) {

@@ -50,6 +50,7 @@ struct BatchOptions {
   uint32_t lookup = 0;  // tokens drafted from the context for a step
   uint32_t chunk = 0;
   MemoryFlags memory;
+  AttentionFlags attention;
   // Prompts begin with what is in the store; null: none.
   std::shared_ptr<Store> store;
   std::string store_folder;                // empty without one

@@ -159,6 +159,28 @@ void MemoryFlags::Apply(EngineOptions* options) const {
   options->hot_window = hot_window;
 }
 
+void AttentionFlags::AddTo(CLI::App& app) {
+  app.add_option("--attention", attention,
+                 "dense: read every key; sparse: choose blocks of keys, of an "
+                 "artifact that was compiled with --attention sparse (default: "
+                 "as it was compiled)")
+      ->check(CLI::IsMember({"dense", "sparse"}));
+  app.add_option("--density", density,
+                 "With sparse attention: the share of the blocks that are "
+                 "chosen (default: what the artifact was compiled for)")
+      ->check(CLI::Range(1e-6f, 1.0f));
+  app.parse_complete_callback([this] {
+    if (density > 0 && attention == "dense")
+      throw CLI::ValidationError("--density", "is for --attention sparse");
+  });
+}
+
+void AttentionFlags::Apply(EngineOptions* options) const {
+  if (attention == "dense") options->attention = AttentionKind::kDense;
+  if (attention == "sparse") options->attention = AttentionKind::kSparse;
+  options->density = density;
+}
+
 void CatchInterrupts() {
   std::signal(SIGINT, OnSignal);
   std::signal(SIGTERM, OnSignal);

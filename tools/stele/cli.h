@@ -76,6 +76,15 @@ struct MemoryFlags {
   void Apply(EngineOptions* options) const;
 };
 
+// What is attended to, of what the artifact was compiled to allow.
+struct AttentionFlags {
+  std::string attention;
+  float density = 0;
+
+  void AddTo(CLI::App& app);
+  void Apply(EngineOptions* options) const;
+};
+
 // From now on Ctrl-C and SIGTERM only set Interrupted(); a second one ends the
 // program.
 void CatchInterrupts();

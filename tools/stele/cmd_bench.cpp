@@ -30,6 +30,7 @@ struct BenchFlags {
   uint32_t repeats = 3;
   uint32_t chunk = 0;
   MemoryFlags memory;
+  AttentionFlags attention;
   bool json = false;
 
   void AddTo(CLI::App& app) {
@@ -56,6 +57,7 @@ struct BenchFlags {
                    "step for")
         ->transform(CountFlag());
     memory.AddTo(app);
+    attention.AddTo(app);
     app.add_flag("--json", json, "Print one JSON document");
   }
 };
@@ -137,6 +139,7 @@ class Bench {
     options.max_sessions = static_cast<uint32_t>(test.depths.size());
     options.chunk = flags.chunk;
     flags.memory.Apply(&options);
+    flags.attention.Apply(&options);
     for (size_t i = 0; i < test.depths.size(); ++i) {
       options.session_tokens =
           std::max(options.session_tokens, bench->Length(i));

@@ -53,6 +53,7 @@ struct ChatFlags {
   uint64_t context = 0;
   uint32_t lookup = 0;
   MemoryFlags memory;
+  AttentionFlags attention;
 
   void AddTo(CLI::App& app) {
     model.AddTo(app);
@@ -68,6 +69,7 @@ struct ChatFlags {
         ->transform(CountFlag());
     AddLookup(app, lookup);
     memory.AddTo(app);
+    attention.AddTo(app);
   }
 };
 
@@ -123,6 +125,7 @@ class Chat {
                        : std::min(kDefaultContext, model_->info().context());
     engine.draft_tokens = flags_.lookup;
     flags_.memory.Apply(&engine);
+    flags_.attention.Apply(&engine);
     engine.cold_folder = flags_.store.store;
     STELE_ASSIGN_OR_RETURN(engine_, Engine::Create(model_, engine));
     std::fputs(engine_->memory_plan().ToString().c_str(), stderr);

@@ -35,11 +35,13 @@ struct PerplexityFlags {
   uint64_t context = 0;
   uint64_t stride = 0;
   MemoryFlags memory;
+  AttentionFlags attention;
   bool json = false;
 
   void AddTo(CLI::App& app) {
     model.AddTo(app);
     memory.AddTo(app);
+    attention.AddTo(app);
     app.add_option("-f,--file", file, "The text")->required();
     app.add_option("--context", context,
                    "Tokens in a window (default: the model's context)")
@@ -88,7 +90,8 @@ class Scorer {
 
   Result<Scores> Run() {
     STELE_ASSIGN_OR_RETURN(model_, flags_.model.Load());
-    scores_.is_dense = ReadsEveryKey(*model_);
+    scores_.is_dense =
+        ReadsEveryKey(*model_) || flags_.attention.attention == "dense";
     if (!flags_.reference.empty()) {
       ModelFlags other = flags_.model;
       other.artifact = flags_.reference;
@@ -147,9 +150,10 @@ class Scorer {
     options.session_tokens = context_;
     options.chunk = LargestChunk();
     flags_.memory.Apply(&options);
-    EngineOptions measured = options;
-    measured.measure_mass = !scores_.is_dense && !model_->IsPaged();
-    STELE_ASSIGN_OR_RETURN(engine_, Engine::Create(model_, measured));
+    EngineOptions own = options;  // the reference attends as it was compiled
+    own.measure_mass = !scores_.is_dense && !model_->IsPaged();
+    flags_.attention.Apply(&own);
+    STELE_ASSIGN_OR_RETURN(engine_, Engine::Create(model_, own));
     STELE_ASSIGN_OR_RETURN(session_, engine_->NewSession());
     session_->OnEveryLogits(
         [this](uint64_t position, std::span<const float> row) {

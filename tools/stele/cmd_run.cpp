@@ -30,6 +30,7 @@ struct RunFlags {
   uint32_t chunk = 0;
   uint32_t lookup = 0;
   MemoryFlags memory;
+  AttentionFlags attention;
   std::string logits;
   std::string trace;
   bool print_prompt = false;
@@ -49,6 +50,7 @@ struct RunFlags {
         ->transform(CountFlag());
     AddLookup(app, lookup);
     memory.AddTo(app);
+    attention.AddTo(app);
     store.AddTo(app);
     store.AddForkTo(app);
     app.get_option("--session")->excludes(app.get_option("--prompts"));
@@ -131,6 +133,7 @@ class Runner {
     options.chunk = flags_.chunk;
     options.lookup = flags_.lookup;
     options.memory = flags_.memory;
+    options.attention = flags_.attention;
     options.store = store_;
     options.store_folder = flags_.store.store;
     options.session = flags_.store.session;

@@ -4,7 +4,7 @@
 // RUN: stele-opt --stele-select-kernels=isa=x86-64-v3 --stele-convert-lm-to-plan=target=x86-64-v3 %s | FileCheck %s
 
 // CHECK: plan.entry @kv_append_f32__{{.*}}reference = 1{{.*}}#plan.param<buffer, per_token = 512>, #plan.param<buffer, per_token = 512>, #plan.param<tensor, bytes = 128>, {{.*}}cache = <heads = 2, head_dim = 16, block = 64, type = f32, key_index = true>
-// CHECK: plan.entry @select_blocks_f32__{{.*}}#plan.param<buffer, access = write, per_token = 16>{{.*}} context_limit 4096
+// CHECK: plan.entry @select_blocks_f32__{{.*}}#plan.param<buffer, access = write, per_token = 16>{{.*}} context_limit 4096 {{.*}} sparsity <block = 64, local = 1, adjacent = 1, sink = 1, select = top_k(3), estimate = mean_key>
 // CHECK: plan.entry @block_sparse_f32__{{.*}}#plan.param<buffer, per_token = 16>, #plan.param<tensor, bytes = 80>{{.*}} context_limit 4096
 // CHECK: plan.function @decode
 // CHECK: %[[S:.+]] = plan.buffer "select_blocks_{{.}}" temporary rows 32 of 4 : i32

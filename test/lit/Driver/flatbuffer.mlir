@@ -69,11 +69,12 @@ module attributes {
     // CHECK: plan.entry @sums params [#plan.param<kv_cache, access = read_write, cache = <heads = 1, head_dim = 8, block = 0, type = f32, features = 24>>]
     plan.entry @sums params [
       #plan.param<kv_cache, access = read_write, cache = <heads = 1, head_dim = 8, block = 0, type = f32, features = 24>>]
-    // CHECK: plan.entry @attention params [{{.*}}, #plan.param<kv_cache, cache = <heads = 1, head_dim = 8, block = 16, type = bf16>>, {{.*}}] immediates [#plan.immediate<layer>]
+    // CHECK: plan.entry @attention params [{{.*}}, #plan.param<kv_cache, cache = <heads = 1, head_dim = 8, block = 16, type = bf16>>, {{.*}}] immediates [#plan.immediate<layer>] sparsity <block = 16, local = 1, adjacent = 0, sink = 2, select = top_share(3.000000e-01), estimate = antidiagonal, dense = 3, limit = 7>
     plan.entry @attention params [
       #plan.param<buffer, per_token = 32>,
       #plan.param<kv_cache, cache = <heads = 1, head_dim = 8, block = 16, type = bf16>>,
       #plan.param<buffer, access = write, per_token = 32>] immediates [#plan.immediate<layer>]
+      sparsity <block = 16, local = 1, adjacent = 0, sink = 2, select = top_share(3.000000e-01), estimate = antidiagonal, dense = 3, limit = 7>
     plan.entry @pack params [#plan.param<buffer, bytes = 512>, #plan.param<buffer, access = write, bytes = 256>]
     plan.entry @unpack params [#plan.param<buffer, bytes = 256>, #plan.param<buffer, access = write, bytes = 512>]
   }

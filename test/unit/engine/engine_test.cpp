@@ -214,6 +214,47 @@ TEST(Engine, RefusesWhatTheModelOrMemoryCannotTake) {
               HasSubstr("--host-memory allows 1.0 KiB"));
 }
 
+TEST(Engine, TakesTheAttentionThatTheModelWasCompiledFor) {
+  const auto refused = [](std::shared_ptr<Model> model, AttentionKind attention,
+                          float density) {
+    EngineOptions options;
+    options.attention = attention;
+    options.density = density;
+    const Status status = Engine::Create(std::move(model), options).status();
+    if (!status.ok() && density <= 1)
+      EXPECT_EQ(status.code(), StatusCode::kUnsupported);
+    return status.message();
+  };
+  const auto kCompiled = AttentionKind::kCompiled;
+  const auto kDense = AttentionKind::kDense, kSparse = AttentionKind::kSparse;
+  EXPECT_EQ(refused(ToyModel(1), kDense, 0), "");
+  EXPECT_THAT(refused(ToyModel(1), kSparse, 0),
+              HasSubstr("compiled with dense attention, which chooses no "
+                        "blocks; compile with --attention sparse"));
+  EXPECT_THAT(refused(ToyModel(1), kCompiled, 0.5f),
+              HasSubstr("compiled with dense attention"));
+  EXPECT_THAT(refused(ToyModelWithStates(1), kSparse, 0),
+              HasSubstr("compiled with kernelized attention"));
+  EXPECT_THAT(refused(ToyModelWithStates(1), kDense, 0),
+              HasSubstr("sums in place of keys"));
+  EXPECT_THAT(refused(ToyModel(1), kSparse, 1.5f), HasSubstr("above 0 and up"));
+
+  EngineOptions options;
+  options.attention = kDense;
+  options.density = 0.5f;
+  EXPECT_THAT(Engine::Create(ToyModel(1), options).status().message(),
+              HasSubstr("for sparse attention only"));
+
+  ArtifactBuilder builder = ArtifactBuilder::ToySparse(/*paging=*/false);
+  builder.plan.executables[0]->entries[2]->sparsity =
+      std::make_unique<plan::BlockSparsityT>();
+  const auto local = LoadToy(std::move(builder), 1);
+  EXPECT_EQ(refused(local, kDense, 0), "");
+  EXPECT_EQ(refused(local, kSparse, 0), "");
+  EXPECT_THAT(refused(local, kSparse, 0.5f),
+              HasSubstr("compiled with --density 0"));
+}
+
 TEST(Session, RefusesTokensOutsideTheVocabularyAndThePlan) {
   auto engine = MakeEngine(ToyModel(1), {});
   auto session = MakeSession(*engine, 4);

@@ -424,5 +424,47 @@ TEST(Paging, RefusesWhatDoesNotFit) {
   EXPECT_EQ(std::vector<float>(row.begin(), row.end()), plain.Logits());
 }
 
+// The paged toy, whose kernels say that they choose by number.
+std::shared_ptr<Model> ModelWithSparsity() {
+  ArtifactBuilder builder = ArtifactBuilder::ToySparse(/*paging=*/true);
+  auto sparsity = std::make_unique<plan::BlockSparsityT>();
+  sparsity->block = kBlock;
+  sparsity->local = sparsity->adjacent = 1;
+  sparsity->select = plan::BlockSelect::TopK;
+  sparsity->top_k = kChosen;
+  builder.plan.executables[0]->entries[2]->sparsity = std::move(sparsity);
+  return LoadToy(std::move(builder), 1);
+}
+
+// 13 of 16 blocks fall out of the longest context; a layer has slots for 3 of
+// them, of 2 query blocks and 2 heads each.
+TEST(Paging, RefusesMoreThanItsSlotsHold) {
+  const auto model = ModelWithSparsity();
+  EngineOptions options;
+  const auto refused = [&] {
+    return Engine::Create(model, options).status().message();
+  };
+  options.density = 3.0f / 16;
+  EXPECT_EQ(refused(), "");
+  options.density = 0.19f;
+  EXPECT_THAT(
+      refused(),
+      testing::AllOf(HasSubstr("chooses 4 of 16 blocks for each of 2 query "
+                               "blocks of a step (function decode)"),
+                     HasSubstr("of 2 KV heads that may be 16 pages that left "
+                               "device memory, of which a layer's slots hold "
+                               "12; run with --density 0.187 or less")));
+  options.chunk = 1; // of one query block
+  EXPECT_EQ(refused(), "");
+  options.density = 0;
+  options.attention = AttentionKind::kDense;
+  EXPECT_THAT(refused(), HasSubstr("chooses 16 of 16 blocks"));
+  // As long as no more has fallen out than there are slots.
+  options.session_tokens = 40;
+  EXPECT_EQ(refused(), "");
+  options.session_tokens = 41;
+  EXPECT_THAT(refused(), HasSubstr("16 pages that left device memory"));
+}
+
 } // namespace
 } // namespace stele::test

@@ -193,11 +193,11 @@ public:
       last.insert(last.begin(), bias.data());
     if (c.selects())
       last.insert(last.begin(), selection.data());
-    SteleBatch view = batch.view();
-    view.heads = heads ? heads : c.heads;
-    view.head_work = work ? work->data() : nullptr;
+    SteleBatch step = view(batch);
+    step.heads = heads ? heads : c.heads;
+    step.head_work = work ? work->data() : nullptr;
     attendKernel.Run(bindHeads(c, {qkv.data()}, table, qNorm, last), {kLayer},
-                     view, workers);
+                     step, workers);
     if (lse)
       *lse = sums;
     return out;
@@ -242,6 +242,7 @@ public:
   std::vector<float> qNorm, kNorm, frequencies, bias;
   std::vector<float> references; // [kvHeads, headDim]
   std::vector<uint32_t> selection;
+  float density = 0; // of every step; 0: as compiled
 
 private:
   // Key blocks of the longest context.
@@ -315,6 +316,7 @@ private:
   SteleBatch view(const Batch &batch) const {
     SteleBatch view = batch.view();
     view.key_indices = indexPointers.data();
+    view.density = density;
     return view;
   }
 

@@ -266,6 +266,55 @@ TEST(SparseAttention, WithEverythingKeptIsDense) {
   }
 }
 
+// Whatever it was compiled to choose, at a density of 1 it is dense.
+TEST(SparseAttention, AtFullDensityIsDense) {
+  size_t turn = 0;
+  for (const BlockSparsity &sparsity : kSparsities) {
+    const Case &shape = kCases[turn % std::size(kCases)];
+    const Format &format = kFormats[turn++ % std::size(kFormats)];
+    SCOPED_TRACE(std::string(format.name) + " " + name(with(shape, sparsity)));
+    Attention dense(shape, format, RunnableTargets().back());
+    Attention sparse(with(shape, sparsity), format, RunnableTargets().back());
+    sparse.density = 1;
+    std::vector<std::vector<float>> want;
+    run(dense, kSparseSteps,
+        [&](const Batch &batch, const std::vector<float> &qkv) {
+          want.push_back(dense.step(qkv, batch, 2));
+        });
+    size_t step = 0;
+    run(sparse, kSparseSteps,
+        [&](const Batch &batch, const std::vector<float> &qkv) {
+          EXPECT_EQ(sparse.step(qkv, batch, 2), want[step++]);
+        });
+  }
+}
+
+// Another density is a choice by number, whatever was compiled.
+TEST(SparseAttention, ChoosesTheShareThatTheStepAsksFor) {
+  for (const Case &shape : kCases)
+    for (const BlockSparsity &sparsity : kSparsities) {
+      if (sparsity.select == BlockSparsity::None)
+        continue;
+      Case asked = with(shape, sparsity);
+      asked.sparsity->select = BlockSparsity::TopShare;
+      asked.sparsity->topP = 0.4;
+      asked.sparsity->limit = 0;
+      SCOPED_TRACE(name(with(shape, sparsity)));
+      Attention model(with(shape, sparsity), kFormats[0],
+                      RunnableTargets().back());
+      model.density = 0.4f;
+      Attention other(asked, kFormats[0], RunnableTargets().back());
+      Reference reference(other);
+      run(model, kSparseSteps,
+          [&](const Batch &batch, const std::vector<float> &qkv) {
+            model.step(qkv, batch, 2);
+            reference.append(qkv, batch);
+            EXPECT_EQ(model.kept(batch).kept,
+                      reference.select(qkv, batch).kept);
+          });
+    }
+}
+
 // The same in chunks of whole blocks beside another sequence, and by other
 // numbers of workers.
 TEST(SparseAttention, IsExactUnderWorkersChunksAndCompany) {

@@ -584,8 +584,7 @@ Result<std::unique_ptr<Device>> ToyDevice(uint32_t threads) {
       std::make_unique<BuiltinDevice>(std::move(pool)));
 }
 
-static std::shared_ptr<Model> LoadToy(ArtifactBuilder builder,
-                                      uint32_t threads) {
+std::shared_ptr<Model> LoadToy(ArtifactBuilder builder, uint32_t threads) {
   const std::string path = builder.Write("toy.stele");
   auto artifact = Artifact::Open(path);
   unlink(path.c_str());

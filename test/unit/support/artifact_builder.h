@@ -80,7 +80,8 @@ schema::ArtifactHeader HeaderOf(std::span<const uint8_t> artifact);
 // that sanitizers see what they do.
 Result<std::unique_ptr<Device>> ToyDevice(uint32_t threads);
 
-// The toy model on such a device.
+// A toy model on such a device.
+std::shared_ptr<Model> LoadToy(ArtifactBuilder builder, uint32_t threads);
 std::shared_ptr<Model> ToyModel(uint32_t threads);
 std::shared_ptr<Model> ToyModelWithStates(uint32_t threads);
 std::shared_ptr<Model> ToySparseModel(uint32_t threads, bool paging);
