@@ -34,6 +34,7 @@
 
 using stele::Artifact;
 using stele::ArtifactOptions;
+using stele::AttentionKind;
 using stele::Engine;
 using stele::EngineOptions;
 using stele::FailedPrecondition;
@@ -288,6 +289,19 @@ Status WithArchive(const stele_session* session, const stele_store* store,
   return OkStatus();
 }
 
+Result<AttentionKind> ToKind(stele_attention attention) {
+  switch (attention) {
+    case STELE_ATTENTION_COMPILED:
+      return AttentionKind::kCompiled;
+    case STELE_ATTENTION_DENSE:
+      return AttentionKind::kDense;
+    case STELE_ATTENTION_SPARSE:
+      return AttentionKind::kSparse;
+  }
+  return InvalidArgument("attention is " + std::to_string(attention) +
+                         ", not a stele_attention");
+}
+
 stele_finish_reason ToC(stele::FinishReason reason) {
   switch (reason) {
     case stele::FinishReason::kStop:
@@ -497,6 +511,11 @@ stele_status stele_engine_create(stele_model* model,
     engine_options.host_memory = own.memory;
     engine_options.draft_tokens = own.draft_tokens;
     engine_options.measure_mass = own.measure_mass != 0;
+    engine_options.device_memory = own.device_memory;
+    engine_options.hot_window = own.hot_window;
+    if (own.cold_folder) engine_options.cold_folder = own.cold_folder;
+    STELE_ASSIGN_OR_RETURN(engine_options.attention, ToKind(own.attention));
+    engine_options.density = own.density;
     auto handle = std::make_unique<stele_engine>();
     handle->state = std::make_shared<EngineState>();
     EngineState& state = *handle->state;

@@ -149,18 +149,40 @@ STELE_API stele_status stele_check_chat_templates(const void* bytes,
 
 typedef struct stele_engine stele_engine;
 
+/* Of what an artifact was compiled to allow. */
+typedef enum stele_attention {
+  STELE_ATTENTION_COMPILED = 0,
+  STELE_ATTENTION_DENSE = 1, /* every key is read */
+  STELE_ATTENTION_SPARSE = 2 /* blocks of keys are chosen */
+} stele_attention;
+
 typedef struct stele_engine_options {
   size_t struct_size;
   uint32_t max_sessions;   /* at the same time; 0: 1 */
   uint32_t chunk;          /* most tokens in a step; 0: what the model takes */
   uint64_t session_tokens; /* longest session; 0: the model's context */
   uint64_t total_tokens;   /* of all sessions; 0: each at its longest */
-  uint64_t memory;         /* plan no more bytes; 0: what is available */
+  uint64_t memory;         /* plan no more bytes; 0: what is available. With
+                            * context paging: of what left device memory the
+                            * newest are in so much, the others in a file; 0:
+                            * what the artifact was compiled for */
   uint32_t draft_tokens;   /* most that `lookup` may ask for, 256 at most; 0
                             * for a model with kernelized attention */
-  int measure_mass;        /* have block-sparse attention score all keys, for
-                            * stele_engine_head_attention; results are the same.
-                            * STELE_UNSUPPORTED with context paging. */
+  uint64_t device_memory;  /* plan no more bytes of weights, pages and kernels;
+                            * 0: any number */
+  /* With context paging: */
+  uint64_t hot_window;     /* last tokens whose pages stay in device memory; 0:
+                            * what the artifact was compiled for, which is the
+                            * least */
+  const char* cold_folder; /* where the file is made that has no name and holds
+                            * the oldest pages; NULL: $TMPDIR, or /tmp */
+  /* Of block-sparse attention; STELE_UNSUPPORTED where the artifact, or for
+   * measure_mass context paging, does not allow it: */
+  stele_attention attention;
+  float density;    /* the share of the blocks that are chosen, up to 1;
+                     * 0: as compiled */
+  int measure_mass; /* score all keys, too, for
+                     * stele_engine_head_attention; results are the same */
 } stele_engine_options;
 
 /* Plans and allocates all memory: no later call runs out of it, except for

@@ -24,8 +24,13 @@ protected:
   static void SetUpTestSuite() {
     path_ = testing::TempDir() + std::to_string(getpid()) + "api.stele";
     ASSERT_TRUE(stele::test::WriteToyArtifact(path_));
+    paged_path_ = testing::TempDir() + std::to_string(getpid()) + "paged.stele";
+    ASSERT_TRUE(stele::test::WritePagedToyArtifact(paged_path_));
   }
-  static void TearDownTestSuite() { unlink(path_.c_str()); }
+  static void TearDownTestSuite() {
+    unlink(path_.c_str());
+    unlink(paged_path_.c_str());
+  }
 
   static stele_engine_options Sessions(uint32_t count) {
     auto options = Options<stele_engine_options>();
@@ -63,10 +68,10 @@ protected:
     return tokens;
   }
 
-  static std::string path_;
+  static std::string path_, paged_path_;
 };
 
-std::string Api::path_;
+std::string Api::path_, Api::paged_path_;
 
 TEST_F(Api, Versions) {
   EXPECT_EQ(stele_abi_version(), STELE_ABI_VERSION);
@@ -242,6 +247,54 @@ TEST_F(Api, AdmissionIsByPlannedMemory) {
   EXPECT_EQ(stele_session_create(engine.get(), 0, &other),
             STELE_RESOURCE_EXHAUSTED);
   EXPECT_EQ(other, nullptr);
+}
+
+// As the flags of `stele run`.
+TEST_F(Api, MemoryAndAttentionAreEngineOptions) {
+  stele::Model model(path_), paged(paged_path_);
+  const auto refused = [](const stele::Model &of,
+                          const stele_engine_options &options) {
+    stele_engine *engine = nullptr;
+    const stele_status status =
+        stele_engine_create(of.get(), &options, &engine);
+    stele_engine_destroy(engine);
+    return status;
+  };
+  auto options = Options<stele_engine_options>();
+  options.device_memory = 1024;
+  EXPECT_EQ(refused(model, options), STELE_RESOURCE_EXHAUSTED);
+  EXPECT_THAT(stele_last_error(), HasSubstr("--device-memory allows 1.0 KiB"));
+  options.device_memory = 1 << 20;
+  EXPECT_EQ(refused(model, options), STELE_OK);
+
+  options = Options<stele_engine_options>();
+  options.memory = 1024;
+  EXPECT_EQ(refused(paged, options), STELE_RESOURCE_EXHAUSTED);
+  EXPECT_THAT(stele_last_error(), HasSubstr("--host-memory allows 1.0 KiB"));
+  options.memory = 2048; // of 6 KiB: the others go to a file
+  const std::string folder = path_ + "/pages"; // inside a file
+  options.cold_folder = folder.c_str();
+  stele::Engine engine(paged, options);
+  stele_session *session = nullptr;
+  EXPECT_EQ(stele_session_create(engine.get(), 0, &session), STELE_UNAVAILABLE);
+  EXPECT_THAT(stele_last_error(), HasSubstr(folder));
+
+  options = Options<stele_engine_options>();
+  options.hot_window = 4;
+  EXPECT_EQ(refused(paged, options), STELE_INVALID_ARGUMENT);
+  options.hot_window = 16;
+  EXPECT_THAT(
+      stele_engine_memory_plan(stele::Engine(paged, options).get(), nullptr),
+      HasSubstr("last 16 tokens"));
+
+  options = Options<stele_engine_options>();
+  options.attention = STELE_ATTENTION_DENSE;
+  EXPECT_EQ(refused(model, options), STELE_OK);
+  options.attention = STELE_ATTENTION_SPARSE;
+  EXPECT_EQ(refused(model, options), STELE_UNSUPPORTED);
+  options.attention = STELE_ATTENTION_COMPILED;
+  options.density = 2;
+  EXPECT_EQ(refused(model, options), STELE_INVALID_ARGUMENT);
 }
 
 TEST_F(Api, ObjectsMayEndInAnyOrder) {

@@ -8,6 +8,8 @@ namespace stele::test {
 
 // Writes it to `path`; false when that failed.
 bool WriteToyArtifact(const std::string &path);
+// The one with context paging.
+bool WritePagedToyArtifact(const std::string &path);
 
 } // namespace stele::test
 
