@@ -1,9 +1,12 @@
 // The roofline of a plan; see Limits.h.
 
 #include "stele/compiler/Driver/Limits.h"
+#include "stele/compiler/Targets/Sizes.h"
 #include "stele/dialects/Lm/LmAttrs.h"
 #include "stele/dialects/Lm/LmDialect.h"
 #include "stele/dialects/Plan/PlanOps.h"
+#include "stele/schema/key_index.h"
+#include "stele/schema/kv_page.h"
 #include "llvm/Support/FormatVariadic.h"
 #include "llvm/Support/MathExtras.h"
 
@@ -20,18 +23,45 @@ static int64_t bytesOfWeights(ModuleOp plan) {
   return bytes;
 }
 
-/// Pages of one layer and KV head for one sequence of `context` tokens.
-static int64_t pagesOf(PageShapeAttr page, int64_t context) {
-  return page.getFeatures() ? 1 : llvm::divideCeil(context, page.getBlock());
+/// Pages, slots and records of one sequence of `blocks` blocks.
+static int64_t bytesOfPagedBlocks(KvCacheOp cache, int64_t blocks) {
+  PageShapeAttr page = cache.getPage();
+  PagingAttr paging = cache.getPagingAttr();
+  const int64_t block = page.getBlock();
+  const int64_t pages = int64_t(cache.getLayers()) * page.getHeads();
+  int64_t hot = schema::KvHotBlocks(blocks, paging.getHot(), paging.getGrid(),
+                                    paging.getSinks(), block);
+  int64_t fallen =
+      int64_t(schema::KvFallen((blocks - 1) * block, paging.getHot(),
+                               paging.getGrid(), paging.getSinks(), block)) -
+      paging.getSinks();
+  int64_t warm = paging.getWarmTokens() > 0
+                     ? std::min<int64_t>(fallen, paging.getWarmTokens() / block)
+                     : fallen;
+  return (hot * pages + cache.getSlots()) * page.getPageBytes() +
+         warm * pages * paging.getWarmBytes();
 }
 
-static int64_t bytesOfCache(ModuleOp plan, StringRef target, int64_t context) {
+/// What one sequence of `context` tokens takes of memory; not what is on disk.
+static int64_t bytesOfCache(KvCacheOp cache, int64_t context) {
+  PageShapeAttr page = cache.getPage();
+  const int64_t pages = int64_t(cache.getLayers()) * page.getHeads();
+  if (page.getFeatures())
+    return pages * page.getPageBytes();
+  const int64_t blocks = llvm::divideCeil(context, page.getBlock());
+  int64_t index =
+      page.getKeyIndex()
+          ? pages * schema::KeyIndexRowBytes(blocks, page.getHeadDim())
+          : 0;
+  return index + (cache.getPagingAttr() ? bytesOfPagedBlocks(cache, blocks)
+                                        : blocks * pages * page.getPageBytes());
+}
+
+static int64_t bytesOfCaches(ModuleOp plan, StringRef target, int64_t context) {
   int64_t bytes = 0;
   for (auto cache : plan.getOps<KvCacheOp>())
     if (cache.getTarget() == target)
-      bytes += int64_t(cache.getLayers()) * cache.getPage().getHeads() *
-               cache.getPage().getPageBytes() *
-               pagesOf(cache.getPage(), context);
+      bytes += bytesOfCache(cache, context);
   return bytes;
 }
 
@@ -63,7 +93,7 @@ SpeedLimits compiler::limitsOf(ModuleOp plan, const Target &target) {
       double(operationsPerSecond(target.limits, arithmeticOf(plan))) /
       (2.0 * std::max<int64_t>(model.getParameters(), 1));
   limits.bytes =
-      weights + bytesOfCache(plan, target.name, model.getContextLength());
+      weights + bytesOfCaches(plan, target.name, model.getContextLength());
   return limits;
 }
 
@@ -75,11 +105,10 @@ std::string compiler::describeLimits(ModuleOp plan, const Target &target) {
       "most {2:f0} tokens/s ({3})",
       target.name, limits.decode, limits.prefill, arithmeticOf(plan));
   if (limits.bytes > target.limits.memoryBytes)
-    text += llvm::formatv("; weights and a context of {0} are {1:f1} GiB, its "
-                          "memory {2:f1} GiB",
-                          model.getContextLength(),
-                          double(limits.bytes) / (1 << 30),
-                          double(target.limits.memoryBytes) / (1 << 30))
+    text += llvm::formatv("; weights and a context of {0} are {1}, its memory "
+                          "{2}",
+                          model.getContextLength(), showBytes(limits.bytes),
+                          showBytes(target.limits.memoryBytes))
                 .str();
   return text;
 }

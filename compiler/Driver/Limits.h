@@ -15,7 +15,8 @@ namespace stele::compiler {
 struct SpeedLimits {
   double decode = 0;  // one sequence: all weights are read for every token
   double prefill = 0; // every parameter is multiplied for every token
-  int64_t bytes = 0;  // weights, and the cache of one sequence of full length
+  int64_t bytes = 0;  // weights, and the cache of one sequence of full length,
+                      // but for what paging keeps on disk
 };
 
 SpeedLimits limitsOf(mlir::ModuleOp plan, const Target &target);
