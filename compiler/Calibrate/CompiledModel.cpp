@@ -18,22 +18,44 @@ static Error check(stele_status status, StringRef what) {
   return makeError("calibration: {0}: {1}", what, stele_last_error());
 }
 
-Expected<std::unique_ptr<CompiledModel>> CompiledModel::open(StringRef path) {
+Expected<std::unique_ptr<CompiledModel>>
+CompiledModel::open(StringRef path, bool measuresHeads) {
   std::unique_ptr<CompiledModel> opened(new CompiledModel);
   stele_model *model = nullptr;
   if (Error error = check(stele_model_open(path.str().c_str(), nullptr, &model),
                           "cannot load what was compiled"))
     return std::move(error);
   opened->model.reset(model);
+  opened->measuresHeads = measuresHeads;
   return opened;
 }
 
-uint64_t CompiledModel::context() const {
+stele_model_info CompiledModel::info() const {
   stele_model_info info = {};
   info.struct_size = sizeof info;
   // Fails for NULL only.
   (void)stele_model_get_info(model.get(), &info);
-  return info.context;
+  return info;
+}
+
+uint64_t CompiledModel::context() const { return info().context; }
+
+Expected<std::vector<HeadSums>> CompiledModel::heads() const {
+  const stele_model_info shape = info();
+  std::vector<HeadSums> sums;
+  for (uint32_t layer = 0; layer < shape.layers; ++layer) {
+    for (uint32_t head = 0; head < shape.heads; ++head) {
+      stele_head_attention found = {};
+      found.struct_size = sizeof found;
+      if (Error error = check(
+              stele_engine_head_attention(engine.get(), layer, head, &found),
+              "cannot read what a head keeps"))
+        return std::move(error);
+      sums.push_back({double(found.queries), double(found.causal_keys),
+                      double(found.kept_keys), found.kept_mass});
+    }
+  }
+  return sums;
 }
 
 Expected<std::vector<int32_t>> CompiledModel::tokenize(StringRef text) const {
@@ -57,6 +79,7 @@ Error CompiledModel::start(size_t window) {
   stele_engine_options options = {};
   options.struct_size = sizeof options;
   options.session_tokens = window;
+  options.measure_mass = measuresHeads;
   stele_engine *madeEngine = nullptr;
   if (Error error =
           check(stele_engine_create(model.get(), &options, &madeEngine),
@@ -73,15 +96,14 @@ Error CompiledModel::start(size_t window) {
   return Error::success();
 }
 
-Error CompiledModel::runWindow(ArrayRef<int32_t> tokens,
-                               function_ref<Error()> afterStep) {
+Error CompiledModel::runWindow(ArrayRef<int32_t> tokens, AfterStep afterStep) {
   if (Error error = check(stele_session_truncate(session.get(), 0), "restart"))
     return error;
   if (Error error =
           check(stele_session_feed(session.get(), tokens.data(), tokens.size()),
                 "cannot feed tokens"))
     return error;
-  for (;;) {
+  for (size_t processed = 0;;) {
     stele_step_report report = {};
     report.struct_size = sizeof report;
     if (Error error =
@@ -89,13 +111,26 @@ Error CompiledModel::runWindow(ArrayRef<int32_t> tokens,
       return error;
     if (report.tokens == 0)
       return Error::success();
-    if (Error error = afterStep())
+    processed += report.tokens;
+    if (Error error = afterStep(processed))
       return error;
   }
 }
 
+Error CompiledModel::run(ArrayRef<int32_t> tokens, size_t window,
+                         AfterStep afterStep) {
+  if (Error error = start(window))
+    return error;
+  for (; !tokens.empty();
+       tokens = tokens.drop_front(std::min(window, tokens.size())))
+    if (Error error = runWindow(
+            tokens.take_front(std::min(window, tokens.size())), afterStep))
+      return error;
+  return Error::success();
+}
+
 Error CompiledModel::eachLogits(ArrayRef<int32_t> tokens, size_t window,
-                                TakeLogits take) {
+                                TakeLogits take, AfterStep afterStep) {
   if (Error error = start(window))
     return error;
   struct Place {
@@ -114,7 +149,7 @@ Error CompiledModel::eachLogits(ArrayRef<int32_t> tokens, size_t window,
     if (Error error = runWindow(
             tokens.slice(place.begin,
                          std::min(window, tokens.size() - place.begin)),
-            [] { return Error::success(); }))
+            afterStep))
       return error;
   (void)stele_session_on_logits(session.get(), nullptr, nullptr);
   return Error::success();
@@ -129,7 +164,8 @@ static double logOfSum(ArrayRef<float> logits) {
   return best + std::log(total);
 }
 
-Expected<double> CompiledModel::score(ArrayRef<int32_t> tokens, size_t window) {
+Expected<double> CompiledModel::score(ArrayRef<int32_t> tokens, size_t window,
+                                      AfterStep afterStep) {
   double sum = 0;
   size_t count = 0;
   auto add = [&](size_t index, ArrayRef<float> logits) {
@@ -139,7 +175,7 @@ Expected<double> CompiledModel::score(ArrayRef<int32_t> tokens, size_t window) {
     sum += logOfSum(logits) - logits[tokens[next]];
     ++count;
   };
-  if (Error error = eachLogits(tokens, window, add))
+  if (Error error = eachLogits(tokens, window, add, afterStep))
     return std::move(error);
   return sum / double(count);
 }
@@ -194,8 +230,6 @@ Expected<double> CompiledModel::divergence(ArrayRef<int32_t> tokens,
 
 Error CompiledModel::watch(ArrayRef<int32_t> tokens, size_t window,
                            ArrayRef<std::string> names, TakeRows take) {
-  if (Error error = start(window))
-    return error;
   std::vector<float> rows;
   auto read = [&](StringRef name) -> Error {
     uint32_t count = 0, width = 0;
@@ -215,15 +249,11 @@ Error CompiledModel::watch(ArrayRef<int32_t> tokens, size_t window,
     take(name, rows.data(), count, width);
     return Error::success();
   };
-  auto readAll = [&]() -> Error {
+  auto readAll = [&](size_t) -> Error {
     for (const std::string &name : names)
       if (Error error = read(name))
         return error;
     return Error::success();
   };
-  for (; !tokens.empty();
-       tokens = tokens.drop_front(std::min(window, tokens.size())))
-    if (Error error = runWindow(tokens.take_front(window), readAll))
-      return error;
-  return Error::success();
+  return run(tokens, window, readAll);
 }

@@ -9,22 +9,17 @@
 // that holds is found by bisection on perplexity.
 
 #include "stele/compiler/Calibrate/Gate.h"
-#include "mlir/Dialect/Func/IR/FuncOps.h"
-#include "mlir/Parser/Parser.h"
 #include "mlir/Pass/PassManager.h"
 #include "stele/compiler/Calibrate/Bisect.h"
-#include "stele/compiler/Calibrate/CompiledModel.h"
 #include "stele/compiler/Calibrate/Decision.h"
 #include "stele/compiler/Calibrate/Sensitivity.h"
 #include "stele/compiler/Calibrate/Text.h"
+#include "stele/compiler/Calibrate/Trials.h"
 #include "stele/compiler/Driver/Diagnostics.h"
 #include "stele/compiler/Import/Errors.h"
 #include "stele/compiler/Quantise/Quantise.h"
 #include "stele/compiler/Transforms/Passes.h"
 #include "llvm/ADT/StringMap.h"
-#include "llvm/Support/FileSystem.h"
-#include "llvm/Support/Process.h"
-#include "llvm/Support/Signals.h"
 #include <cmath>
 #include <map>
 
@@ -49,21 +44,6 @@ static constexpr int64_t watchedBytes = int64_t(512) << 20;
 
 namespace {
 
-/// A file beside the output that is gone in the end, whatever happens.
-class ScratchFile {
-public:
-  explicit ScratchFile(const llvm::Twine &name) : path(name.str()) {
-    llvm::sys::RemoveFileOnSignal(path);
-  }
-  ~ScratchFile() {
-    llvm::sys::fs::remove(path);
-    llvm::sys::DontRemoveFileOnSignal(path);
-  }
-  ScratchFile(const ScratchFile &) = delete;
-
-  const std::string path;
-};
-
 /// The linears as cells of a table: a row for each role, a column for each band
 /// of layers.
 struct Grid {
@@ -76,16 +56,11 @@ class Gate {
 public:
   Gate(const CompileOptions &options, const GateOptions &gate,
        llvm::raw_ostream &progress)
-      : options(options), gate(gate), progress(progress),
-        moduleFile(scratchName("mlir")), artifactFile(scratchName("stele")) {}
+      : options(options), gate(gate), progress(progress), trials(options) {}
 
   llvm::Error run();
 
 private:
-  std::string scratchName(StringRef extension) const {
-    return llvm::formatv("{0}.calibrate-{1}.{2}", options.output,
-                         llvm::sys::Process::getProcessId(), extension);
-  }
   llvm::Error fuse();
   llvm::Error readTexts();
   llvm::Error tokenizeTexts(const CompiledModel &model);
@@ -104,9 +79,10 @@ private:
   llvm::Error bisect();
   llvm::Error write();
 
-  llvm::Error writeModule(ModuleOp module);
   llvm::Expected<std::unique_ptr<CompiledModel>>
-  compileAndLoad(ModuleOp module);
+  compileAndLoad(ModuleOp compiled) {
+    return trials.load(compiled, compileAsSaid);
+  }
   OwningOpRef<ModuleOp> quantise(ArrayRef<Candidate> tried) const;
   ArrayRef<int32_t> sensitivityTokens() const {
     return ArrayRef(calibrationTokens)
@@ -123,8 +99,7 @@ private:
   const CompileOptions &options;
   const GateOptions &gate;
   llvm::raw_ostream &progress;
-  ScratchFile moduleFile, artifactFile;
-  MLIRContext context{MLIRContext::Threading::DISABLED};
+  Trials trials;
   OwningOpRef<ModuleOp> module; // fused
   std::unique_ptr<Checkpoint> source;
   Text calibrationText, gateText;
@@ -157,52 +132,15 @@ static void widen(Candidate &candidate) {
 
 /// Compiles as far as the fused module, which everything else starts from.
 llvm::Error Gate::fuse() {
-  CompileOptions front = options;
-  front.output = moduleFile.path;
-  front.stopAfter = Phase::Fused;
-  front.dumpDir.clear();
-  if (llvm::Error error = compile(front, progress))
-    return error;
-  context.loadDialect<func::FuncDialect, lm::LmDialect>();
-  FirstError errors(context);
-  module = parseSourceFile<ModuleOp>(moduleFile.path, &context);
-  if (!module)
-    return errors.take(moduleFile.path + ": cannot be read back");
-  auto path = module.get()->getAttrOfType<StringAttr>("stele.checkpoint");
-  llvm::Expected<std::unique_ptr<Checkpoint>> opened =
-      Checkpoint::open(path ? path.getValue() : StringRef());
+  llvm::Expected<OwningOpRef<ModuleOp>> fused = trials.fuse(options, progress);
+  if (!fused)
+    return fused.takeError();
+  module = std::move(*fused);
+  llvm::Expected<std::unique_ptr<Checkpoint>> opened = openSource(*module);
   if (!opened)
     return opened.takeError();
   source = std::move(*opened);
   return llvm::Error::success();
-}
-
-llvm::Error Gate::writeModule(ModuleOp written) {
-  std::error_code code;
-  llvm::raw_fd_ostream stream(moduleFile.path, code);
-  if (!code) {
-    written.print(stream);
-    stream.close();
-    code = stream.error();
-    stream.clear_error();
-  }
-  if (code)
-    return makeError("cannot write {0}: {1}", moduleFile.path, code.message());
-  return llvm::Error::success();
-}
-
-llvm::Expected<std::unique_ptr<CompiledModel>>
-Gate::compileAndLoad(ModuleOp compiled) {
-  if (llvm::Error error = writeModule(compiled))
-    return std::move(error);
-  CompileOptions back;
-  back.input = moduleFile.path;
-  back.output = artifactFile.path;
-  back.weights = "inline";
-  back.jobs = options.jobs;
-  if (llvm::Error error = compileAsSaid(back, llvm::nulls()))
-    return std::move(error);
-  return CompiledModel::open(artifactFile.path);
 }
 
 OwningOpRef<ModuleOp> Gate::quantise(ArrayRef<Candidate> tried) const {
@@ -235,27 +173,16 @@ llvm::Expected<double> Gate::measure(ArrayRef<Candidate> tried,
 //===----------------------------------------------------------------------===//
 
 llvm::Error Gate::readTexts() {
-  gateText = bundledGateText();
-  calibrationText = bundledCalibrationText();
-  if (gate.calibrate.empty())
+  if (gate.calibrate.empty()) {
+    calibrationText = bundledCalibrationText();
+    gateText = bundledGateText();
     return llvm::Error::success();
+  }
   llvm::Expected<Text> text = readText(gate.calibrate);
   if (!text)
     return text.takeError();
   std::tie(calibrationText, gateText) = splitText(*text);
   return llvm::Error::success();
-}
-
-/// What the norm inside a linear makes of a row.
-static void normalise(ArrayRef<float> row, ArrayRef<float> weight, double eps,
-                      std::vector<float> &out) {
-  double sum = 0;
-  for (float x : row)
-    sum += double(x) * x;
-  const double scale = 1 / std::sqrt(sum / double(row.size()) + eps);
-  out.resize(row.size());
-  for (size_t i = 0; i < row.size(); ++i)
-    out[i] = float(row[i] * scale * weight[i]);
 }
 
 llvm::Error Gate::watch(CompiledModel &model, ArrayRef<std::string> names) {
@@ -617,11 +544,6 @@ static std::string arithmeticOf(ModuleOp module) {
 
 std::string Gate::makeTable(ModuleOp quantised,
                             ArrayRef<Candidate> decided) const {
-  auto describeText = [](const Text &text, size_t tokens) {
-    return llvm::json::Object{{"name", llvm::json::fixUTF8(text.name)},
-                              {"sha256", text.sha256()},
-                              {"tokens", int64_t(tokens)}};
-  };
   const double growth = measured.at(chosen);
   llvm::json::Object table{
       {"max_loss", gate.maxLoss},
@@ -635,9 +557,8 @@ std::string Gate::makeTable(ModuleOp quantised,
       {"window", int64_t(window)},
       {"texts",
        llvm::json::Object{
-           {"calibration",
-            describeText(calibrationText, calibrationTokens.size())},
-           {"gate", describeText(gateText, gateTokens.size())}}},
+           {"calibration", describe(calibrationText, calibrationTokens.size())},
+           {"gate", describe(gateText, gateTokens.size())}}},
       {"weights", makeRows(quantised, decided)}};
   return llvm::formatv("{0}", llvm::json::Value(std::move(table)));
 }
@@ -647,20 +568,8 @@ llvm::Error Gate::write() {
   OwningOpRef<ModuleOp> quantised = quantise(decided);
   quantised.get()->setAttr(
       calibrationAttrName,
-      StringAttr::get(&context, makeTable(*quantised, decided)));
-  if (llvm::Error error = writeModule(*quantised))
-    return error;
-  CompileOptions back = options;
-  back.input = moduleFile.path;
-  // What was said of the checkpoint is in the module by now.
-  back.checkpoint.clear();
-  back.context = 0;
-  back.positions = back.activations = back.attention = "auto";
-  // Of pages that leave device memory nothing is in it.
-  if (back.paging.deviceMemory == 0)
-    back.kv = "auto";
-  back.quant.clear();
-  return compile(back, progress);
+      StringAttr::get(&trials.getContext(), makeTable(*quantised, decided)));
+  return trials.finish(*quantised, progress);
 }
 
 llvm::Error Gate::run() {

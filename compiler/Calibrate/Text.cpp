@@ -18,6 +18,12 @@ std::string Text::sha256() const {
   return toHex(SHA256::hash(arrayRefFromStringRef(bytes)), /*LowerCase=*/true);
 }
 
+json::Object compiler::describe(const Text &text, size_t tokens) {
+  return json::Object{{"name", json::fixUTF8(text.name)},
+                      {"sha256", text.sha256()},
+                      {"tokens", int64_t(tokens)}};
+}
+
 Expected<Text> compiler::readText(StringRef path) {
   ErrorOr<std::unique_ptr<MemoryBuffer>> file =
       MemoryBuffer::getFile(path, /*IsText=*/false,

@@ -7,6 +7,7 @@
 
 #include "llvm/ADT/StringRef.h"
 #include "llvm/Support/Error.h"
+#include "llvm/Support/JSON.h"
 #include <string>
 #include <utility>
 
@@ -18,6 +19,10 @@ struct Text {
 
   std::string sha256() const;
 };
+
+/// What a calibration's table says of a text, of which so many tokens were
+/// read.
+llvm::json::Object describe(const Text &text, size_t tokens);
 
 /// The first two thirds, to take statistics on, and the rest, to measure
 /// perplexity on; cut behind a line where there is one near, and never within a

@@ -145,3 +145,14 @@ private:
 std::vector<Unit> compiler::findUnits(ModuleOp module) {
   return UnitFinder(module).run();
 }
+
+void compiler::normalise(ArrayRef<float> row, ArrayRef<float> weight,
+                         double eps, std::vector<float> &out) {
+  double sum = 0;
+  for (float x : row)
+    sum += double(x) * x;
+  const double scale = 1 / std::sqrt(sum / double(row.size()) + eps);
+  out.resize(row.size());
+  for (size_t i = 0; i < row.size(); ++i)
+    out[i] = float(row[i] * scale * weight[i]);
+}

@@ -50,6 +50,10 @@ struct Unit {
   std::string role() const;
 };
 
+/// What a norm makes of a row.
+void normalise(llvm::ArrayRef<float> row, llvm::ArrayRef<float> weight,
+               double eps, std::vector<float> &out);
+
 /// The matrices that are not quantised yet, in the order of the module.
 std::vector<Unit> findUnits(mlir::ModuleOp module);
 

@@ -418,8 +418,10 @@ static void describe(lm::SelectBlocksOp op, LaunchBuilder &launch) {
   launch.integer("top_k", sparsity.getTopK());
   launch.real("top_p", double(sparsity.getTopP()));
   launch.integer("limit", sparsity.getLimit());
+  launch.integer("targets", op.getTargets().has_value());
   describeQueries(op, launch);
   describeChunks(op.getRopeAttr(), launch);
+  launch.weightIf(op.getTargetsAttr());
   launch.cache(op.getCache(), op.getLayer(), /*isWritten=*/false);
   launch.selection(op.getOutput(), /*isWritten=*/true);
 }

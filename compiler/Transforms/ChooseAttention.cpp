@@ -116,7 +116,8 @@ struct ChooseAttention : compiler::impl::ChooseAttentionBase<ChooseAttention> {
           a.getQuery(), a.getCache(), a.getBatch(), a.getRotary(),
           a.getLayerAttr(), a.getHeadsAttr(), a.getScaleAttr(),
           a.getQueryOffsetAttr(), a.getNormWeightAttr(), a.getNormEpsAttr(),
-          a.getRopeAttr(), sparsity, lm::KernelAttr());
+          a.getRopeAttr(), sparsity, /*targets=*/FlatSymbolRefAttr(),
+          lm::KernelAttr());
     auto sparse = lm::BlockSparseAttentionOp::create(
         builder, a.getLoc(), a.getOutput().getType(), getLseType(a),
         a.getQuery(), a.getCache(), a.getBatch(), selection, /*bias=*/Value(),

@@ -53,6 +53,11 @@ struct ExposeInputs : compiler::impl::ExposeInputsBase<ExposeInputs> {
     }
     for (auto &[name, input] : inputs)
       addResult(forward, input, name);
+    if (queries)
+      forward.walk([&](lm::AttentionOp attention) {
+        addResult(forward, attention.getQuery(),
+                  ("queries." + Twine(attention.getLayer())).str());
+      });
   }
 };
 

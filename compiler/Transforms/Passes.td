@@ -140,12 +140,16 @@ def Dequantise : Lm_ModulePass<"stele-dequantise"> {
 }
 
 def ExposeInputs : Lm_ModulePass<"stele-expose-inputs"> {
-  let summary = "Return what chosen linears read";
+  let summary = "Return what chosen linears, or attention, read";
   let description = [{
     Has `@forward` return, behind its results so far, the input of every
     `lm.linear` whose weight is listed, named by the weight. A norm inside the
     linear is not applied: the result is what the norm reads. Calibration
     (compiler/Calibrate) learns from it what the linear's columns carry.
+
+    With `queries`, likewise what every `lm.attention` takes its queries from,
+    named "queries.LAYER": neither normalised nor rotated, and with whatever other
+    columns the rows have.
 
     Before:
     ```mlir
@@ -160,7 +164,9 @@ def ExposeInputs : Lm_ModulePass<"stele-expose-inputs"> {
   }];
   let options = [
     ListOption<"weights", "weights", "std::string",
-               "weights of the linears; each must be one's">
+               "weights of the linears; each must be one's">,
+    Option<"queries", "queries", "bool", /*default=*/"false",
+           "the rows that attention takes its queries from">
   ];
 }
 

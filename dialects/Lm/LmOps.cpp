@@ -80,6 +80,19 @@ static LogicalResult verifyWeight(Operation *op, SymbolTableCollection &symbols,
   return diagnostic << "] (" << rule << ")";
 }
 
+/// The same of one whose elements kernels read as f32.
+static LogicalResult verifyFloats(Operation *op, SymbolTableCollection &symbols,
+                                  FlatSymbolRefAttr name, StringRef role,
+                                  StringRef rule, ArrayRef<int64_t> shape) {
+  if (failed(verifyWeight(op, symbols, name, role, rule, shape)))
+    return failure();
+  auto weight = symbols.lookupNearestSymbolFrom<WeightOp>(op, name);
+  if (weight.getTensorType().getElementType().isF32() && !weight.getQuantAttr())
+    return success();
+  return op->emitOpError() << role << " " << name << " must be of f32 (" << rule
+                           << ")";
+}
+
 static LogicalResult verifyEps(Operation *op, const APFloat &eps,
                                StringRef rule) {
   if (eps.isFinite() && !eps.isNegative())
@@ -407,15 +420,8 @@ LogicalResult KvAppendOp::verifySymbolUses(SymbolTableCollection &symbols) {
     return failure();
   if (!getReferenceAttr())
     return success();
-  if (failed(verifyWeight(*this, symbols, getReferenceAttr(), "reference", "C7",
-                          {cache.getHeads(), cache.getHeadDim()})))
-    return failure();
-  auto weight =
-      symbols.lookupNearestSymbolFrom<WeightOp>(*this, getReferenceAttr());
-  if (!weight.getTensorType().getElementType().isF32() || weight.getQuantAttr())
-    return emitOpError() << "reference " << getReferenceAttr()
-                         << " must be of f32 (C7)";
-  return success();
+  return verifyFloats(*this, symbols, getReferenceAttr(), "reference", "C7",
+                      {cache.getHeads(), cache.getHeadDim()});
 }
 
 //===----------------------------------------------------------------------===//
@@ -510,11 +516,18 @@ LogicalResult SelectBlocksOp::verify() {
     return failure();
   if (getSparsity().getSelect() == BlockSelect::None)
     return emitOpError() << "sparsity must choose, got none (C9)";
+  if (getTargets() && getSparsity().getSelect() != BlockSelect::TopP)
+    return emitOpError() << "targets need top_p (C11)";
   return verifyChunkGrid(*this, getRopeAttr(), block, "C10");
 }
 
 LogicalResult SelectBlocksOp::verifySymbolUses(SymbolTableCollection &symbols) {
-  return verifyQueryNormWeight(*this, symbols);
+  if (failed(verifyQueryNormWeight(*this, symbols)))
+    return failure();
+  if (!getTargetsAttr())
+    return success();
+  return verifyFloats(*this, symbols, getTargetsAttr(), "targets", "C11",
+                      {getCache().getType().getHeads()});
 }
 
 LogicalResult BlockSparseAttentionOp::verify() {

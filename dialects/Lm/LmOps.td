@@ -515,7 +515,7 @@ def Lm_AttentionOp : Lm_AttentionLikeOp<"attention", (ins), (ins
 }
 
 def Lm_SelectBlocksOp : Lm_AttentionLikeOp<"select_blocks", (ins), (ins
-    Lm_BlockSparsityAttr:$sparsity)> {
+    Lm_BlockSparsityAttr:$sparsity, OptionalAttr<FlatSymbolRefAttr>:$targets)> {
   let summary = "chooses key blocks for every query block";
   let description = [{
     Estimates per KV head and query block the attention mass of every earlier key
@@ -536,11 +536,15 @@ def Lm_SelectBlocksOp : Lm_AttentionLikeOp<"select_blocks", (ins), (ins
       what they give to each key (vertical) plus to each distance (slash), summed
       over the pairs of the query block with B.
 
+    `targets` gives each KV head a share of the mass of its own, in place of `top_p`'s.
+
     Constraints:
     * (C1) to (C7) of `lm.attention`, but for (C4).
     * (C8) the selection's heads are the cache's and its block is `sparsity`'s.
     * (C9) `sparsity` chooses; `none` needs no selection.
     * (C10) with dual chunk attention, the block divides chunk - local.
+    * (C11) `targets` needs `top_p` and names an `lm.weight` [heads of the cache] of
+      f32.
 
     Example:
     ```mlir
@@ -551,6 +555,7 @@ def Lm_SelectBlocksOp : Lm_AttentionLikeOp<"select_blocks", (ins), (ins
   let assemblyFormat = [{
     $query `,` $cache `,` $batch `layer` $layer `heads` $heads `scale` $scale
     $sparsity (`query_offset` $query_offset^)?
+    (`targets` `(` $targets^ `)`)?
     (`norm` `(` $norm_weight^ `,` $norm_eps `)`)?
     (`rope` `(` $rope^ `)`)?
     (`rotary` `(` $rotary^ `:` type($rotary) `)`)? attr-dict

@@ -15,6 +15,7 @@
 STELE_INT(top_k)    // blocks to choose, where a number is asked for
 STELE_FLOAT(top_p)  // share of the blocks, or of the mass
 STELE_INT(limit)    // blocks that are chosen at most by these; 0: any number
+STELE_INT(targets)  // of the mass, each KV head has a share of its own
 
 using namespace stele;
 
@@ -56,6 +57,7 @@ STELE_INLINE Scratch Carve(void* base) {
 
 struct Operands {
   Queries queries;
+  const float* targets;  // [kv_heads]
   char* cache;
   uint32_t* selection;
   int64_t layer;
@@ -257,33 +259,39 @@ STELE_INLINE Range Others(int64_t query_block) {
   return {stele_sink, end};
 }
 
-// Whether all of these are to be chosen, whatever their mass.
-STELE_INLINE bool ChoosesAll(const SteleBatch* batch, int64_t others,
-                             int64_t blocks) {
-  if (others == 0) return true;
-  if (others > MostChosen(batch, blocks)) return false;
-  return !ChoosesByMass(batch) || stele_top_p >= 1.0f;
+// The share of the mass that a KV head is to keep, where one is asked for.
+STELE_INLINE float MassOfHead(const Operands& op, int64_t head) {
+  return stele_targets ? op.targets[head] : stele_top_p;
 }
 
-// What the other blocks have to add for the share of the mass that is asked
-// for.
-STELE_INLINE float MissingMass(Range others, int64_t blocks,
+// Whether all of these are to be chosen, whatever their mass.
+STELE_INLINE bool ChoosesAll(const SteleBatch* batch, int64_t others,
+                             int64_t blocks, float share) {
+  if (others == 0) return true;
+  if (others > MostChosen(batch, blocks)) return false;
+  return !ChoosesByMass(batch) || share >= 1.0f;
+}
+
+// What the other blocks have to add for this share of the mass.
+STELE_INLINE float MissingMass(Range others, int64_t blocks, float share,
                                const float* mass) {
   float kept = 0.0f;
   for (int64_t b = 0; b < blocks; ++b) {
     if (b == others.begin) b = others.end;
     kept += mass[b];
   }
-  return stele_top_p * WeightAbove<Weigh::kMass>(mass, blocks, -1) - kept;
+  return share * WeightAbove<Weigh::kMass>(mass, blocks, -1) - kept;
 }
 
-// Chooses among the other blocks by their mass.
+// Chooses among the other blocks by their mass, or as many as make up a share
+// of it.
 STELE_INLINE void ChooseOf(const SteleBatch* batch, Range others,
-                           int64_t blocks, float* mass, uint32_t* words) {
+                           int64_t blocks, float share, float* mass,
+                           uint32_t* words) {
   const int64_t padded = RoundUp(blocks, kSumTile * kLanes);
   for (int64_t b = blocks; b < padded; ++b) mass[b] = kTaken;
   const float missing =
-      ChoosesByMass(batch) ? MissingMass(others, blocks, mass) : 0.0f;
+      ChoosesByMass(batch) ? MissingMass(others, blocks, share, mass) : 0.0f;
   for (int64_t b = 0; b < blocks; ++b) {
     if (b == others.begin) b = others.end;
     mass[b] = kTaken;
@@ -307,14 +315,15 @@ STELE_INLINE bool Select(const Operands& op, const QueryBlock& block,
     words[word] = 0;
   const Range others = Others(block.index);
   const SteleBatch* batch = op.queries.batch;
-  if (ChoosesAll(batch, others.end - others.begin, blocks)) {
+  const float share = MassOfHead(op, block.head);
+  if (ChoosesAll(batch, others.end - others.begin, blocks, share)) {
     Keep(words, {0, blocks});
     return false;
   }
   Keep(words, {0, others.begin});
   Keep(words, {others.end, blocks});
   Estimate(op, block, s);
-  ChooseOf(batch, others, blocks, s.mass, words);
+  ChooseOf(batch, others, blocks, share, s.mass, words);
   return true;
 }
 
@@ -326,6 +335,7 @@ STELE_ENTRY {
   Bindings bindings(args);
   Operands op;
   op.queries = TakeQueries(args, &bindings);
+  op.targets = bindings.NextIf<const float>(stele_targets);
   op.cache = bindings.Next<char>();
   op.selection = bindings.Next<uint32_t>();
   op.layer = args->immediates[0];

@@ -202,8 +202,11 @@ void Interpreter::execute(Operation &operation) {
                     ref::attention(queries(op), cache, batch, op.getWindow()));
       })
       .Case([&](lm::SelectBlocksOp op) {
-        selections[op.getOutput()] = ref::selectBlocks(
-            queries(op), cache, batch, convert(op.getSparsity()));
+        ref::BlockSparsity sparsity = convert(op.getSparsity());
+        if (op.getTargetsAttr())
+          sparsity.targets = weight(op.getTargetsAttr()).values;
+        selections[op.getOutput()] =
+            ref::selectBlocks(queries(op), cache, batch, sparsity);
       })
       .Case([&](lm::BlockSparseAttentionOp op) {
         setAttended(op, ref::blockSparseAttention(

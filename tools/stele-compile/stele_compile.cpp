@@ -1,6 +1,7 @@
 // stele-compile: the command line of the compiler. Flags become CompileOptions,
 // an error becomes one line and exit code 1; `stele compile` runs this program.
 
+#include "stele/compiler/Calibrate/AttentionGate.h"
 #include "stele/compiler/Calibrate/Gate.h"
 #include "stele/compiler/Driver/Driver.h"
 #include "stele/compiler/Targets/Sizes.h"
@@ -72,18 +73,19 @@ static std::string parsePercent(std::string &text) {
 
 static void addGateFlags(CLI::App &app, compiler::GateOptions &gate) {
   app.add_option("--calibrate", gate.calibrate,
-                 "with --quant auto: text to take statistics on, and, the last "
-                 "third, to measure the loss on (default: two that come with "
-                 "the compiler)")
+                 "with --quant auto, --attention sparse or --attention auto: "
+                 "text to take statistics on, and, the last third, to measure "
+                 "the loss on (default with --quant auto: two that come with "
+                 "the compiler; otherwise no calibration)")
       ->type_name("FILE");
   app.add_option("--max-loss", gate.maxLoss,
-                 "with --quant auto: how much perplexity may grow (default: "
-                 "1%)")
+                 "with --quant auto or --calibrate: how much perplexity may "
+                 "grow (default: 1%)")
       ->transform(CLI::Validator(parsePercent, ""))
       ->type_name("SHARE");
   app.add_flag("--force", gate.force,
-               "with --quant auto: write the best artifact even if it loses "
-               "more");
+               "with --quant auto or --calibrate: write the best artifact "
+               "even if it loses more");
 }
 
 /// Which key blocks sparse attention reads.
@@ -91,8 +93,9 @@ static void addSparsityFlags(CLI::App &app, compiler::CompileOptions &options) {
   auto &sparsity = options.sparsity;
   app.add_option("--attention", options.attention,
                  "dense, sparse (over chosen blocks of keys), kernelized "
-                 "(random features: for models trained with them) or auto, "
-                 "which is dense (default: auto)")
+                 "(random features: for models trained with them) or auto: "
+                 "dense, or, with --calibrate, sparse where that text allows "
+                 "it (default: auto)")
       ->check(CLI::IsMember({"auto", "dense", "sparse", "kernelized"}))
       ->type_name("KIND");
   app.add_option("--block", sparsity.block,
@@ -268,6 +271,76 @@ static int refuseUsage(llvm::StringRef why) {
   return exitUsage;
 }
 
+/// Whether a text was named for the attention that was asked for.
+static bool isAttentionCalibrated(const CLI::App &app,
+                                  const compiler::CompileOptions &options) {
+  return app.count("--calibrate") > 0 && app.count("--attention") > 0 &&
+         (options.attention == "sparse" || options.attention == "auto");
+}
+
+/// Whether it was said how many blocks are chosen.
+static bool hasBudget(const CLI::App &app) {
+  return app.count("--top-k") + app.count("--density") + app.count("--mass") >
+         0;
+}
+
+/// What is wrong with flags of blocks; empty: nothing.
+static std::string conflictInSparsity(const CLI::App &app,
+                                      const compiler::CompileOptions &options,
+                                      bool isCalibrated) {
+  for (const char *flag : {"--block", "--local", "--adjacent", "--sink",
+                           "--top-k", "--density", "--mass", "--max-blocks"})
+    if (app.count(flag) > 0 && options.attention != "sparse")
+      return std::string(flag) + " needs --attention sparse";
+  const auto &sparsity = options.sparsity;
+  if (sparsity.limit > 0 && sparsity.share == 0 && sparsity.mass == 0)
+    return "--max-blocks is for what --mass or --density choose; --density 0 "
+           "chooses nothing";
+  if (isCalibrated && sparsity.topK == 0 && sparsity.share == 0 &&
+      sparsity.mass == 0)
+    return "--calibrate is for what --mass, --density or --top-k choose; "
+           "--density 0 chooses nothing";
+  return "";
+}
+
+/// What is wrong with flags of the gates, likewise.
+static std::string conflictInGates(const CLI::App &app,
+                                   const compiler::CompileOptions &options,
+                                   bool isCalibrated) {
+  const bool isGated = options.quant == "auto";
+  if (isCalibrated && isGated)
+    return "--calibrate tunes the weights (--quant auto) or the attention "
+           "(--attention), not both at once; say --quant int4 or int8, or "
+           "leave --attention out";
+  if (isCalibrated && app.count("--compile-to") > 0)
+    return "--compile-to stops before there is anything to calibrate; leave "
+           "--calibrate out";
+  for (const char *flag : {"--calibrate", "--max-loss", "--force"})
+    if (app.count(flag) > 0 && !isGated && !isCalibrated)
+      return std::string(flag) + " needs --quant auto, or --attention sparse "
+                                 "or auto with --calibrate";
+  return "";
+}
+
+static std::string conflictIn(const CLI::App &app,
+                              const compiler::CompileOptions &options,
+                              bool isCalibrated) {
+  if ((options.dcaChunk || options.dcaLocal) && options.positions != "dca")
+    return "--dca-chunk and --dca-local need --positions dca";
+  if (app.count("--features") > 0 && options.attention != "kernelized")
+    return "--features needs --attention kernelized";
+  if (options.kv == "int4" && options.paging.deviceMemory == 0)
+    return "--kv int4 needs --device-memory: it is for pages that leave it";
+  std::string why = conflictInSparsity(app, options, isCalibrated);
+  return why.empty() ? conflictInGates(app, options, isCalibrated) : why;
+}
+
+static llvm::Error compilePlainly(const compiler::CompileOptions &options,
+                                  const compiler::GateOptions &,
+                                  llvm::raw_ostream &progress) {
+  return compiler::compile(options, progress);
+}
+
 int main(int argc, char **argv) {
   llvm::InitLLVM init(argc, argv);
   // LLVM's handler removes temporary files before it calls this.
@@ -291,24 +364,14 @@ int main(int argc, char **argv) {
   } catch (const CLI::ParseError &error) {
     return refuseUsage(error.what());
   }
-  if ((options.dcaChunk || options.dcaLocal) && options.positions != "dca")
-    return refuseUsage("--dca-chunk and --dca-local need --positions dca");
-  if (app.count("--features") > 0 && options.attention != "kernelized")
-    return refuseUsage("--features needs --attention kernelized");
-  if (options.kv == "int4" && options.paging.deviceMemory == 0)
-    return refuseUsage("--kv int4 needs --device-memory: it is for pages that "
-                       "leave it");
-  const bool isSparse = options.attention == "sparse";
-  for (const char *flag : {"--block", "--local", "--adjacent", "--sink",
-                           "--top-k", "--density", "--mass", "--max-blocks"})
-    if (app.count(flag) > 0 && !isSparse)
-      return refuseUsage(std::string(flag) + " needs --attention sparse");
-  if (app.count("--top-k") + app.count("--density") + app.count("--mass") == 0)
+  const bool isCalibrated = isAttentionCalibrated(app, options);
+  if (!hasBudget(app) && isCalibrated)
+    options.sparsity.mass = 0.95;
+  else if (!hasBudget(app))
     options.sparsity.share = 0.1;
-  if (options.sparsity.limit > 0 && options.sparsity.share == 0 &&
-      options.sparsity.mass == 0)
-    return refuseUsage("--max-blocks is for what --mass or --density choose; "
-                       "--density 0 chooses nothing");
+  if (const std::string why = conflictIn(app, options, isCalibrated);
+      !why.empty())
+    return refuseUsage(why);
   if (!stopAfter.empty())
     options.stopAfter = *compiler::parsePhase(stopAfter);
   if (options.output.empty() && options.stopAfter == compiler::Phase::Artifact)
@@ -316,14 +379,10 @@ int main(int argc, char **argv) {
 
   options.tokenizerProblem = problemOf<stele_check_tokenizer>;
   options.templateProblem = problemOf<stele_check_chat_templates>;
-  const bool isGated = options.quant == "auto";
-  if (!isGated)
-    for (const char *flag : {"--calibrate", "--max-loss", "--force"})
-      if (app.count(flag) > 0)
-        return refuseUsage(std::string(flag) + " needs --quant auto");
-  if (llvm::Error error =
-          isGated ? compiler::compileCalibrated(options, gate, llvm::errs())
-                  : compiler::compile(options, llvm::errs())) {
+  auto run = options.quant == "auto" ? compiler::compileCalibrated
+             : isCalibrated          ? compiler::compileWithCalibratedAttention
+                                     : compilePlainly;
+  if (llvm::Error error = run(options, gate, llvm::errs())) {
     llvm::errs() << "error: " << llvm::toString(std::move(error)) << "\n";
     return exitFailed;
   }

@@ -500,7 +500,7 @@ public:
       most = std::ceil(sparsity.topP * (block.index + 1));
     for (int64_t i = 0; i < static_cast<int64_t>(others.size()); ++i) {
       bool enough = sparsity.select == BlockSparsity::TopP
-                        ? kept >= sparsity.topP * total
+                        ? kept >= sparsity.massOf(block.kvHead) * total
                         : i >= most;
       if (enough || (sparsity.limit > 0 && i >= sparsity.limit))
         break;

@@ -204,6 +204,11 @@ struct BlockSparsity {
   enum Estimator { MeanKey, Antidiagonal, VerticalSlash } estimate = MeanKey;
   int64_t dense = 0; // query blocks that keep everything
   int64_t limit = 0; // blocks chosen at most; 0: any number
+  Vector targets;    // [G]: in place of topP's mass; may be empty
+
+  double massOf(int64_t kvHead) const {
+    return targets.empty() ? topP : targets[kvHead];
+  }
 };
 
 /// Whether a query block keeps a key block without being asked.

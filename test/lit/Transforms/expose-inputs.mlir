@@ -2,9 +2,15 @@
 // carry as outputs that live to the last operation.
 // RUN: stele-opt --stele-expose-inputs=weights=gate,down %s | FileCheck %s
 // RUN: stele-opt --stele-expose-inputs=weights=gate,down --stele-verify-input --stele-select-kernels=isa=x86-64-v3 --stele-convert-lm-to-plan=target=x86-64-v3 --stele-assign-buffers %s | FileCheck %s --check-prefix=PLAN
+// RUN: stele-opt --stele-expose-inputs=queries %s | FileCheck %s --check-prefix=QUERIES
 // RUN: not stele-opt --stele-expose-inputs=weights=gate,nowhere %s 2>&1 | FileCheck %s --check-prefix=UNKNOWN
 
 // UNKNOWN: error: 'func.func' op has no lm.linear of weight @nowhere
+
+// QUERIES: func.func @forward
+// QUERIES-SAME: -> (tensor<?x9xf32>, tensor<?x32xf32> {lm.name = "queries.0"})
+// QUERIES: %[[H:.+]] = lm.embed
+// QUERIES: return %{{.+}}, %[[H]]
 
 // PLAN: plan.function @decode
 // PLAN: plan.buffer "linear_[[#]]" output rows 32 of 24 {{.*}}last = 5

@@ -175,9 +175,13 @@ public:
   void select(std::vector<float> qkv, const Batch &batch, int workers) {
     std::vector<float> table = rotations(*estimateRotary, batch, workers);
     selection.assign(size_t(batch.tokens()) * c.kvHeads * words(), 0xdeadbeef);
-    selectKernel->Run(bindHeads(c, {qkv.data()}, table, qNorm,
-                                {cache.data(), selection.data()}),
-                      {kLayer}, view(batch), workers);
+    std::vector<float> targets(c.sparsity->targets.begin(),
+                               c.sparsity->targets.end());
+    std::vector<void *> last{cache.data(), selection.data()};
+    if (!targets.empty())
+      last.insert(last.begin(), targets.data());
+    selectKernel->Run(bindHeads(c, {qkv.data()}, table, qNorm, last), {kLayer},
+                      view(batch), workers);
   }
 
   // Adds what it keeps to `work`, where that is given, for so many heads.
@@ -299,6 +303,7 @@ private:
     KernelInstance instance = queryInstance("select_blocks");
     instance.ints["top_k"] = c.sparsity->topK;
     instance.ints["limit"] = c.sparsity->limit;
+    instance.ints["targets"] = !c.sparsity->targets.empty();
     instance.floats["top_p"] = c.sparsity->topP;
     return instance;
   }

@@ -55,6 +55,12 @@ const BlockSparsity kSparsities[] = {
      .select = BlockSparsity::TopShare,
      .topP = 0.9,
      .limit = 2},
+    // As many targets as any of the shapes has KV heads.
+    {.local = 1,
+     .adjacent = 0,
+     .sink = 1,
+     .select = BlockSparsity::TopP,
+     .targets = {0.7, 1, 0.4}},
 };
 
 // Decoding past blocks that a chunk left half full, and prefill across many.

@@ -880,6 +880,41 @@ func.func @f(%q: tensor<?x64xf32>, %b: !lm.batch, %c: !lm.kv_cache<layers = 2, h
 
 // -----
 
+lm.weight @t : tensor<2xf32>
+func.func @f(%q: tensor<?x64xf32>, %b: !lm.batch, %c: !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32>) {
+  // expected-error@+1 {{targets need top_p (C11)}}
+  %0 = lm.select_blocks %q, %c, %b layer 0 heads 4 scale 0.25 <block = 128, local = 1, adjacent = 1, sink = 1, select = top_k(4), estimate = mean_key> targets(@t) : tensor<?x64xf32>, !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32> -> !lm.selection<heads = 2, block = 128>
+  return
+}
+
+// -----
+
+lm.weight @t : tensor<4xf32>
+func.func @f(%q: tensor<?x64xf32>, %b: !lm.batch, %c: !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32>) {
+  // expected-error@+1 {{targets @t must have shape [2], got [4] (C11)}}
+  %0 = lm.select_blocks %q, %c, %b layer 0 heads 4 scale 0.25 <block = 128, local = 1, adjacent = 1, sink = 1, select = top_p(9.0e-01), estimate = mean_key> targets(@t) : tensor<?x64xf32>, !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32> -> !lm.selection<heads = 2, block = 128>
+  return
+}
+
+// -----
+
+lm.weight @t : tensor<2xbf16>
+func.func @f(%q: tensor<?x64xf32>, %b: !lm.batch, %c: !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32>) {
+  // expected-error@+1 {{targets @t must be of f32 (C11)}}
+  %0 = lm.select_blocks %q, %c, %b layer 0 heads 4 scale 0.25 <block = 128, local = 1, adjacent = 1, sink = 1, select = top_p(9.0e-01), estimate = mean_key> targets(@t) : tensor<?x64xf32>, !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32> -> !lm.selection<heads = 2, block = 128>
+  return
+}
+
+// -----
+
+func.func @f(%q: tensor<?x64xf32>, %b: !lm.batch, %c: !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32>) {
+  // expected-error@+1 {{targets @t does not name an lm.weight (C11)}}
+  %0 = lm.select_blocks %q, %c, %b layer 0 heads 4 scale 0.25 <block = 128, local = 1, adjacent = 1, sink = 1, select = top_p(9.0e-01), estimate = mean_key> targets(@t) : tensor<?x64xf32>, !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32> -> !lm.selection<heads = 2, block = 128>
+  return
+}
+
+// -----
+
 //===--- lm.block_sparse_attention
 
 func.func @f(%q: tensor<?x64xf32>, %b: !lm.batch, %c: !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32>) {

@@ -33,6 +33,8 @@ module attributes {
     #lm.segment<name = "k", source = "k_proj", rows = 192, first_row = 4>,
     #lm.segment<name = "v", source = "v_proj", rows = 192>
   ] layout "panel_f32" : tensor<960x576xf32>
+  // CHECK: lm.weight @targets : tensor<3xf32>
+  lm.weight @targets : tensor<3xf32>
   // CHECK: lm.weight @o quant <int4, group = 128, scale = f16, offset = f16> : tensor<576x576xf32>
   lm.weight @o quant <int4, group = 128, scale = f16, offset = f16> : tensor<576x576xf32>
   // CHECK: lm.weight @made quant <int8, group = 32, scale = f32> rounding <clipped, per_channel = true> row_scale(dense<2.000000e+00> : tensor<4xf32>) column_scale(dense<3.000000e+00> : tensor<48xf32>) importance(dense<1.000000e+00> : tensor<48xf32>) layout "panel_f32" : tensor<4x48xf32>
@@ -84,6 +86,8 @@ module attributes {
     %a1, %lse1 = lm.attention %qkv, %c1, %batch layer 1 heads 3 scale 0.125 window 512 query_offset 64 norm(@head_norm, 1.0e-06) rope(#rope) rotary(%r : tensor<?x64xf32>) : tensor<?x960xf32>, !cache -> tensor<?x192xf32>, tensor<?x3xf32>
     // CHECK: lm.select_blocks %{{.+}}, %{{.+}}, %{{.+}} layer 0 heads 9 scale 1.250000e-01 <block = 128, local = 1, adjacent = 1, sink = 1, select = top_k(32), estimate = antidiagonal> rope(#[[YARN]]) rotary(%{{.+}} : tensor<?x192xf32>) : tensor<?x576xf32>, !cache -> !lm.selection<heads = 3, block = 128>
     %s = lm.select_blocks %q, %c1, %batch layer 0 heads 9 scale 0.125 <block = 128, local = 1, adjacent = 1, sink = 1, select = top_k(32), estimate = antidiagonal> rope(#dca) rotary(%r3 : tensor<?x192xf32>) : tensor<?x576xf32>, !cache -> !lm.selection<heads = 3, block = 128>
+    // CHECK: lm.select_blocks {{.+}} select = top_p(0.94999999999999996), estimate = mean_key> targets(@targets) : tensor<?x576xf32>
+    %s1 = lm.select_blocks %q, %c1, %batch layer 0 heads 9 scale 0.125 <block = 128, local = 1, adjacent = 1, sink = 1, select = top_p(9.5e-01), estimate = mean_key> targets(@targets) : tensor<?x576xf32>, !cache -> !lm.selection<heads = 3, block = 128>
     // CHECK: lm.block_sparse_attention %{{.+}}, %{{.+}}, %{{.+}} layer 0 heads 9 scale 1.250000e-01 <block = 512, local = 8, adjacent = 0, sink = 1, select = none, estimate = mean_key> : tensor<?x576xf32>, !cache -> tensor<?x576xf32>, tensor<?x9xf32>
     %b0, %blse0 = lm.block_sparse_attention %q, %c1, %batch layer 0 heads 9 scale 0.125 <block = 512, local = 8, adjacent = 0, sink = 1, select = none, estimate = mean_key> : tensor<?x576xf32>, !cache -> tensor<?x576xf32>, tensor<?x9xf32>
     // CHECK: lm.weight_ref @relative : tensor<9x128xf32>
