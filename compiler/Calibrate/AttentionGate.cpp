@@ -126,9 +126,10 @@ public:
 
   /// [kvHeads, dim], times the attention's scale.
   Attribute mean(MLIRContext *context) const {
+    const int64_t queries = rows * (heads / kvHeads);
     std::vector<float> values;
     for (double sum : sums)
-      values.push_back(float(sum * scale / double(rows * heads / kvHeads)));
+      values.push_back(float(sum * scale / double(queries)));
     auto type =
         RankedTensorType::get({kvHeads, dim}, Float32Type::get(context));
     return DenseElementsAttr::get(type, ArrayRef(values));
