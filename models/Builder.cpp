@@ -22,7 +22,7 @@ ModelBuilder::ModelBuilder(MLIRContext &context,
   Type cacheType =
       lm::KvCacheType::get(&context, config().layers, config().kvHeads,
                            config().headDim, block, builder.getF32Type(),
-                           /*key_index=*/false);
+                           /*key_index=*/false, /*value_index=*/false);
   function = func::FuncOp::create(
       builder, location, "forward",
       builder.getFunctionType(

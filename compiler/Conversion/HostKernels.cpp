@@ -154,6 +154,12 @@ public:
     return symbols.lookup<lm::WeightOp>(name.getValue());
   }
 
+  /// For kernels that touch pages: how these store an element.
+  void stored(lm::KvCacheType cache) {
+    integer("kv",
+            static_cast<int64_t>(*lm::cacheElement(cache.getElementType())));
+  }
+
   /// Constants that kv_append and attention have alike: the cache's shape, the
   /// optional norm of every head, and the rotation.
   void headConstants(lm::KvCacheType cache, bool hasNorm, const APFloat *eps,
@@ -161,8 +167,6 @@ public:
     integer("kv_heads", cache.getHeads());
     integer("head_dim", cache.getHeadDim());
     integer("block", cache.getBlock());
-    integer("kv",
-            static_cast<int64_t>(*lm::cacheElement(cache.getElementType())));
     integer("norm", hasNorm);
     real("eps", hasNorm ? eps->convertToDouble() : 0);
     integer("rotary", rope != nullptr);
@@ -321,6 +325,8 @@ static void describe(lm::KvAppendOp op, LaunchBuilder &launch) {
   launch.integer("value_offset", op.getValueOffset());
   launch.integer("value_stride", columnsOf(op.getValue()));
   launch.integer("key_index", cache.getKeyIndex());
+  launch.stored(cache);
+  launch.integer("value_index", cache.getValueIndex());
   launch.integer("reference", op.getReference().has_value());
   std::optional<APFloat> eps = op.getNormEps();
   launch.headConstants(cache, op.getNormWeight().has_value(),
@@ -359,6 +365,7 @@ static void describeChunks(lm::RopeAttr rope, LaunchBuilder &launch) {
 static void describe(lm::AttentionOp op, LaunchBuilder &launch) {
   launch.integer("window", op.getWindow().value_or(0));
   launch.integer("lse", op.getLse() != nullptr);
+  launch.stored(op.getCache().getType());
   describeQueries(op, launch);
   describeChunks(op.getRopeAttr(), launch);
   launch.cache(op.getCache(), op.getLayer(), /*isWritten=*/false);
@@ -380,6 +387,7 @@ static void describe(lm::KernelizedAttentionOp op, LaunchBuilder &launch) {
     return launch.fail("takes features of f32 only");
   launch.integer("features", op.getFeatureMap().getFeatures());
   launch.integer("lse", !op.getLse().use_empty());
+  launch.stored(op.getCache().getType());
   describeQueries(op, launch);
   launch.weight(op.getFeaturesAttr());
   launch.cache(op.getCache(), op.getLayer(), /*isWritten=*/false);
@@ -389,16 +397,23 @@ static void describe(lm::KernelizedAttentionOp op, LaunchBuilder &launch) {
     launch.write(op.getLse());
 }
 
+/// Blocks, which are pages here.
+template <typename OpT>
+static void describeBlocks(OpT op, LaunchBuilder &launch) {
+  int64_t block = op.getSparsity().getBlock();
+  if (op.getCache().getType().getBlock() != block)
+    launch.fail("has blocks that are not the cache's pages, for which there is "
+                "no host kernel");
+  launch.integer("blocks", launch.contextBlocks(block));
+}
+
 /// What selecting blocks and attending to them share.
 template <typename OpT>
 static void describeSparsity(OpT op, LaunchBuilder &launch) {
+  describeBlocks(op, launch);
   lm::BlockSparsityAttr sparsity = op.getSparsity();
-  if (op.getCache().getType().getBlock() != sparsity.getBlock())
-    launch.fail("has blocks that are not the cache's pages, for which there is "
-                "no host kernel");
   launch.launch.sparsity = sparsity;
   launch.integer("select", static_cast<int64_t>(sparsity.getSelect()));
-  launch.integer("blocks", launch.contextBlocks(sparsity.getBlock()));
   launch.integer("local", sparsity.getLocal());
   launch.integer("adjacent", sparsity.getAdjacent());
   launch.integer("sink", sparsity.getSink());
@@ -415,10 +430,12 @@ static void describe(lm::SelectBlocksOp op, LaunchBuilder &launch) {
   if (!op.getCache().getType().getKeyIndex())
     return launch.fail("needs a cache with a key_index");
   describeSparsity(op, launch);
+  launch.integer("value_index", op.getCache().getType().getValueIndex());
   launch.integer("top_k", sparsity.getTopK());
   launch.real("top_p", double(sparsity.getTopP()));
   launch.integer("limit", sparsity.getLimit());
   launch.integer("targets", op.getTargets().has_value());
+  launch.stored(op.getCache().getType());
   describeQueries(op, launch);
   describeChunks(op.getRopeAttr(), launch);
   launch.weightIf(op.getTargetsAttr());
@@ -430,12 +447,28 @@ static void describe(lm::BlockSparseAttentionOp op, LaunchBuilder &launch) {
   describeSparsity(op, launch);
   launch.integer("bias_width", op.getBias() ? columnsOf(op.getBias()) : 0);
   launch.integer("lse", 1);
+  launch.stored(op.getCache().getType());
   describeQueries(op, launch);
   describeChunks(op.getRopeAttr(), launch);
   if (op.getSelection())
     launch.selection(op.getSelection(), /*isWritten=*/false);
   if (op.getBias())
     launch.weightValue(op.getBias());
+  launch.cache(op.getCache(), op.getLayer(), /*isWritten=*/false);
+  launch.write(op.getOutput());
+  launch.write(op.getLse());
+}
+
+static void describe(lm::TailAttentionOp op, LaunchBuilder &launch) {
+  describeBlocks(op, launch);
+  launch.integer("value_index", 1);
+  launch.integer("biases", op.getBiases().has_value());
+  describeQueries(op, launch);
+  describeChunks(op.getRopeAttr(), launch);
+  launch.weightIf(op.getBiasesAttr());
+  launch.read(op.getAttended(), /*mayBeInPlace=*/true);
+  launch.read(op.getAttendedLse(), /*mayBeInPlace=*/true);
+  launch.selection(op.getSelection(), /*isWritten=*/false);
   launch.cache(op.getCache(), op.getLayer(), /*isWritten=*/false);
   launch.write(op.getOutput());
   launch.write(op.getLse());
@@ -456,7 +489,8 @@ using HostOperations =
     OperationList<lm::EmbedOp, lm::RmsNormOp, lm::LinearOp, lm::LogitsOp,
                   lm::GluOp, lm::AddOp, lm::RotaryTableOp, lm::RopeOp,
                   lm::KvAppendOp, lm::AttentionOp, lm::SelectBlocksOp,
-                  lm::BlockSparseAttentionOp, lm::KernelizedAttentionOp>;
+                  lm::BlockSparseAttentionOp, lm::TailAttentionOp,
+                  lm::KernelizedAttentionOp>;
 
 } // namespace
 

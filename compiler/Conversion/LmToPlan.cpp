@@ -117,14 +117,16 @@ static std::optional<CacheShape> cacheShapeOf(Type type) {
                       PageShapeAttr::get(type.getContext(), cache.getHeads(),
                                          cache.getHeadDim(), cache.getBlock(),
                                          cache.getElementType(),
-                                         /*features=*/0, cache.getKeyIndex())};
+                                         /*features=*/0, cache.getKeyIndex(),
+                                         cache.getValueIndex())};
   if (auto state = dyn_cast<lm::KernelStateType>(type))
     return CacheShape{statesName, state.getLayers(),
                       PageShapeAttr::get(type.getContext(), state.getHeads(),
                                          state.getHeadDim(), /*block=*/0,
                                          Float32Type::get(type.getContext()),
                                          state.getFeatures(),
-                                         /*key_index=*/false)};
+                                         /*key_index=*/false,
+                                         /*value_index=*/false)};
   return std::nullopt;
 }
 

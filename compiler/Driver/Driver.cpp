@@ -207,7 +207,7 @@ llvm::Error Compilation::importCheckpoint() {
   build.positions = positionKind(options.positions);
   build.dualChunk = options.dcaChunk;
   build.dualChunkLocal = options.dcaLocal;
-  if (options.attention == "sparse")
+  if (options.attention == "sparse" || options.attention == "hybrid")
     build.block = options.sparsity.block;
   llvm::Expected<OwningOpRef<ModuleOp>> built =
       models::buildModule(context, *source, build);

@@ -168,6 +168,7 @@ void Exporter::exportCache(KvCacheOp op) {
   cache->features = op.getPage().getFeatures();
   cache->transient = op.getTransient();
   cache->key_index = op.getPage().getKeyIndex();
+  cache->value_index = op.getPage().getValueIndex();
   if (PagingAttr paging = op.getPagingAttr())
     cache->paging = makePaging(paging);
   out.kv_caches.push_back(std::move(cache));
@@ -203,6 +204,7 @@ static std::unique_ptr<plan::ParameterT> makeParameter(ParameterAttr attr) {
     parameter->page_bytes = page.getPageBytes();
     parameter->features = page.getFeatures();
     parameter->key_index = page.getKeyIndex();
+    parameter->value_index = page.getValueIndex();
   }
   return parameter;
 }

@@ -253,7 +253,7 @@ PageShapeAttr Importer::makePage(const TableT &table) {
                 block = table.block_tokens(), features = table.features();
   auto page = PageShapeAttr::getChecked(
       [&] { return emitError(location); }, &context, heads, headDim, block,
-      type(table.dtype()), features, table.key_index());
+      type(table.dtype()), features, table.key_index(), table.value_index());
   if (!page || uint64_t(page.getPageBytes()) != table.page_bytes()) {
     fail("the shape of a KV cache's pages does not give its page_bytes");
     return {};

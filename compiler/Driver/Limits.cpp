@@ -51,7 +51,8 @@ static int64_t bytesOfCache(KvCacheOp cache, int64_t context) {
   const int64_t blocks = llvm::divideCeil(context, page.getBlock());
   int64_t index =
       page.getKeyIndex()
-          ? pages * schema::KeyIndexRowBytes(blocks, page.getHeadDim())
+          ? pages * schema::KeyIndexRowBytes(blocks, page.getHeadDim(),
+                                             page.getValueIndex())
           : 0;
   return index + (cache.getPagingAttr() ? bytesOfPagedBlocks(cache, blocks)
                                         : blocks * pages * page.getPageBytes());

@@ -123,9 +123,13 @@ double CostModel::bytesOfCache(LaunchOp launch, EntryOp entry,
                    double(page.getBlock());
   if (writes(parameter.getAccess()))
     return double(step.tokens) * ofToken;
-  if (isMadeFrom(entry, "select_blocks")) // a byte of each mean key's element
-    return double(constantOr(entry, "blocks", 0)) * double(page.getHeads()) *
-           double(page.getHeadDim());
+  // A byte of each mean key's element, and of each mean value's.
+  double means = double(constantOr(entry, "blocks", 0)) *
+                 double(page.getHeads()) * double(page.getHeadDim());
+  if (isMadeFrom(entry, "select_blocks"))
+    return means;
+  if (isMadeFrom(entry, "tail_attention"))
+    return 2 * means;
   return keysRead(launch, entry, step) * ofToken *
          double(llvm::divideCeil(step.tokens, tokensOfChain));
 }
@@ -173,6 +177,8 @@ double CostModel::operationsOf(LaunchOp launch, EntryOp entry,
     return product * double(step.logitRows);
   if (isMadeFrom(entry, "select_blocks"))
     return 2 * headRow * constant("blocks") * tokens;
+  if (isMadeFrom(entry, "tail_attention"))
+    return 4 * headRow * constant("blocks") * tokens;
   if (isMadeFrom(entry, "kernelized_attention")) // two products, two states
     return 8 * headRow * constant("features") * tokens;
   return 4 * headRow * keysRead(launch, entry, step) * tokens;

@@ -95,6 +95,8 @@ private:
       return success();
     if (isMadeFrom(entry, "select_blocks"))
       return addSelection(layer, launch, entry);
+    if (isMadeFrom(entry, "tail_attention")) // of the cache its index only
+      return success();
     if (isMadeFrom(entry, "block_sparse")) {
       layer.attention = launch;
       if (!layer.select)

@@ -141,7 +141,7 @@ MemoryBill CachePager::billWithout(int64_t hotBlocks) {
     bill.add("key index", cache.getLayers() * page.getHeads() *
                               schema::KeyIndexRowBytes(
                                   llvm::divideCeil(context, page.getBlock()),
-                                  page.getHeadDim()));
+                                  page.getHeadDim(), page.getValueIndex()));
   return bill;
 }
 

@@ -43,10 +43,10 @@ static void setCacheType(func::FuncOp function, Type elementType) {
   auto convert = [&](Value value) {
     auto cache = dyn_cast<lm::KvCacheType>(value.getType());
     if (cache)
-      value.setType(lm::KvCacheType::get(cache.getContext(), cache.getLayers(),
-                                         cache.getHeads(), cache.getHeadDim(),
-                                         cache.getBlock(), elementType,
-                                         cache.getKeyIndex()));
+      value.setType(lm::KvCacheType::get(
+          cache.getContext(), cache.getLayers(), cache.getHeads(),
+          cache.getHeadDim(), cache.getBlock(), elementType,
+          cache.getKeyIndex(), cache.getValueIndex()));
   };
   llvm::for_each(function.getArguments(), convert);
   function.walk(

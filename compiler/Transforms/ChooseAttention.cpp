@@ -1,5 +1,5 @@
-// stele-choose-attention: dense, block-sparse or kernelized, as the compile
-// asked.
+// stele-choose-attention: dense, block-sparse with or without an estimate of
+// the rest, or kernelized, as the compile asked.
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "stele/compiler/Transforms/Passes.h"
@@ -27,15 +27,16 @@ static void replace(lm::AttentionOp attention, Value output, Value lse) {
 }
 
 /// Makes every page of the function's caches one block.
-static void setPages(func::FuncOp function, lm::BlockSparsityAttr sparsity) {
+static void setPages(func::FuncOp function, lm::BlockSparsityAttr sparsity,
+                     bool valueIndex) {
   bool keyIndex = sparsity.getSelect() != lm::BlockSelect::None &&
                   sparsity.getEstimate() == lm::Estimator::MeanKey;
   auto convert = [&](Value value) {
     if (auto cache = dyn_cast<lm::KvCacheType>(value.getType()))
-      value.setType(lm::KvCacheType::get(cache.getContext(), cache.getLayers(),
-                                         cache.getHeads(), cache.getHeadDim(),
-                                         sparsity.getBlock(),
-                                         cache.getElementType(), keyIndex));
+      value.setType(lm::KvCacheType::get(
+          cache.getContext(), cache.getLayers(), cache.getHeads(),
+          cache.getHeadDim(), sparsity.getBlock(), cache.getElementType(),
+          keyIndex, valueIndex));
   };
   llvm::for_each(function.getArguments(), convert);
   function.walk(
@@ -54,9 +55,9 @@ struct ChooseAttention : compiler::impl::ChooseAttentionBase<ChooseAttention> {
     ModuleOp module = getOperation();
     if (kind == "dense")
       return;
-    if (kind != "sparse" && kind != "kernelized") {
+    if (kind != "sparse" && kind != "hybrid" && kind != "kernelized") {
       module.emitError("unknown attention kind '")
-          << kind << "', expected dense, sparse or kernelized";
+          << kind << "', expected dense, sparse, hybrid or kernelized";
       return signalPassFailure();
     }
     for (auto function : module.getOps<func::FuncOp>()) {
@@ -67,8 +68,8 @@ struct ChooseAttention : compiler::impl::ChooseAttentionBase<ChooseAttention> {
         else
           candidates.push_back(attention);
       });
-      if (failed(kind == "sparse" ? makeSparse(function, candidates)
-                                  : makeKernelized(function, candidates)))
+      if (failed(kind == "kernelized" ? makeKernelized(function, candidates)
+                                      : makeSparse(function, candidates)))
         return signalPassFailure();
       numChanged += candidates.size();
     }
@@ -96,9 +97,14 @@ struct ChooseAttention : compiler::impl::ChooseAttentionBase<ChooseAttention> {
         dense.getValue(), limit.getValue());
     if (!sparsity)
       return failure();
+    if (kind == "hybrid" && (select == lm::BlockSelect::None ||
+                             *estimator != lm::Estimator::MeanKey))
+      return emitError(location)
+             << "hybrid attention estimates what a choice by mean_key leaves "
+                "out; give top-k, top-p or top-share";
     if (candidates.empty())
       return success();
-    setPages(function, sparsity);
+    setPages(function, sparsity, /*valueIndex=*/kind == "hybrid");
     for (lm::AttentionOp attention : candidates)
       makeSparse(attention, sparsity);
     return success();
@@ -124,7 +130,16 @@ struct ChooseAttention : compiler::impl::ChooseAttentionBase<ChooseAttention> {
         a.getRotary(), a.getLayerAttr(), a.getHeadsAttr(), a.getScaleAttr(),
         a.getQueryOffsetAttr(), a.getNormWeightAttr(), a.getNormEpsAttr(),
         a.getRopeAttr(), sparsity, lm::KernelAttr());
-    replace(a, sparse.getOutput(), sparse.getLse());
+    if (kind != "hybrid")
+      return replace(a, sparse.getOutput(), sparse.getLse());
+    auto hybrid = lm::TailAttentionOp::create(
+        builder, a.getLoc(), a.getOutput().getType(), getLseType(a),
+        a.getQuery(), a.getCache(), a.getBatch(), selection, sparse.getOutput(),
+        sparse.getLse(), a.getRotary(), a.getLayerAttr(), a.getHeadsAttr(),
+        a.getScaleAttr(), a.getQueryOffsetAttr(), a.getNormWeightAttr(),
+        a.getNormEpsAttr(), a.getRopeAttr(), sparsity,
+        /*biases=*/FlatSymbolRefAttr(), lm::KernelAttr());
+    replace(a, hybrid.getOutput(), hybrid.getLse());
   }
 
   LogicalResult makeKernelized(func::FuncOp function,

@@ -26,7 +26,8 @@ struct LmPipelineOptions : mlir::PassPipelineOptions<LmPipelineOptions> {
       llvm::cl::desc("what the cache stores: auto, f32, f16, bf16 or int8"),
       llvm::cl::init("auto")};
   Option<std::string> attention{*this, "attention",
-                                llvm::cl::desc("dense, sparse or kernelized"),
+                                llvm::cl::desc("dense, sparse, hybrid or "
+                                               "kernelized"),
                                 llvm::cl::init("dense")};
   Option<int64_t> block{*this, "block",
                         llvm::cl::desc("sparse: tokens per block"),

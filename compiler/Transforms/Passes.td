@@ -73,7 +73,8 @@ def ChooseAttention : Lm_ModulePass<"stele-choose-attention"> {
     `dense` leaves every `lm.attention` as it is. `sparse` makes each one a
     `lm.select_blocks` and a `lm.block_sparse_attention` (no selection when
     `select` is none); pages of the cache become blocks, with the index of mean
-    keys that the estimator `mean_key` reads. `kernelized` makes each one a `lm.kernelized_attention`
+    keys that the estimator `mean_key` reads. `hybrid` adds a `lm.tail_attention`, which
+    estimates what was left out, and mean values to the index. `kernelized` makes each one a `lm.kernelized_attention`
     and threads its state through the function as a new argument. Attention with
     a sliding window stays dense.
 
@@ -89,7 +90,7 @@ def ChooseAttention : Lm_ModulePass<"stele-choose-attention"> {
   }];
   let options = [
     Option<"kind", "kind", "std::string", /*default=*/"\"dense\"",
-           "dense, sparse or kernelized">,
+           "dense, sparse, hybrid or kernelized">,
     Option<"block", "block", "int64_t", /*default=*/"128",
            "sparse: tokens per block">,
     Option<"local", "local", "int64_t", /*default=*/"1",

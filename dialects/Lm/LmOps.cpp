@@ -558,6 +558,30 @@ BlockSparseAttentionOp::verifySymbolUses(SymbolTableCollection &symbols) {
   return verifyQueryNormWeight(*this, symbols);
 }
 
+LogicalResult TailAttentionOp::verify() {
+  BlockSparsityAttr sparsity = getSparsity();
+  if (failed(verifyQueries(*this)) || failed(verifyAttended(*this)) ||
+      failed(verifySelection(*this, getSelection().getType(),
+                             getCache().getType(), sparsity.getBlock(), "C9")))
+    return failure();
+  if (sparsity.getSelect() == BlockSelect::None ||
+      sparsity.getEstimate() != Estimator::MeanKey)
+    return emitOpError("sparsity must choose by mean_key (C10)");
+  if (!getCache().getType().getValueIndex())
+    return emitOpError("needs a cache with a value_index (C12)");
+  return verifyChunkGrid(*this, getRopeAttr(), sparsity.getBlock(), "C11");
+}
+
+LogicalResult
+TailAttentionOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  if (failed(verifyQueryNormWeight(*this, symbols)))
+    return failure();
+  if (!getBiasesAttr())
+    return success();
+  return verifyFloats(*this, symbols, getBiasesAttr(), "biases", "C13",
+                      {int64_t(getHeads())});
+}
+
 LogicalResult KernelizedAttentionOp::verify() {
   KvCacheType cache = getCache().getType();
   KernelStateType state = getState().getType();

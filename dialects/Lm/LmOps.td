@@ -419,6 +419,9 @@ def Lm_KvAppendOp : Lm_WeightedOp<"kv_append", (ins
       o = log sum_j exp(m . k_j) - m . r(c), which is exact for q = m. m is rotated by
       `rope` to the block's last position; r is the rounding of `lm.select_blocks`.
 
+    With a value index the entry also has u, the mean of the values v_j by the same
+    weights, for `lm.tail_attention`.
+
     Constraints:
     * (C1) `layer` is in [0, layers of the cache).
     * (C2) the columns taken lie inside `key` and `value`.
@@ -597,6 +600,53 @@ def Lm_BlockSparseAttentionOp : Lm_AttentionLikeOp<"block_sparse_attention", (in
     (`rope` `(` $rope^ `)`)?
     (`rotary` `(` $rotary^ `:` type($rotary) `)`)? attr-dict
     `:` type($query) `,` qualified(type($cache)) `->` type($output) `,` type($lse)
+  }];
+  let hasVerifier = 1;
+}
+
+def Lm_TailAttentionOp : Lm_AttentionLikeOp<"tail_attention", (ins
+    Lm_SelectionType:$selection, Lm_Rows:$attended, Lm_Rows:$attended_lse), (ins
+    Lm_BlockSparsityAttr:$sparsity, OptionalAttr<FlatSymbolRefAttr>:$biases), [
+    AllTypesMatch<["attended", "output"]>,
+    AllTypesMatch<["attended_lse", "lse"]>]> {
+  let summary = "joins sparse attention with an estimate of the blocks left out";
+  let description = [{
+    `attended` and `attended_lse` are what `lm.block_sparse_attention` gives for
+    `selection`. Every earlier block B of the query's that is not kept counts as one
+    key: with c and o of `lm.kv_append`, u the mean of the block's values by the same
+    weights as c, and r as in `lm.select_blocks`,
+
+        t_B = scale * r(q) . r(c_B) + o_B
+        tail = sum_B softmax(t)_B r(u_B), its lse log sum_B exp(t_B) + bias
+
+    and the result is what `lm.merge` makes of both. `biases` has a number for every
+    query head, 0 without; with -inf a head has no tail. Where all blocks are kept the
+    result is `attended`, bit for bit. Queries are taken, normalised, rotated and scaled
+    as in `lm.attention`.
+
+    Constraints:
+    * (C1) to (C8) of `lm.attention`.
+    * (C9) the selection's heads are the cache's and its block is `sparsity`'s.
+    * (C10) `sparsity` chooses by `mean_key`.
+    * (C11) with dual chunk attention, the block divides chunk - local.
+    * (C12) the cache has a value index.
+    * (C13) `biases` names an `lm.weight` [heads] of f32.
+
+    Example:
+    ```mlir
+    %o, %lse = lm.tail_attention %q, %c1, %batch, %s, %a, %alse layer 0 heads 9 scale 0.125 <block = 128, local = 1, adjacent = 1, sink = 1, select = top_k(32), estimate = mean_key> rope(<theta = 1.0e+05, dims = 64>) : tensor<?x576xf32>, !lm.kv_cache<layers = 30, heads = 3, head_dim = 64, block = 128, f32, key_index = true, value_index = true>, !lm.selection<heads = 3, block = 128> -> tensor<?x576xf32>, tensor<?x9xf32>
+    ```
+  }];
+  let results = (outs Lm_Rows:$output, Lm_Rows:$lse);
+  let assemblyFormat = [{
+    $query `,` $cache `,` $batch `,` $selection `,` $attended `,` $attended_lse
+    `layer` $layer `heads` $heads `scale` $scale
+    $sparsity (`biases` `(` $biases^ `)`)? (`query_offset` $query_offset^)?
+    (`norm` `(` $norm_weight^ `,` $norm_eps `)`)?
+    (`rope` `(` $rope^ `)`)?
+    (`rotary` `(` $rotary^ `:` type($rotary) `)`)? attr-dict
+    `:` type($query) `,` qualified(type($cache)) `,` qualified(type($selection))
+    `->` type($output) `,` type($lse)
   }];
   let hasVerifier = 1;
 }

@@ -64,7 +64,8 @@ static LogicalResult verifyBlock(function_ref<InFlightDiagnostic()> emitError,
 LogicalResult KvCacheType::verify(function_ref<InFlightDiagnostic()> emitError,
                                   int64_t layers, int64_t heads,
                                   int64_t headDim, int64_t block,
-                                  Type elementType, bool keyIndex) {
+                                  Type elementType, bool keyIndex,
+                                  bool valueIndex) {
   if (failed(verifyCounts(
           emitError,
           {{"layers", layers}, {"heads", heads}, {"head_dim", headDim}})) ||
@@ -73,6 +74,8 @@ LogicalResult KvCacheType::verify(function_ref<InFlightDiagnostic()> emitError,
   if (!cacheElement(elementType))
     return emitError() << "element type must be f32, f16, bf16 or i8, got "
                        << elementType << " (C3)";
+  if (valueIndex && !keyIndex)
+    return emitError() << "value_index needs key_index (C4)";
   return success();
 }
 

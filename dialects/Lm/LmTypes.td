@@ -28,12 +28,14 @@ def Lm_KvCacheType : Lm_Type<"KvCache", "kv_cache"> {
     `layers` x `heads` KV heads; a page holds `block` tokens of one layer and
     head, keys [block, head_dim] and then values [block, head_dim]. In pages of
     i8 every key and every value has a scale of its own. With `key_index` the
-    mean keys of full pages are in an index beside them, for `lm.select_blocks`.
+    mean keys of full pages are in an index beside them, for `lm.select_blocks`;
+    with `value_index` so are mean values, for `lm.tail_attention`.
 
     Constraints:
     * (C1) `layers`, `heads` and `head_dim` are in 1..65536.
     * (C2) `block` is a power of two in 16..1024.
     * (C3) the element type is f32, f16, bf16 or i8.
+    * (C4) `value_index` needs `key_index`.
 
     Example: `!lm.kv_cache<layers = 30, heads = 3, head_dim = 64, block = 128,
     f32>`
@@ -41,10 +43,11 @@ def Lm_KvCacheType : Lm_Type<"KvCache", "kv_cache"> {
   let parameters = (ins "int64_t":$layers, "int64_t":$heads,
                         "int64_t":$head_dim, "int64_t":$block,
                         "::mlir::Type":$element_type,
-                        DefaultValuedParameter<"bool", "false">:$key_index);
+                        DefaultValuedParameter<"bool", "false">:$key_index,
+                        DefaultValuedParameter<"bool", "false">:$value_index);
   let assemblyFormat = [{
     `<` struct($layers, $heads, $head_dim, $block) `,` $element_type
-    (`,` struct($key_index)^)? `>`
+    (`,` struct($key_index, $value_index)^)? `>`
   }];
   let genVerifyDecl = 1;
 }

@@ -115,7 +115,9 @@ ParameterAttr::verify(function_ref<InFlightDiagnostic()> emitError,
 LogicalResult
 PageShapeAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                       int64_t heads, int64_t headDim, int64_t block, Type type,
-                      int64_t features, bool keyIndex) {
+                      int64_t features, bool keyIndex, bool valueIndex) {
+  if (valueIndex && !keyIndex)
+    return emitError() << "value_index needs key_index (C4)";
   if (features != 0) {
     for (int64_t count : {heads, headDim, features})
       if (count < 1 || count > 1 << 16)

@@ -78,7 +78,8 @@ def Plan_PageShapeAttr : Plan_Attr<"PageShape", "page"> {
     One page holds one layer and KV head of `block` tokens: keys [block,
     head_dim], then values [block, head_dim]; for i8 then an f32 scale for each
     key, and one for each value. With `key_index` the mean keys of full pages are
-    in an index beside them (runtime/schema/key_index.h).
+    in an index beside them (runtime/schema/key_index.h), with `value_index` mean
+    values too.
 
     With `features` a page is a state of kernelized attention
     (runtime/schema/kernel_state.h): one layer and KV head of a whole sequence,
@@ -90,13 +91,15 @@ def Plan_PageShapeAttr : Plan_Attr<"PageShape", "page"> {
     * (C2) the element type is f32, f16, bf16 or i8.
     * (C3) with `features`, all of `heads`, `head_dim` and `features` are in
       1..65536, `block` is 0, the element type f32, and there is no key index.
+    * (C4) `value_index` needs `key_index`.
 
     Example: `#plan.page<heads = 3, head_dim = 64, block = 128, type = f32>`
   }];
   let parameters = (ins "int64_t":$heads, "int64_t":$head_dim, "int64_t":$block,
                         "::mlir::Type":$type,
                         Plan_DefaultInt<"of a state; 0: keys and values">:$features,
-                        DefaultValuedParameter<"bool", "false">:$key_index);
+                        DefaultValuedParameter<"bool", "false">:$key_index,
+                        DefaultValuedParameter<"bool", "false">:$value_index);
   let assemblyFormat = "`<` struct(params) `>`";
   let genVerifyDecl = 1;
   let extraClassDeclaration = [{

@@ -6,6 +6,8 @@
 #include "codes.h"
 #include "stele/schema/key_index.h"
 
+STELE_INT(value_index)  // entries have mean values
+
 namespace stele {
 
 class KeyIndex {
@@ -30,7 +32,8 @@ class KeyIndex {
   STELE_MEMBER char* Row(const SteleBatch* batch, int64_t s,
                          int64_t row) const {
     const uint64_t bytes = schema::KeyIndexRowBytes(
-        static_cast<uint64_t>(batch->page_table_blocks), head_dim_);
+        static_cast<uint64_t>(batch->page_table_blocks), head_dim_,
+        stele_value_index);
     return static_cast<char*>(batch->key_indices[s]) +
            row * static_cast<int64_t>(bytes);
   }
@@ -55,7 +58,35 @@ class KeyIndex {
     *reinterpret_cast<float*>(At(row, block, Steps() + 1)) = offset;
   }
 
+  STELE_MEMBER int64_t ValueBytes() const {
+    return static_cast<int64_t>(schema::KeyIndexValueBytes(head_dim_));
+  }
+  // Bytes from a row's start to the mean value of a block.
+  STELE_MEMBER int64_t Value(const SteleBatch* batch, int64_t block) const {
+    const auto blocks = static_cast<uint64_t>(batch->page_table_blocks);
+    return static_cast<int64_t>(schema::KeyIndexKeyBytes(blocks, head_dim_)) +
+           block * ValueBytes();
+  }
+  // Enters a mean value [head_dim].
+  STELE_MEMBER void WriteValue(char* entry, const float* mean) const {
+    const auto dims = static_cast<int64_t>(head_dim_);
+    const float inverse = Quantise(mean, dims, reinterpret_cast<float*>(entry));
+    for (int64_t i = 0; i < ValueBytes() - kValueCodes; ++i)
+      entry[kValueCodes + i] =
+          i < dims ? static_cast<char>(ToCode(mean[i], inverse)) : 0;
+  }
+  STELE_MEMBER float ValueScale(const char* entry) const {
+    return *reinterpret_cast<const float*>(entry);
+  }
+  // 16 codes of a mean value, from `column` on.
+  STELE_MEMBER V16 ValueCodes(const char* entry, int64_t column) const {
+    typedef int8_t Codes __attribute__((vector_size(16), aligned(1)));
+    return __builtin_convertvector(
+        *reinterpret_cast<const Codes*>(entry + kValueCodes + column), V16);
+  }
+
  private:
+  static constexpr int64_t kValueCodes = sizeof(float);
   static constexpr int64_t kDepth = schema::kKeyIndexDepth;
 
   STELE_MEMBER char* At(char* row, int64_t block, int64_t piece) const {

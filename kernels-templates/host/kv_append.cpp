@@ -2,7 +2,8 @@
 // rotated on the way when the variant says so. With a key index, whoever writes
 // the last token of a page that is full then enters the mean of its keys: the
 // plain one, or the one that a reference query sees
-// (docs/hybrid-attention.md), which is exact for queries like it.
+// (docs/hybrid-attention.md), which is exact for queries like it; and, where
+// the index has them, the mean of its values by the same weights.
 #include "codes.h"
 #include "key_index.h"
 #include "math.h"
@@ -81,6 +82,7 @@ struct Scratch {
   float* key;      // [head_dim], also a mean
   float* query;    // [head_dim], the reference of a head
   float* weights;  // [block + 16], of a page's keys
+  float* value;    // [2 head_dim], a mean
   int64_t bytes;
 };
 
@@ -93,10 +95,10 @@ STELE_INLINE Scratch Carve(void* base) {
   };
   Scratch s{};
   s.key = take(stele_head_dim);
-  if (stele_reference) {
-    s.query = take(stele_head_dim);
+  if (stele_reference) s.query = take(stele_head_dim);
+  if (stele_reference || stele_value_index)
     s.weights = take(stele_block + kLanes);
-  }
+  if (stele_value_index) s.value = take(2 * stele_head_dim);
   s.bytes = (at - static_cast<float*>(base)) * sizeof(float);
   return s;
 }
@@ -104,18 +106,31 @@ STELE_INLINE Scratch Carve(void* base) {
 // A page that is full, and what it is entered by.
 struct FullPage {
   const char* page;
-  char* row;  // of the index
+  char* row;    // of the index
+  char* value;  // where its mean value goes
   int64_t index;
   const float* reference;  // [head_dim], not rotated yet
   const float* rotary;     // where its last key was rotated to
 };
 
-// Enters the plain mean.
+// Enters the mean value by these weights, whose sum is `total`.
+STELE_INLINE void EnterValue(const FullPage& full, const PageShape& shape,
+                             const KeyIndex& index, float total,
+                             const Scratch& s) {
+  SumValues(full.page, shape, stele_block, stele_head_dim, s.weights,
+            1.0f / total, s.value);
+  index.WriteValue(full.value, s.value);
+}
+
+// Enters the plain means.
 STELE_INLINE void EnterMean(const FullPage& full, const PageShape& shape,
                             const KeyIndex& index, const Scratch& s) {
   MeanKey(full.page, shape, stele_block, s.key);
   index.WriteMean(full.row, full.index, s.key);
   index.WriteOffset(full.row, full.index, Log(static_cast<float>(stele_block)));
+  if (!stele_value_index) return;
+  for (int64_t key = 0; key < stele_block; ++key) s.weights[key] = 1.0f;
+  EnterValue(full, shape, index, static_cast<float>(stele_block), s);
 }
 
 // Weighs the page's keys as a softmax for the query does, up to their total,
@@ -151,6 +166,7 @@ STELE_INLINE void EnterAboutReference(const FullPage& full,
   float score = 0;
   for (int64_t i = 0; i < stele_head_dim; ++i) score += s.query[i] * s.key[i];
   index.WriteOffset(full.row, full.index, top + Log(total) - score);
+  if (stele_value_index) EnterValue(full, shape, index, total, s);
 }
 
 }  // namespace
@@ -208,9 +224,13 @@ STELE_ENTRY {
     if (!stele_key_index || !FillsPage(batch, s, t, &filled) ||
         !IsLastWritten(filled, head, static_cast<uint32_t*>(args->shared)))
       continue;
+    char* index_row = index.Row(batch, s, layer * stele_kv_heads + head);
+    const int64_t b = position / stele_block;
     const FullPage full{page,
-                        index.Row(batch, s, layer * stele_kv_heads + head),
-                        position / stele_block, ReferenceOf(references, head),
+                        index_row,
+                        index_row + index.Value(batch, b),
+                        b,
+                        ReferenceOf(references, head),
                         RotaryOf(rotary, filled.first + filled.tokens - 1)};
     if (stele_reference)
       EnterAboutReference(full, shape, index, scratch);

@@ -197,6 +197,39 @@ STELE_INLINE void SumKeys(const char* page, const PageShape& shape,
   to[shape.KeySteps() * kDepth] = Sum(sum) * share;
 }
 
+// The sum of a page's values, each times its weight and `share`; `to` has room
+// for a unit of V.
+STELE_INLINE void SumValues(const char* page, const PageShape& shape,
+                            int64_t block, int64_t head_dim,
+                            const float* weights, float share, float* to) {
+  const int64_t width = head_dim * kDepth;
+  for (int64_t i = 0; i < width; ++i) to[i] = 0.0f;
+  const auto* scales =
+      reinterpret_cast<const float*>(page + shape.ValueScales());
+  for (int64_t unit = 0; unit < block / kDepth; ++unit) {
+    float weight[kDepth];
+    for (int64_t i = 0; i < kDepth; ++i) {
+      const int64_t key = unit * kDepth + i;
+      weight[i] = weights[key] * share;
+      if (Stored() == KvElement::kInt8) weight[i] *= scales[key];
+    }
+    V16 lanes;
+    for (int i = 0; i < kLanes; ++i) lanes[i] = weight[i % kDepth];
+    const int64_t element = shape.ValueElement(unit * kDepth, 0);
+    int64_t i = 0;
+    for (; i + kLanes <= width; i += kLanes)
+      Store(to + i, Fma(LoadElements(page + (element + i) * ElementBytes()),
+                        lanes, Load(to + i)));
+    for (; i < width; ++i)
+      to[i] += LoadElement(page, element + i) * weight[i % kDepth];
+  }
+  for (int64_t i = 0; i < head_dim; ++i) {
+    float sum = 0.0f;
+    for (int64_t j = 0; j < kDepth; ++j) sum += to[i * kDepth + j];
+    to[i] = sum;
+  }
+}
+
 // The mean of a page's first `count` keys.
 STELE_INLINE void MeanKey(const char* page, const PageShape& shape,
                           int64_t count, float* mean) {

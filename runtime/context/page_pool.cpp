@@ -12,20 +12,28 @@ namespace stele {
 CacheShape CacheShape::Of(const plan::KvCache& cache) {
   return {cache.layers(),       cache.kv_heads(),   cache.head_dim(),
           cache.block_tokens(), cache.page_bytes(), cache.transient(),
-          cache.key_index()};
+          cache.key_index(),    cache.value_index()};
 }
 
 uint64_t CacheShape::key_pieces() const {
   return key_index ? schema::KeyIndexPieces(head_dim) : 0;
 }
 
+uint64_t CacheShape::value_bytes() const {
+  return value_index ? schema::KeyIndexValueBytes(head_dim) : 0;
+}
+
 uint64_t CacheShape::key_entry_bytes() const {
-  return key_pieces() * schema::kKeyIndexDepth;
+  return key_pieces() * schema::kKeyIndexDepth + value_bytes();
+}
+
+uint64_t CacheShape::KeyIndexRowBytes(uint64_t blocks) const {
+  if (!key_index) return 0;
+  return schema::KeyIndexRowBytes(blocks, head_dim, value_index);
 }
 
 uint64_t CacheShape::KeyIndexBytes(uint64_t blocks) const {
-  if (!key_index) return 0;
-  return pages_per_block() * schema::KeyIndexRowBytes(blocks, head_dim);
+  return pages_per_block() * KeyIndexRowBytes(blocks);
 }
 
 uint64_t CacheShape::BlocksFor(uint64_t tokens) const {

@@ -24,18 +24,22 @@ struct CacheShape {
   uint32_t head_dim = 0;
   uint32_t block_tokens = 1;
   uint64_t page_bytes = 0;
-  bool transient = false;  // no step reads what one before it wrote
-  bool key_index = false;  // full pages have an entry in it
+  bool transient = false;    // no step reads what one before it wrote
+  bool key_index = false;    // full pages have an entry in it
+  bool value_index = false;  // with their mean values
 
   static CacheShape Of(const plan::KvCache& cache);
   uint64_t pages_per_block() const { return uint64_t{layers} * kv_heads; }
   uint64_t block_bytes() const { return pages_per_block() * page_bytes; }
-  // Pieces of a page's entry in the key index (key_index.h), its bytes, and
-  // those of both as a store has them.
+  // Pieces of a page's entry in the key index (key_index.h), bytes of its mean
+  // value, of the whole entry, and of page and entry as a store has them.
   uint64_t key_pieces() const;
+  uint64_t value_bytes() const;
   uint64_t key_entry_bytes() const;
   uint64_t stored_bytes() const { return page_bytes + key_entry_bytes(); }
-  // Bytes of the index of a sequence that may have `blocks` blocks.
+  // Bytes of a row of the index of a sequence that may have `blocks` blocks,
+  // and of all.
+  uint64_t KeyIndexRowBytes(uint64_t blocks) const;
   uint64_t KeyIndexBytes(uint64_t blocks) const;
   uint64_t BlocksFor(uint64_t tokens) const;
   // The most that a sequence of `tokens` tokens holds at a time, taken in steps

@@ -678,6 +678,9 @@ Status Engine::GrowPages(Session* session, uint64_t tokens) {
       for (uint64_t piece = 0; piece < shape_.key_pieces(); ++piece)
         STELE_RETURN_IF_ERROR(model_->device().Zero(
             KeyPiece(*session, row, block, piece), schema::kKeyIndexDepth));
+      if (shape_.value_index)
+        STELE_RETURN_IF_ERROR(model_->device().Zero(
+            MeanValue(*session, row, block), shape_.value_bytes()));
     }
   return OkStatus();
 }
@@ -688,9 +691,15 @@ std::byte* Engine::KeyIndexOf(const Session& session) const {
 
 std::byte* Engine::KeyPiece(const Session& session, uint64_t row,
                             uint64_t block, uint64_t piece) const {
-  return KeyIndexOf(session) +
-         row * schema::KeyIndexRowBytes(max_blocks_, shape_.head_dim) +
+  return KeyIndexOf(session) + row * shape_.KeyIndexRowBytes(max_blocks_) +
          schema::KeyIndexPiece(block, shape_.head_dim, piece);
+}
+
+std::byte* Engine::MeanValue(const Session& session, uint64_t row,
+                             uint64_t block) const {
+  return KeyIndexOf(session) + row * shape_.KeyIndexRowBytes(max_blocks_) +
+         schema::KeyIndexKeyBytes(max_blocks_, shape_.head_dim) +
+         block * shape_.value_bytes();
 }
 
 std::byte* Engine::StatesOf(const Session& session) const {
@@ -725,7 +734,9 @@ Status Engine::ReadKeys(const Session& session, uint64_t row, uint64_t block,
     STELE_RETURN_IF_ERROR(model_->device().CopyToHost(
         entry.subspan(piece * schema::kKeyIndexDepth, schema::kKeyIndexDepth),
         KeyPiece(session, row, block, piece)));
-  return OkStatus();
+  if (!shape_.value_index) return OkStatus();
+  return model_->device().CopyToHost(entry.last(shape_.value_bytes()),
+                                     MeanValue(session, row, block));
 }
 
 Status Engine::WriteKeys(const Session& session, uint64_t row, uint64_t block,
@@ -734,7 +745,9 @@ Status Engine::WriteKeys(const Session& session, uint64_t row, uint64_t block,
     STELE_RETURN_IF_ERROR(model_->device().CopyFromHost(
         KeyPiece(session, row, block, piece),
         entry.subspan(piece * schema::kKeyIndexDepth, schema::kKeyIndexDepth)));
-  return OkStatus();
+  if (!shape_.value_index) return OkStatus();
+  return model_->device().CopyFromHost(MeanValue(session, row, block),
+                                       entry.last(shape_.value_bytes()));
 }
 
 Status Engine::ReadBlock(const Session& session, uint64_t block,

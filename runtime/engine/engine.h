@@ -183,6 +183,8 @@ class Engine {
   std::byte* KeyIndexOf(const Session& session) const;
   std::byte* KeyPiece(const Session& session, uint64_t row, uint64_t block,
                       uint64_t piece) const;
+  std::byte* MeanValue(const Session& session, uint64_t row,
+                       uint64_t block) const;
 
   // A block of a session's pages, each with its entry in the key index:
   // [pages_per_block, stored_bytes].

@@ -299,6 +299,8 @@ Status VerifyCache(const plan::Plan& plan, uint32_t index) {
   STELE_ASSIGN_OR_RETURN(const uint64_t needed,
                          cache.features() ? StateBytesOf(where, cache)
                                           : PageBytesOf(where, cache));
+  if (cache.value_index() && !cache.key_index())
+    return Bad(where + ".value_index", "there is no key_index");
   if (cache.page_bytes() != needed)
     return Bad(where + ".page_bytes", cache.page_bytes(),
                Format("but a %s needs %llu",

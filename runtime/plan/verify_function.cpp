@@ -383,6 +383,8 @@ Status FunctionVerifier::CheckCacheBinding(
                              static_cast<uint64_t>(parameter.dtype())));
   STELE_RETURN_IF_ERROR(
       same("key_index", cache.key_index(), parameter.key_index()));
+  STELE_RETURN_IF_ERROR(
+      same("value_index", cache.value_index(), parameter.value_index()));
   return same("page_bytes", cache.page_bytes(), parameter.page_bytes());
 }
 

@@ -13,6 +13,13 @@
 // mean the offset is the log of its keys. An entry is there once the block is
 // full.
 //
+// Behind the groups of a row an index with values has, for each block,
+//
+//   scale   f32
+//   codes   [head_dim]  signed bytes, padded to 16 with 0
+//
+// An element of the block's mean value is code * scale.
+//
 // Place on the road: key_index.h of the host templates; runtime/engine.
 #ifndef STELE_SCHEMA_KEY_INDEX_H_
 #define STELE_SCHEMA_KEY_INDEX_H_
@@ -40,14 +47,23 @@ constexpr uint64_t KeyIndexGroupBytes(uint64_t head_dim) {
   return KeyIndexOffsets(head_dim) + kKeyIndexLanes * sizeof(float);
 }
 
-// Bytes of a row.
-constexpr uint64_t KeyIndexRowBytes(uint64_t blocks, uint64_t head_dim) {
+// Bytes of a row's groups, of a block's mean value, and of a row.
+constexpr uint64_t KeyIndexKeyBytes(uint64_t blocks, uint64_t head_dim) {
   return (blocks + kKeyIndexLanes - 1) / kKeyIndexLanes *
          KeyIndexGroupBytes(head_dim);
 }
+constexpr uint64_t KeyIndexValueBytes(uint64_t head_dim) {
+  return sizeof(float) + (head_dim + 15) / 16 * 16;
+}
+constexpr uint64_t KeyIndexRowBytes(uint64_t blocks, uint64_t head_dim,
+                                    bool values) {
+  return KeyIndexKeyBytes(blocks, head_dim) +
+         (values ? blocks * KeyIndexValueBytes(head_dim) : 0);
+}
 
 // A block's entry is in pieces of 4 bytes: its steps, the scale and the offset.
-// How many; and bytes from the row's start to one of them.
+// How many; and bytes from the row's start to one of them. Values are in one
+// piece.
 constexpr uint64_t KeyIndexPieces(uint64_t head_dim) {
   return KeyIndexSteps(head_dim) + 2;
 }

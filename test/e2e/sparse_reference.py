@@ -26,13 +26,14 @@ class Sparsity:
     density: float = 0
     mass: float = 0
     max_blocks: int = 0
+    kind: str = "sparse"  # or "hybrid"
 
     def flags(self):
         choice = (("--top-k", self.top_k) if self.top_k else
                   ("--mass", self.mass) if self.mass else
                   ("--density", self.density))
         limit = ("--max-blocks", self.max_blocks) if self.max_blocks else ()
-        return ["--attention", "sparse", "--block", self.block, "--local",
+        return ["--attention", self.kind, "--block", self.block, "--local",
                 self.local, "--adjacent", self.adjacent, "--sink", self.sink,
                 *choice, *limit]
 
@@ -133,12 +134,12 @@ class Model:
     def chunk_keys(self):
         return self.dual["chunk_size"] - self.dual["local_size"]
 
-    def scores(self, q, at, keys, key_at, estimate=False):
-        """[heads, tokens, keys], -inf for those not there yet. An estimate has
-        the positions of dual chunk attention unclamped, and queries in codes."""
+    def scores(self, q, at, keys, key_at, estimate=False, codes=False):
+        """[heads, tokens, keys], -inf for those not there yet; with queries in codes
+        or not. An estimate has the positions of dual chunk attention unclamped."""
         def rotate(position):
             rotated = self.rotate(q, position)
-            return in_codes(rotated) if estimate else rotated
+            return in_codes(rotated) if codes else rotated
 
         group = self.heads // self.kv_heads
         keys = np.repeat(keys, group, 0).transpose(0, 2, 1)
@@ -177,6 +178,9 @@ class Model:
             kept = self.kept(scores, self.estimate(q, at, keys), at)
             self.kept_mass.append((softmax(scores) * kept).sum(-1))
             scores = np.where(kept, scores, -np.inf)
+            if self.sparsity.kind == "hybrid":
+                scores = np.concatenate((scores, self.tail(q, at, keys, kept)), -1)
+                values = np.concatenate((values, self.means(values)), 1)
         values = np.repeat(values, self.heads // self.kv_heads, 0)
         out = (softmax(scores) @ values).transpose(1, 0, 2)
         return self.linear(prefix + "o_proj", out.reshape(len(x), -1))
@@ -184,11 +188,23 @@ class Model:
     def estimate(self, q, at, keys):
         """[heads, tokens, blocks]: scores with the mean keys of whole blocks, in
         codes."""
+        means = self.means(keys)
+        starts = np.arange(means.shape[1]) * self.sparsity.block
+        return self.scores(q, at, means, starts, estimate=True, codes=True)
+
+    def means(self, rows):
+        """Of whole blocks of keys or values, in codes: [KV heads, blocks, head_dim]."""
         block = self.sparsity.block
-        starts = np.arange(0, keys.shape[1] - block + 1, block)
-        means = [keys[:, start:start + block].mean(1) for start in starts]
-        means = np.stack(means, 1) if means else keys[:, :0]
-        return self.scores(q, at, in_codes(means), starts, estimate=True)
+        whole = rows[:, :rows.shape[1] // block * block]
+        return in_codes(whole.reshape(len(rows), -1, block, self.head_dim).mean(2))
+
+    def tail(self, q, at, keys, kept):
+        """[heads, tokens, blocks]: what a whole block weighs by its mean key, -inf
+        where it is kept."""
+        means, block = self.means(keys), self.sparsity.block
+        starts = np.arange(means.shape[1]) * block
+        found = self.scores(q, at, means, starts, codes=True) + np.log(block)
+        return np.where(kept[..., starts], -np.inf, found)
 
     def kept(self, scores, estimate, at):
         """[heads, tokens, keys]: whether the key's block is kept."""

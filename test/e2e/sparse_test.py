@@ -22,6 +22,8 @@ SPARSITIES = {
     "mass": Sparsity(mass=0.4, local=2),
     "mass, limited": Sparsity(mass=0.9, max_blocks=2),
     "local": Sparsity(local=2, sink=1),
+    "hybrid": Sparsity(top_k=1, kind="hybrid"),
+    "hybrid, mass": Sparsity(mass=0.4, local=2, kind="hybrid"),
 }
 LENGTH, DECODED = 460, 12
 
@@ -37,16 +39,17 @@ def test_everything_kept(report, programs, model):
     for arithmetic in ("f32", "bf16"):
         flags = ["--activations", arithmetic]
         dense = programs.compile(folder, f"{model}-{arithmetic}", *flags)
-        sparse = programs.compile(folder, f"{model}-{arithmetic}-all", *flags,
-                                  "--attention", "sparse", "--block", "64",
-                                  "--top-k", "1000")
-        report.check(f"{model} {arithmetic}, everything kept",
-                     programs.logits(dense, tokens).tobytes() ==
-                     programs.logits(sparse, tokens).tobytes(), "other bits")
-        answers = [programs.run(artifact, tokens, 30)["tokens"]
-                   for artifact in (dense, sparse)]
-        report.check(f"{model} {arithmetic}, everything kept, decoded",
-                     answers[0] == answers[1], answers)
+        logits = programs.logits(dense, tokens).tobytes()
+        answer = programs.run(dense, tokens, 30)["tokens"]
+        for kind in ("sparse", "hybrid"):
+            name = f"{model} {arithmetic} {kind}, everything kept"
+            all_kept = programs.compile(
+                folder, f"{model}-{arithmetic}-{kind}-all", *flags,
+                "--attention", kind, "--block", "64", "--top-k", "1000")
+            report.check(name, programs.logits(all_kept, tokens).tobytes() ==
+                         logits, "other bits")
+            answered = programs.run(all_kept, tokens, 30)["tokens"]
+            report.check(f"{name}, decoded", answered == answer, answered)
 
 
 def check_decode(report, name, programs, artifact, model, tokens):
@@ -120,6 +123,8 @@ def test_refusals(report, programs):
             (("--attention", "sparse", "--top-k", "3", "--max-blocks", "2"),
              "excludes"),
             (("--attention", "sparse", "--density", "0", "--max-blocks", "2"),
+             "--density 0 chooses nothing"),
+            (("--attention", "hybrid", "--density", "0"),
              "--density 0 chooses nothing"),
             (("--max-blocks", "2"), "--max-blocks needs --attention sparse")):
         error = refused(programs, *flags)

@@ -208,6 +208,16 @@ void Interpreter::execute(Operation &operation) {
         selections[op.getOutput()] =
             ref::selectBlocks(queries(op), cache, batch, sparsity);
       })
+      .Case([&](lm::TailAttentionOp op) {
+        ref::Attended attended{value(op.getAttended()),
+                               value(op.getAttendedLse())};
+        setAttended(op,
+                    ref::tailAttention(
+                        queries(op), cache, batch,
+                        selections.find(op.getSelection())->second, attended,
+                        op.getBiasesAttr() ? &weight(op.getBiasesAttr()).values
+                                           : nullptr));
+      })
       .Case([&](lm::BlockSparseAttentionOp op) {
         setAttended(op, ref::blockSparseAttention(
                             queries(op), cache, batch,

@@ -513,7 +513,8 @@ void SelectBlocks(benchmark::State& state, const Machine& machine, int tokens,
                    {"local", 1},
                    {"adjacent", 1},
                    {"sink", 1},
-                   {"dense", 0}};
+                   {"dense", 0},
+                   {"value_index", 0}};
   instance.floats = {
       {"scale", 0.125}, {"eps", 0}, {"original", 0}, {"top_p", 0}};
   Kernel kernel(instance, machine.target, machine.pool.get());
@@ -522,7 +523,8 @@ void SelectBlocks(benchmark::State& state, const Machine& machine, int tokens,
   Numbers cache(
       schema::KvPageBytes(schema::KvElement::kBf16, kBlock, kHeadDim));
   // As many layers' indices as no cache holds.
-  const size_t bytes = kKvHeads * schema::KeyIndexRowBytes(blocks, kHeadDim);
+  const size_t bytes =
+      kKvHeads * schema::KeyIndexRowBytes(blocks, kHeadDim, false);
   const size_t copies = kColdBytes / bytes + 1;
   Numbers indices(copies * bytes);
   std::vector<uint32_t> selection(size_t(tokens) * kKvHeads *
@@ -568,6 +570,7 @@ void KvAppend(benchmark::State& state, const Machine& machine,
                    {"rotary_dims", kHeadDim},
                    {"parts", 1},
                    {"key_index", 0},
+                   {"value_index", 0},
                    {"reference", 0},
                    {"norm", 0}};
   instance.floats = {{"eps", 0}};

@@ -92,11 +92,13 @@ static void addGateFlags(CLI::App &app, compiler::GateOptions &gate) {
 static void addSparsityFlags(CLI::App &app, compiler::CompileOptions &options) {
   auto &sparsity = options.sparsity;
   app.add_option("--attention", options.attention,
-                 "dense, sparse (over chosen blocks of keys), kernelized "
-                 "(random features: for models trained with them) or auto: "
-                 "dense, or, with --calibrate, sparse where that text allows "
-                 "it (default: auto)")
-      ->check(CLI::IsMember({"auto", "dense", "sparse", "kernelized"}))
+                 "dense, sparse (over chosen blocks of keys), hybrid (sparse, "
+                 "with an estimate of the other blocks), kernelized (random "
+                 "features: for models trained with them) or auto: dense, or, "
+                 "with --calibrate, sparse where that text allows it (default: "
+                 "auto)")
+      ->check(
+          CLI::IsMember({"auto", "dense", "sparse", "hybrid", "kernelized"}))
       ->type_name("KIND");
   app.add_option("--block", sparsity.block,
                  "sparse: tokens in a block, 64, 128, 256 or 512 (default: "
@@ -288,11 +290,15 @@ static bool hasBudget(const CLI::App &app) {
 static std::string conflictInSparsity(const CLI::App &app,
                                       const compiler::CompileOptions &options,
                                       bool isCalibrated) {
+  const bool isHybrid = options.attention == "hybrid";
   for (const char *flag : {"--block", "--local", "--adjacent", "--sink",
                            "--top-k", "--density", "--mass", "--max-blocks"})
-    if (app.count(flag) > 0 && options.attention != "sparse")
-      return std::string(flag) + " needs --attention sparse";
+    if (app.count(flag) > 0 && options.attention != "sparse" && !isHybrid)
+      return std::string(flag) + " needs --attention sparse or hybrid";
   const auto &sparsity = options.sparsity;
+  if (isHybrid && app.count("--density") > 0 && sparsity.share == 0)
+    return "--density 0 chooses nothing, beside which --attention hybrid "
+           "estimates nothing; use --attention sparse";
   if (sparsity.limit > 0 && sparsity.share == 0 && sparsity.mass == 0)
     return "--max-blocks is for what --mass or --density choose; --density 0 "
            "chooses nothing";

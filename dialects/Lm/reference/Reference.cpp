@@ -340,11 +340,15 @@ static Vector meanOf(const std::vector<Vector> &keys, int64_t begin,
 BlockEntry reference::blockEntry(const Cache &cache, int64_t layer,
                                  int64_t sequence, int64_t head, int64_t begin,
                                  int64_t end) {
-  const std::vector<Vector> &keys = cache.head(layer, sequence, head).keys;
+  const auto &[keys, values] = cache.head(layer, sequence, head);
   auto found = cache.references.find(layer);
   if (found == cache.references.end()) {
     Vector mean = meanOf(keys, begin, end);
-    return {mean, inCodes(mean), std::log(end - begin), {}};
+    return {mean,
+            inCodes(mean),
+            std::log(end - begin),
+            meanOf(values, begin, end),
+            {}};
   }
   const auto &[queries, rope] = found->second;
   Vector m = takeHead(queries, head, 0, cache.headDim);
@@ -354,12 +358,15 @@ BlockEntry reference::blockEntry(const Cache &cache, int64_t layer,
   for (int64_t j = begin; j < end; ++j)
     scores.push_back(dot(m, keys[j]));
   double lse = logSumExp(scores);
-  Vector c(cache.headDim);
+  Vector c(cache.headDim), u(cache.headDim);
   for (int64_t j = begin; j < end; ++j)
-    for (int64_t d = 0; d < cache.headDim; ++d)
-      c[d] += std::exp(scores[j - begin] - lse) * keys[j][d];
+    for (int64_t d = 0; d < cache.headDim; ++d) {
+      double weight = std::exp(scores[j - begin] - lse);
+      c[d] += weight * keys[j][d];
+      u[d] += weight * values[j][d];
+    }
   Vector rounded = inCodes(c);
-  return {c, rounded, lse - dot(m, rounded), m};
+  return {c, rounded, lse - dot(m, rounded), u, m};
 }
 
 //===----------------------------------------------------------------------===//
@@ -660,6 +667,41 @@ Attended reference::blockSparseAttention(const Queries &queries,
             selection->keeps(batch.sequence[t], h / group, position, key));
   };
   return attend(queries, cache, batch, keeps, bias);
+}
+
+Attended reference::tailAttention(const Queries &queries, const Cache &cache,
+                                  const Batch &batch,
+                                  const Selection &selection,
+                                  const Attended &attended,
+                                  const Vector *biases) {
+  Attended tail{Matrix(batch.tokens(), queries.heads * cache.headDim),
+                Matrix(batch.tokens(), queries.heads, -kInfinity)};
+  int64_t group = queries.heads / cache.heads, block = selection.block;
+  for (int64_t t = 0; t < batch.tokens(); ++t)
+    for (int64_t h = 0; h < queries.heads; ++h) {
+      int64_t s = batch.sequence[t], position = batch.position[t];
+      Vector logs;
+      std::vector<Vector> values;
+      for (int64_t b = 0; b < position / block; ++b) {
+        if (selection.keeps(s, h / group, position, b * block))
+          continue;
+        RopePart part = queries.rope
+                            ? partOf(*queries.rope, position, b * block)
+                            : RopePart::Intra;
+        BlockEntry entry = blockEntry(cache, queries.layer, s, h / group,
+                                      b * block, (b + 1) * block);
+        Vector q = takeQuery(queries, cache, batch, t, h, part);
+        logs.push_back(dot(inCodes(q), entry.rounded) + entry.offset);
+        values.push_back(inCodes(entry.value));
+      }
+      double lse = logSumExp(logs);
+      tail.lse(t, h) = lse + (biases ? (*biases)[h] : 0);
+      for (size_t b = 0; b < logs.size(); ++b)
+        for (int64_t d = 0; d < cache.headDim; ++d)
+          tail.output(t, h * cache.headDim + d) +=
+              std::exp(logs[b] - lse) * values[b][d];
+    }
+  return merge({attended, tail}, queries.heads);
 }
 
 /// W x - |x|^2 / 2, the exponents of phi(x) sqrt(features).

@@ -167,6 +167,7 @@ struct BlockEntry {
   Vector key;     // c
   Vector rounded; // r(c)
   double offset;  // o
+  Vector value;   // u
   Vector query;   // m, rotated; empty: none
 };
 BlockEntry blockEntry(const Cache &cache, int64_t layer, int64_t sequence,
@@ -230,6 +231,13 @@ Attended blockSparseAttention(const Queries &queries, const Cache &cache,
                               const Batch &batch, const BlockSparsity &sparsity,
                               const Selection *selection,
                               const Matrix *bias = nullptr);
+
+/// Joins `attended`, that over the selection, with an estimate of the other
+/// blocks, to whose log mass every query head adds its own of `biases`.
+Attended tailAttention(const Queries &queries, const Cache &cache,
+                       const Batch &batch, const Selection &selection,
+                       const Attended &attended,
+                       const Vector *biases = nullptr);
 
 /// Sums over the keys so far, by layer, sequence and KV head.
 struct KernelState {

@@ -476,7 +476,8 @@ TEST_F(Attention, EntriesAreExactAtTheirReference) {
     // and near the reference the error is of second order.
     double offset = logMass(head, m, 16, 32) -
                     (estimate(entry, m, entry.key) - entry.offset);
-    BlockEntry unrounded{entry.key, entry.key, offset, m};
+    BlockEntry unrounded = entry;
+    unrounded.offset = offset;
     for (double step : {1e-3, 1.0}) {
       Vector query = m;
       for (int d = 0; d < kDim; ++d)
@@ -524,6 +525,52 @@ TEST_F(Attention, SelectsBlocksAboutTheReference) {
   kvAppend(cache, keys, values, batch, options);
   EXPECT_THAT(selectBlocks(queries, cache, batch, sparsity).kept.at({7, 0, 5}),
               testing::ElementsAre(1, 5));
+}
+
+// Equal keys and values in every block: their means say all.
+TEST_F(Attention, TailsOfEqualKeysAreExact) {
+  fill(80);
+  for (int j = 0; j < 80; ++j)
+    for (int c = 0; c < kKvHeads * kDim; ++c) {
+      // Whole numbers up to 127, which codes hold.
+      keys(j, c) = (c % kDim == 0 ? 127 : (j / 16 * 31 + c * 7) % 128) / 127.0;
+      values(j, c) = (c % kDim == 0 ? 127 : (j / 16 * 13 + c) % 128) / 127.0;
+    }
+  for (int t = 0; t < 80; ++t)
+    for (int c = 0; c < kHeads * kDim; ++c)
+      queries.query(t, c) = (c % kDim == 0 ? 127 : (t + c) % 128) / 127.0;
+  for (bool about : {false, true}) {
+    AppendOptions options;
+    if (about)
+      options.reference = randomMatrix(kKvHeads, kDim, 42);
+    kvAppend(cache, keys, values, batch, options);
+    BlockSparsity sparsity{16, 1, 0, 0, BlockSparsity::TopK, 1};
+    Selection selection = selectBlocks(queries, cache, batch, sparsity);
+    Attended sparse =
+        blockSparseAttention(queries, cache, batch, sparsity, &selection);
+    Attended dense = attention(queries, cache, batch);
+    Attended hybrid = tailAttention(queries, cache, batch, selection, sparse);
+    expectNear(hybrid.output, dense.output, 1e-6);
+    expectNear(hybrid.lse, dense.lse, 1e-6);
+    EXPECT_LT(sparse.lse(79, 0), dense.lse(79, 0) - 0.1);
+  }
+}
+
+TEST_F(Attention, ATailWithoutMassChangesNothing) {
+  fill(80);
+  BlockSparsity sparsity{16, 1, 0, 0, BlockSparsity::TopK, 1};
+  Selection selection = selectBlocks(queries, cache, batch, sparsity);
+  Attended sparse =
+      blockSparseAttention(queries, cache, batch, sparsity, &selection);
+  Vector biases(kHeads, -std::numeric_limits<double>::infinity());
+  biases[1] = 0;
+  Attended hybrid =
+      tailAttention(queries, cache, batch, selection, sparse, &biases);
+  for (int t = 0; t < 80; ++t) {
+    EXPECT_EQ(hybrid.lse(t, 0), sparse.lse(t, 0));
+    EXPECT_EQ(hybrid.output(t, 0), sparse.output(t, 0));
+  }
+  EXPECT_GT(hybrid.lse(79, 1), sparse.lse(79, 1));
 }
 
 TEST_F(Attention, TopPStopsWhenTheMassIsThere) {

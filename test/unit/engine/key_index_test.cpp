@@ -26,8 +26,9 @@ TEST(KeyIndex, IsPlanned) {
   options.session_tokens = 30;
   auto engine = *Engine::Create(IndexedModel(), options);
   const uint64_t bytes =
-      3 * kLayers * kKvHeads * schema::KeyIndexRowBytes(8, kHeadDim);
-  EXPECT_EQ(bytes, 3u * kLayers * kKvHeads * (4 * 16 + 2 * 16 * 4));
+      3 * kLayers * kKvHeads * schema::KeyIndexRowBytes(8, kHeadDim, true);
+  EXPECT_EQ(bytes,
+            3u * kLayers * kKvHeads * (4 * 16 + 2 * 16 * 4 + 8 * (4 + 16)));
   EXPECT_THAT(engine->memory_plan().items,
               testing::Contains(testing::AllOf(
                   testing::Field(&MemoryItem::name, "key index, 3 sessions"),

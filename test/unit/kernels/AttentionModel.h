@@ -30,6 +30,8 @@ struct Case {
   std::optional<ref::BlockSparsity> sparsity = std::nullopt;
   int biasWidth = 0;
   bool reference = false; // the key index is about one
+  bool hybrid = false;    // what is left out has a tail
+  bool biases = false;    // by query head
 
   bool selects() const {
     return sparsity && sparsity->select != ref::BlockSparsity::None;
@@ -70,7 +72,8 @@ inline std::string name(const Case &c) {
          std::to_string(c.block) + ", window " + std::to_string(c.window) +
          ", chunk " + std::to_string(c.chunk) + "/" + std::to_string(c.local) +
          (c.sparsity ? ", select " + std::to_string(c.sparsity->select) : "") +
-         (c.reference ? ", about a reference" : "");
+         (c.reference ? ", about a reference" : "") +
+         (c.hybrid ? ", hybrid" : "") + (c.biases ? ", biases" : "");
 }
 
 inline ref::Matrix toMatrix(const std::vector<float> &values, int64_t columns) {
@@ -98,6 +101,7 @@ template <typename CaseT>
 KernelInstance appendInstance(const CaseT &c, KernelInstance instance,
                               bool keyIndex = false, bool reference = false) {
   instance.ints["key_index"] = keyIndex;
+  instance.ints["value_index"] = 0;
   instance.ints["reference"] = reference;
   instance.ints["key_offset"] = c.heads * c.headDim;
   instance.ints["value_offset"] = (c.heads + c.kvHeads) * c.headDim;
@@ -126,15 +130,17 @@ public:
         frequencies(ref::ropeFrequencies(1e4, std::max(c.rotaryDims, 2))),
         bias(Random(size_t(c.heads) * c.biasWidth, 13)),
         references(Random(size_t(c.kvHeads) * c.headDim, 14, 0.3f)),
-        rotary(rotaryInstance(0), target),
-        appendKernel(
-            appendInstance(c, shared("kv_append"), c.selects(), c.reference),
-            target),
+        tailBiases(Random(c.heads, 15)), rotary(rotaryInstance(0), target),
+        appendKernel(indexInstance(), target),
         attendKernel(attendInstance(), target) {
     if (!c.selects())
       return;
     estimateRotary.emplace(rotaryInstance(1), target);
     selectKernel.emplace(selectInstance(), target);
+    if (!c.hybrid)
+      return;
+    tailBiases.back() = -INFINITY;
+    tailKernel.emplace(tailInstance(), target);
   }
 
   int columns() const { return (c.heads + 2 * c.kvHeads) * c.headDim; }
@@ -146,7 +152,8 @@ public:
     cache.assign(batch.pages() * format.pageBytes(c), char(0xff));
     const size_t bytes =
         kLayers * c.kvHeads *
-        schema::KeyIndexRowBytes(batch.view().page_table_blocks, c.headDim);
+        schema::KeyIndexRowBytes(batch.view().page_table_blocks, c.headDim,
+                                 c.hybrid);
     indices.assign(batch.view().sequences, std::vector<char>(bytes, -1));
     indexPointers.clear();
     for (std::vector<char> &index : indices)
@@ -159,7 +166,13 @@ public:
     append(qkv, batch, workers);
     if (c.selects())
       select(qkv, batch, workers);
-    return attend(qkv, batch, workers, lse);
+    if (!c.hybrid)
+      return attend(qkv, batch, workers, lse);
+    std::vector<float> sums, out = attend(qkv, batch, workers, &sums);
+    addTail(qkv, batch, workers, &out, &sums);
+    if (lse)
+      *lse = sums;
+    return out;
   }
 
   void append(std::vector<float> qkv, const Batch &batch, int workers) {
@@ -207,6 +220,27 @@ public:
     return out;
   }
 
+  // Joins attention with the tail of the last `select`: in place, or through
+  // other memory where there are biases.
+  void addTail(std::vector<float> qkv, const Batch &batch, int workers,
+               std::vector<float> *out, std::vector<float> *lse) {
+    std::vector<float> table = rotations(rotary, batch, workers);
+    std::vector<float> attended = *out, attendedLse = *lse;
+    std::vector<void *> last{c.biases ? attended.data() : out->data(),
+                             c.biases ? attendedLse.data() : lse->data(),
+                             selection.data(),
+                             cache.data(),
+                             out->data(),
+                             lse->data()};
+    if (c.biases) {
+      out->assign(out->size(), NAN);
+      lse->assign(lse->size(), NAN);
+      last.insert(last.begin(), tailBiases.data());
+    }
+    tailKernel->Run(bindHeads(c, {qkv.data()}, table, qNorm, last), {kLayer},
+                    view(batch), workers);
+  }
+
   // What the last `select` kept, in the reference's terms.
   ref::Selection kept(const Batch &batch) const {
     ref::Selection result{c.block, {}};
@@ -235,16 +269,21 @@ public:
   // A piece of a block's entry in the key index, likewise.
   const char *keyPiece(const Batch &batch, int s, int head, int block,
                        int piece) const {
-    const uint64_t row =
-        schema::KeyIndexRowBytes(batch.view().page_table_blocks, c.headDim);
-    return indices[s].data() + (kLayer * c.kvHeads + head) * row +
+    return indexRow(batch, s, head) +
            schema::KeyIndexPiece(block, c.headDim, piece);
+  }
+  // Its mean value.
+  const char *meanValue(const Batch &batch, int s, int head, int block) const {
+    return indexRow(batch, s, head) +
+           schema::KeyIndexKeyBytes(batch.view().page_table_blocks, c.headDim) +
+           block * schema::KeyIndexValueBytes(c.headDim);
   }
 
   const Case c;
   const Format format;
   std::vector<float> qNorm, kNorm, frequencies, bias;
   std::vector<float> references; // [kvHeads, headDim]
+  std::vector<float> tailBiases; // [heads]
   std::vector<uint32_t> selection;
   float density = 0; // of every step; 0: as compiled
 
@@ -252,6 +291,13 @@ private:
   // Key blocks of the longest context.
   int blocks() const { return (4096 + c.block - 1) / c.block; }
   int words() const { return (blocks() + 31) / 32; }
+
+  const char *indexRow(const Batch &batch, int s, int head) const {
+    return indices[s].data() +
+           (kLayer * c.kvHeads + head) *
+               schema::KeyIndexRowBytes(batch.view().page_table_blocks,
+                                        c.headDim, c.hybrid);
+  }
 
   std::vector<float> rotations(const Kernel &kernel, const Batch &batch,
                                int workers) {
@@ -271,6 +317,12 @@ private:
         {"norm", c.norm},        {"rotary_dims", c.rotaryDims},
         {"parts", c.parts()},    {"kv", static_cast<int>(format.kv)}};
     instance.floats = {{"eps", kEps}};
+    return instance;
+  }
+  KernelInstance indexInstance() {
+    KernelInstance instance =
+        appendInstance(c, shared("kv_append"), c.selects(), c.reference);
+    instance.ints["value_index"] = c.hybrid;
     return instance;
   }
   KernelInstance rotaryInstance(int estimate) {
@@ -301,10 +353,21 @@ private:
   }
   KernelInstance selectInstance() {
     KernelInstance instance = queryInstance("select_blocks");
+    instance.ints["value_index"] = c.hybrid;
     instance.ints["top_k"] = c.sparsity->topK;
     instance.ints["limit"] = c.sparsity->limit;
     instance.ints["targets"] = !c.sparsity->targets.empty();
     instance.floats["top_p"] = c.sparsity->topP;
+    return instance;
+  }
+  KernelInstance tailInstance() {
+    KernelInstance instance = queryInstance("tail_attention");
+    instance.templateName = "tail_attention";
+    for (const char *name :
+         {"kv", "select", "local", "adjacent", "sink", "dense"})
+      instance.ints.erase(name);
+    instance.ints["value_index"] = 1;
+    instance.ints["biases"] = c.biases;
     return instance;
   }
   KernelInstance attendInstance() {
@@ -329,7 +392,7 @@ private:
   std::vector<std::vector<char>> indices;
   std::vector<void *> indexPointers;
   Kernel rotary, appendKernel, attendKernel;
-  std::optional<Kernel> estimateRotary, selectKernel;
+  std::optional<Kernel> estimateRotary, selectKernel, tailKernel;
 };
 
 // The reference, fed step by step as the kernels are.
@@ -346,7 +409,9 @@ public:
     append(qkv, batch);
     if (c.selects()) {
       const ref::Selection selection = model.kept(batch);
-      return attendSparsely(qkv, batch, *c.sparsity, &selection);
+      ref::Attended sparse =
+          attendSparsely(qkv, batch, *c.sparsity, &selection);
+      return c.hybrid ? addTail(qkv, batch, selection, sparse) : sparse;
     }
     if (c.sparsity)
       return attendSparsely(qkv, batch, *c.sparsity, nullptr);
@@ -403,6 +468,13 @@ private:
     return ref::blockSparseAttention(queries(qkv), cache, plain(batch),
                                      sparsity, selection,
                                      model.c.biasWidth ? &bias : nullptr);
+  }
+  ref::Attended addTail(const std::vector<float> &qkv, const Batch &batch,
+                        const ref::Selection &selection,
+                        const ref::Attended &attended) {
+    const ref::Vector biases(model.tailBiases.begin(), model.tailBiases.end());
+    return ref::tailAttention(queries(qkv), cache, plain(batch), selection,
+                              attended, model.c.biases ? &biases : nullptr);
   }
   std::optional<ref::Rope> rope() const {
     const Case &c = model.c;

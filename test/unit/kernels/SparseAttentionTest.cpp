@@ -108,6 +108,7 @@ TEST(SparseAttention, AgreesWithTheReference) {
 struct Entry {
   std::vector<double> key; // of its codes
   float scale, offset;
+  std::vector<double> value; // likewise
 };
 
 Entry readEntry(const Attention &model, const Batch &batch, int s, int head,
@@ -121,6 +122,13 @@ Entry readEntry(const Attention &model, const Batch &batch, int s, int head,
     const char *piece = model.keyPiece(batch, s, head, block, i / 4);
     entry.key.push_back((uint8_t(piece[i % 4]) - 128) * double(entry.scale));
   }
+  if (!model.c.hybrid)
+    return entry;
+  const char *value = model.meanValue(batch, s, head, block);
+  float scale;
+  std::memcpy(&scale, value, 4);
+  for (int i = 0; i < model.c.headDim; ++i)
+    entry.value.push_back(int8_t(value[4 + i]) * double(scale));
   return entry;
 }
 
@@ -144,6 +152,13 @@ void checkEntry(const Entry &entry, const ref::BlockEntry &want,
     mass += want.query[i] * want.rounded[i];
   }
   ASSERT_NEAR(got, mass, tolerance * std::max(5.0, std::abs(mass)));
+  double widest = 0;
+  for (double element : want.value)
+    widest = std::max(widest, std::abs(element));
+  for (size_t i = 0; i < entry.value.size(); ++i)
+    ASSERT_NEAR(entry.value[i], want.value[i],
+                widest * (0.501 / 127 + tolerance))
+        << "element " << i << " of the value";
 }
 
 void checkEntries(const Case &c, const Format &format,
@@ -168,6 +183,7 @@ TEST(SparseAttention, IndexesTheMeanKeysOfFullPages) {
     for (const Case &shape : kCases) {
       Case c = with(shape, kSparsities[0]);
       c.reference = turn++ % 2 == 1;
+      c.hybrid = true;
       SCOPED_TRACE(target + " " + name(c));
       checkEntries(c, kFormats[0], target, kSparseSteps);
     }
@@ -184,6 +200,7 @@ TEST(SparseAttention, IndexesAboutReferencesOnRandomShapes) {
       c.window = 0;
       c = with(c, kSparsities[0]);
       c.reference = true;
+      c.hybrid = round > 0;
       SCOPED_TRACE("seed " + std::to_string(seed) + ": " + target + " " +
                    format.name + " " + name(c));
       checkEntries(c, format, target, draw.steps());
@@ -321,13 +338,76 @@ TEST(SparseAttention, ChoosesTheShareThatTheStepAsksFor) {
     }
 }
 
+// A tail over nothing changes no bit.
+TEST(SparseAttention, HybridWithEverythingRetrievedIsDense) {
+  for (size_t i = 0; i < std::size(kFormats); ++i) {
+    const Format &format = kFormats[i];
+    const Case &shape = kCases[i % std::size(kCases)];
+    Attention dense(shape, format, RunnableTargets().back());
+    Case c =
+        with(shape, {.sink = 0, .select = BlockSparsity::TopK, .topK = 999});
+    c.hybrid = true;
+    c.reference = i % 2 == 0;
+    c.biases = i > 2;
+    SCOPED_TRACE(std::string(format.name) + " " + name(c));
+    Attention hybrid(c, format, RunnableTargets().back());
+    std::vector<std::vector<float>> want;
+    run(dense, kSparseSteps,
+        [&](const Batch &batch, const std::vector<float> &qkv) {
+          want.push_back(dense.step(qkv, batch, 2));
+        });
+    size_t step = 0;
+    run(hybrid, kSparseSteps,
+        [&](const Batch &batch, const std::vector<float> &qkv) {
+          EXPECT_EQ(hybrid.step(qkv, batch, 2), want[step++]);
+        });
+  }
+}
+
+// Of every layout, target and format, about references and about zero.
+TEST(SparseAttention, HybridAgreesWithTheReference) {
+  size_t turn = 0;
+  for (const std::string &target : RunnableTargets())
+    for (const Case &shape : kCases)
+      for (const Format &format : {kFormats[0], kFormats[1]}) {
+        Case c = with(shape, kSparsities[turn % 3]);
+        c.hybrid = true;
+        c.reference = turn % 2 == 0;
+        c.biases = turn++ % 5 > 2;
+        SCOPED_TRACE(target + " " + format.name + " " + name(c));
+        Attention model(c, format, target);
+        checkAgainstReference(model, kSparseSteps);
+      }
+}
+
+TEST(SparseAttention, HybridAgreesWithTheReferenceOnRandomShapes) {
+  const std::vector<std::string> targets = RunnableTargets();
+  uint32_t seed = 500;
+  for (int round = 0; round < 2; ++round)
+    for (const Format &format : kFormats) {
+      const std::string &target = targets[seed % targets.size()];
+      Draw draw(seed);
+      Case c = draw.shape();
+      c.window = 0;
+      c = with(c, draw.of({kSparsities[0], kSparsities[1], kSparsities[2]}));
+      c.hybrid = true;
+      c.reference = draw.coin();
+      c.biases = draw.coin();
+      SCOPED_TRACE("seed " + std::to_string(seed) + ": " + target + " " +
+                   format.name + " " + name(c));
+      Attention model(c, format, target);
+      checkAgainstReference(model, draw.steps());
+      ++seed;
+    }
+}
+
 // The same in chunks of whole blocks beside another sequence, and by other
 // numbers of workers.
 TEST(SparseAttention, IsExactUnderWorkersChunksAndCompany) {
   size_t turn = 0;
   for (const Case &shape : kCases) {
     Case c = with(shape, kSparsities[turn++ % std::size(kSparsities)]);
-    c.reference = c.selects();
+    c.reference = c.hybrid = c.selects();
     for (const Format &format : {kFormats[0], kFormats[1], kFormats[5]}) {
       SCOPED_TRACE(std::string(format.name) + " " + name(c));
       Attention model(c, format, RunnableTargets().back());

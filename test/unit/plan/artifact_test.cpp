@@ -579,6 +579,16 @@ const Rule kRules[] = {
      "the cache's features is 0, the kernel was compiled for 8"},
     {"CacheKeyIndex", [](B &b) { b.plan.kv_caches[0]->key_index = true; },
      "the cache's key_index is 1, the kernel was compiled for 0"},
+    {"CacheValueIndex",
+     [](B &b) {
+       b.plan.kv_caches[0]->key_index = b.plan.kv_caches[0]->value_index = true;
+       for (auto &entry : b.plan.executables[0]->entries)
+         for (auto &parameter : entry->parameters)
+           parameter->key_index = parameter->kind == plan::BindingKind::KvCache;
+     },
+     "the cache's value_index is 1, the kernel was compiled for 0"},
+    {"ValueIndexAlone", [](B &b) { b.plan.kv_caches[0]->value_index = true; },
+     "value_index: there is no key_index"},
     {"CodeSegment", [](B &b) { b.plan.executables[0]->segment = 0; },
      "executables[0] \"kernels\".segment: 0 holds no code"},
     {"SymbolTwice",

@@ -485,9 +485,11 @@ ArtifactBuilder ArtifactBuilder::ToyWithKeyIndex() {
   ArtifactBuilder builder = Toy();
   plan::PlanT &plan = builder.plan;
   plan.kv_caches[0]->key_index = true;
+  plan.kv_caches[0]->value_index = true;
   for (auto &entry : plan.executables[0]->entries)
     for (auto &parameter : entry->parameters)
-      parameter->key_index = parameter->kind == plan::BindingKind::KvCache;
+      parameter->key_index = parameter->value_index =
+          parameter->kind == plan::BindingKind::KvCache;
   plan.executables[0]->entries[2]->symbol = "test_search";
   return builder;
 }

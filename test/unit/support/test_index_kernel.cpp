@@ -1,5 +1,6 @@
-// The kernel of the toy model with a key index; see test_kernels.h. Not in the
-// ELF image, which stays what the corpus of the fuzzers has.
+// The kernel of the toy model with an index of keys and values; see
+// test_kernels.h. Not in the ELF image, which stays what the corpus of the
+// fuzzers has.
 #include "stele/schema/key_index.h"
 #include "test_kernels.h"
 
@@ -8,13 +9,23 @@ using namespace stele::test;
 
 namespace {
 
+constexpr int kKeyPieces = schema::KeyIndexPieces(kHeadDim);
+constexpr int kPieces =
+    kKeyPieces + schema::KeyIndexValueBytes(kHeadDim) / sizeof(float);
+
+// Of an entry, four bytes, those of its mean value last.
 float *Piece(const SteleBatch &batch, int sequence, int row, int block,
              int piece) {
-  const auto bytes =
-      schema::KeyIndexRowBytes(batch.page_table_blocks, kHeadDim);
-  return reinterpret_cast<float *>(
-      static_cast<char *>(batch.key_indices[sequence]) + row * bytes +
-      schema::KeyIndexPiece(block, kHeadDim, piece));
+  const auto blocks = static_cast<uint64_t>(batch.page_table_blocks);
+  const auto bytes = schema::KeyIndexRowBytes(blocks, kHeadDim, true);
+  char *at = static_cast<char *>(batch.key_indices[sequence]) + row * bytes;
+  if (piece < kKeyPieces)
+    at += schema::KeyIndexPiece(block, kHeadDim, piece);
+  else
+    at += schema::KeyIndexKeyBytes(blocks, kHeadDim) +
+          block * schema::KeyIndexValueBytes(kHeadDim) +
+          (piece - kKeyPieces) * sizeof(float);
+  return reinterpret_cast<float *>(at);
 }
 
 } // namespace
@@ -26,7 +37,6 @@ extern "C" void test_search(const SteleHostArgs *args) {
   float *out = static_cast<float *>(args->bindings[2]);
   const SteleBatch &batch = *args->batch;
   const int layer = static_cast<int>(args->immediates[0]);
-  const auto pieces = static_cast<int>(schema::KeyIndexPieces(kHeadDim));
   for (int item = static_cast<int>(args->worker);
        item < batch.sequences * kKvHeads;
        item += static_cast<int>(args->workers)) {
@@ -37,12 +47,12 @@ extern "C" void test_search(const SteleHostArgs *args) {
       const int column = t * kHidden + head * kHeadDim;
       const int blocks = (batch.positions[t] + 1) / kBlock;
       if ((batch.positions[t] + 1) % kBlock == 0)
-        for (int piece = 0; piece < pieces; ++piece)
+        for (int piece = 0; piece < kPieces; ++piece)
           *Piece(batch, sequence, row, blocks - 1, piece) =
-              x[column + piece] + 1;
+              x[column + piece % kHeadDim] + 1;
       float sum = 0;
       for (int block = 0; block < blocks; ++block)
-        for (int piece = 0; piece < pieces; ++piece)
+        for (int piece = 0; piece < kPieces; ++piece)
           sum += *Piece(batch, sequence, row, block, piece) /
                  static_cast<float>(block + piece + 1);
       for (int i = 0; i < kHeadDim; ++i)

@@ -18,6 +18,11 @@ func.func private @f(!lm.kv_cache<layers = 1, heads = 2, head_dim = 16, block = 
 
 // -----
 
+// expected-error@+1 {{value_index needs key_index (C4)}}
+func.func private @f(!lm.kv_cache<layers = 1, heads = 2, head_dim = 16, block = 128, f32, value_index = true>)
+
+// -----
+
 // expected-error@+1 {{features must be in 1..65536, got -1 (C1)}}
 func.func private @f(!lm.kernel_state<layers = 1, heads = 2, head_dim = 16, features = -1>)
 
@@ -1008,6 +1013,131 @@ func.func @f(%q: tensor<?x64xf32>, %b: !lm.batch, %c: !lm.kv_cache<layers = 2, h
 func.func @f(%q: tensor<?x64xf32>, %b: !lm.batch, %c: !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32>) {
   // expected-error@+1 {{block must divide chunk - local, got 128 and 156 (C12)}}
   %0, %1 = lm.block_sparse_attention %q, %c, %b layer 0 heads 4 scale 0.25 <block = 128, local = 1, adjacent = 1, sink = 1, select = none, estimate = mean_key> rope(<theta = 1.0e+04, dims = 16, dual_chunk = <chunk = 256, local = 100, original = 256>>) : tensor<?x64xf32>, !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32> -> tensor<?x64xf32>, tensor<?x4xf32>
+  return
+}
+
+// -----
+
+//===--- lm.tail_attention
+
+func.func @f(%q: tensor<?x64xf32>, %b: !lm.batch, %c: !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32, key_index = true, value_index = true>, %s: !lm.selection<heads = 2, block = 128>, %a: tensor<?x64xf32>, %l: tensor<?x4xf32>) {
+  // expected-error@+1 {{heads must be a positive multiple of the cache's, got 3 and 2 (C2)}}
+  %0, %1 = lm.tail_attention %q, %c, %b, %s, %a, %l layer 0 heads 3 scale 0.25 <block = 128, local = 1, adjacent = 1, sink = 1, select = top_k(4), estimate = mean_key> : tensor<?x64xf32>, !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32, key_index = true, value_index = true>, !lm.selection<heads = 2, block = 128> -> tensor<?x64xf32>, tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @f(%q: tensor<?x64xf32>, %b: !lm.batch, %c: !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32, key_index = true, value_index = true>, %s: !lm.selection<heads = 2, block = 128>, %a: tensor<?x32xf32>, %l: tensor<?x4xf32>) {
+  // expected-error@+1 {{output must have 64 columns, got 32 (C4)}}
+  %0, %1 = lm.tail_attention %q, %c, %b, %s, %a, %l layer 0 heads 4 scale 0.25 <block = 128, local = 1, adjacent = 1, sink = 1, select = top_k(4), estimate = mean_key> : tensor<?x64xf32>, !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32, key_index = true, value_index = true>, !lm.selection<heads = 2, block = 128> -> tensor<?x32xf32>, tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @f(%q: tensor<?x64xf32>, %b: !lm.batch, %c: !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32, key_index = true, value_index = true>, %s: !lm.selection<heads = 2, block = 128>, %a: tensor<?x64xf32>, %l: tensor<?x2xf32>) {
+  // expected-error@+1 {{lse must have 4 columns, got 2 (C8)}}
+  %0, %1 = lm.tail_attention %q, %c, %b, %s, %a, %l layer 0 heads 4 scale 0.25 <block = 128, local = 1, adjacent = 1, sink = 1, select = top_k(4), estimate = mean_key> : tensor<?x64xf32>, !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32, key_index = true, value_index = true>, !lm.selection<heads = 2, block = 128> -> tensor<?x64xf32>, tensor<?x2xf32>
+  return
+}
+
+// -----
+
+func.func @f(%q: tensor<?x64xf32>, %b: !lm.batch, %c: !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32, key_index = true, value_index = true>, %s: !lm.selection<heads = 2, block = 64>, %a: tensor<?x64xf32>, %l: tensor<?x4xf32>) {
+  // expected-error@+1 {{selection must have heads = 2 and block = 128, got '!lm.selection<heads = 2, block = 64>' (C9)}}
+  %0, %1 = lm.tail_attention %q, %c, %b, %s, %a, %l layer 0 heads 4 scale 0.25 <block = 128, local = 1, adjacent = 1, sink = 1, select = top_k(4), estimate = mean_key> : tensor<?x64xf32>, !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32, key_index = true, value_index = true>, !lm.selection<heads = 2, block = 64> -> tensor<?x64xf32>, tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @f(%q: tensor<?x64xf32>, %b: !lm.batch, %c: !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32, key_index = true, value_index = true>, %s: !lm.selection<heads = 2, block = 128>, %a: tensor<?x64xf32>, %l: tensor<?x4xf32>) {
+  // expected-error@+1 {{sparsity must choose by mean_key (C10)}}
+  %0, %1 = lm.tail_attention %q, %c, %b, %s, %a, %l layer 0 heads 4 scale 0.25 <block = 128, local = 1, adjacent = 1, sink = 1, select = none, estimate = mean_key> : tensor<?x64xf32>, !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32, key_index = true, value_index = true>, !lm.selection<heads = 2, block = 128> -> tensor<?x64xf32>, tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @f(%q: tensor<?x64xf32>, %b: !lm.batch, %c: !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32, key_index = true, value_index = true>, %s: !lm.selection<heads = 2, block = 128>, %a: tensor<?x64xf32>, %l: tensor<?x4xf32>) {
+  // expected-error@+1 {{sparsity must choose by mean_key (C10)}}
+  %0, %1 = lm.tail_attention %q, %c, %b, %s, %a, %l layer 0 heads 4 scale 0.25 <block = 128, local = 1, adjacent = 1, sink = 1, select = top_k(4), estimate = antidiagonal> : tensor<?x64xf32>, !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32, key_index = true, value_index = true>, !lm.selection<heads = 2, block = 128> -> tensor<?x64xf32>, tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @f(%q: tensor<?x64xf32>, %b: !lm.batch, %c: !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32, key_index = true>, %s: !lm.selection<heads = 2, block = 128>, %a: tensor<?x64xf32>, %l: tensor<?x4xf32>) {
+  // expected-error@+1 {{needs a cache with a value_index (C12)}}
+  %0, %1 = lm.tail_attention %q, %c, %b, %s, %a, %l layer 0 heads 4 scale 0.25 <block = 128, local = 1, adjacent = 1, sink = 1, select = top_k(4), estimate = mean_key> : tensor<?x64xf32>, !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32, key_index = true>, !lm.selection<heads = 2, block = 128> -> tensor<?x64xf32>, tensor<?x4xf32>
+  return
+}
+
+// -----
+
+lm.weight @m : tensor<2xf32>
+func.func @f(%q: tensor<?x64xf32>, %b: !lm.batch, %c: !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32, key_index = true, value_index = true>, %s: !lm.selection<heads = 2, block = 128>, %a: tensor<?x64xf32>, %l: tensor<?x4xf32>) {
+  // expected-error@+1 {{biases @m must have shape [4], got [2] (C13)}}
+  %0, %1 = lm.tail_attention %q, %c, %b, %s, %a, %l layer 0 heads 4 scale 0.25 <block = 128, local = 1, adjacent = 1, sink = 1, select = top_k(4), estimate = mean_key> biases(@m) : tensor<?x64xf32>, !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32, key_index = true, value_index = true>, !lm.selection<heads = 2, block = 128> -> tensor<?x64xf32>, tensor<?x4xf32>
+  return
+}
+
+// -----
+
+lm.weight @m : tensor<4xbf16>
+func.func @f(%q: tensor<?x64xf32>, %b: !lm.batch, %c: !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32, key_index = true, value_index = true>, %s: !lm.selection<heads = 2, block = 128>, %a: tensor<?x64xf32>, %l: tensor<?x4xf32>) {
+  // expected-error@+1 {{biases @m must be of f32 (C13)}}
+  %0, %1 = lm.tail_attention %q, %c, %b, %s, %a, %l layer 0 heads 4 scale 0.25 <block = 128, local = 1, adjacent = 1, sink = 1, select = top_k(4), estimate = mean_key> biases(@m) : tensor<?x64xf32>, !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32, key_index = true, value_index = true>, !lm.selection<heads = 2, block = 128> -> tensor<?x64xf32>, tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @f(%q: tensor<?x64xf32>, %b: !lm.batch, %c: !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32, key_index = true, value_index = true>, %s: !lm.selection<heads = 2, block = 128>, %a: tensor<?x64xf32>, %l: tensor<?x4xf32>) {
+  // expected-error@+1 {{block must divide chunk - local, got 128 and 192 (C11)}}
+  %0, %1 = lm.tail_attention %q, %c, %b, %s, %a, %l layer 0 heads 4 scale 0.25 <block = 128, local = 1, adjacent = 1, sink = 1, select = top_k(4), estimate = mean_key> rope(<theta = 1.0e+04, dims = 16, dual_chunk = <chunk = 256, local = 64, original = 256>>) : tensor<?x64xf32>, !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32, key_index = true, value_index = true>, !lm.selection<heads = 2, block = 128> -> tensor<?x64xf32>, tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @f(%q: tensor<?x64xf32>, %b: !lm.batch, %c: !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32, key_index = true, value_index = true>, %s: !lm.selection<heads = 2, block = 128>, %a: tensor<?x64xf32>, %l: tensor<?x4xf32>) {
+  // expected-error@+1 {{layer must be in [0, 2), got 2 (C1)}}
+  %0, %1 = lm.tail_attention %q, %c, %b, %s, %a, %l layer 2 heads 4 scale 0.25 <block = 128, local = 1, adjacent = 1, sink = 1, select = top_k(4), estimate = mean_key> : tensor<?x64xf32>, !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32, key_index = true, value_index = true>, !lm.selection<heads = 2, block = 128> -> tensor<?x64xf32>, tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @f(%q: tensor<?x64xf32>, %b: !lm.batch, %c: !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32, key_index = true, value_index = true>, %s: !lm.selection<heads = 2, block = 128>, %a: tensor<?x64xf32>, %l: tensor<?x4xf32>) {
+  // expected-error@+1 {{query takes 4 heads of 16 from column 16 of 64 (C3)}}
+  %0, %1 = lm.tail_attention %q, %c, %b, %s, %a, %l layer 0 heads 4 scale 0.25 <block = 128, local = 1, adjacent = 1, sink = 1, select = top_k(4), estimate = mean_key> query_offset 16 : tensor<?x64xf32>, !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32, key_index = true, value_index = true>, !lm.selection<heads = 2, block = 128> -> tensor<?x64xf32>, tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @f(%q: tensor<?x64xf32>, %b: !lm.batch, %c: !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32, key_index = true, value_index = true>, %s: !lm.selection<heads = 2, block = 128>, %a: tensor<?x64xf32>, %l: tensor<?x4xf32>) {
+  // expected-error@+1 {{scale must be finite and positive, got 0.000000e+00 (C5)}}
+  %0, %1 = lm.tail_attention %q, %c, %b, %s, %a, %l layer 0 heads 4 scale 0.0 <block = 128, local = 1, adjacent = 1, sink = 1, select = top_k(4), estimate = mean_key> : tensor<?x64xf32>, !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32, key_index = true, value_index = true>, !lm.selection<heads = 2, block = 128> -> tensor<?x64xf32>, tensor<?x4xf32>
+  return
+}
+
+// -----
+
+lm.weight @n : tensor<8xf32>
+func.func @f(%q: tensor<?x64xf32>, %b: !lm.batch, %c: !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32, key_index = true, value_index = true>, %s: !lm.selection<heads = 2, block = 128>, %a: tensor<?x64xf32>, %l: tensor<?x4xf32>) {
+  // expected-error@+1 {{norm weight @n must have shape [16], got [8] (C6)}}
+  %0, %1 = lm.tail_attention %q, %c, %b, %s, %a, %l layer 0 heads 4 scale 0.25 <block = 128, local = 1, adjacent = 1, sink = 1, select = top_k(4), estimate = mean_key> norm(@n, 1.0) : tensor<?x64xf32>, !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32, key_index = true, value_index = true>, !lm.selection<heads = 2, block = 128> -> tensor<?x64xf32>, tensor<?x4xf32>
+  return
+}
+
+// -----
+
+func.func @f(%q: tensor<?x64xf32>, %b: !lm.batch, %c: !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32, key_index = true, value_index = true>, %s: !lm.selection<heads = 2, block = 128>, %a: tensor<?x64xf32>, %l: tensor<?x4xf32>) {
+  // expected-error@+1 {{rope dims must be at most head_dim, got 32 and 16 (C7)}}
+  %0, %1 = lm.tail_attention %q, %c, %b, %s, %a, %l layer 0 heads 4 scale 0.25 <block = 128, local = 1, adjacent = 1, sink = 1, select = top_k(4), estimate = mean_key> rope(<theta = 1.0e+04, dims = 32>) : tensor<?x64xf32>, !lm.kv_cache<layers = 2, heads = 2, head_dim = 16, block = 128, f32, key_index = true, value_index = true>, !lm.selection<heads = 2, block = 128> -> tensor<?x64xf32>, tensor<?x4xf32>
   return
 }
 

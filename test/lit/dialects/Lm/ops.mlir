@@ -14,7 +14,7 @@
 #linear = #lm.rope<theta = 1.0e+04, dims = 64, scaling = #lm.linear<factor = 2.0>>
 #dca = #lm.rope<theta = 1.0e+06, dims = 64, scaling = #lm.yarn<factor = 4.0, original = 32768, attention_factor = 1.1386294361119891>, dual_chunk = #lm.dual_chunk<chunk = 1024, local = 256, original = 1024>>
 !cache = !lm.kv_cache<layers = 2, heads = 3, head_dim = 64, block = 128, f32>
-!indexed = !lm.kv_cache<layers = 2, heads = 3, head_dim = 64, block = 128, f32, key_index = true>
+!indexed = !lm.kv_cache<layers = 2, heads = 3, head_dim = 64, block = 128, f32, key_index = true, value_index = true>
 !state = !lm.kernel_state<layers = 2, heads = 3, head_dim = 64, features = 256>
 
 // CHECK: module attributes {lm.arithmetic = #lm.arithmetic<bf16>, lm.model = #[[MODEL]]}
@@ -117,9 +117,18 @@ module attributes {
 
   // CHECK: lm.weight @reference : tensor<3x64xf32>
   lm.weight @reference : tensor<3x64xf32>
+  // CHECK: lm.weight @biases : tensor<3xf32>
+  lm.weight @biases : tensor<3xf32>
   func.func @indexed(%k: tensor<?x192xf32>, %batch: !lm.batch, %cache: !indexed) -> !indexed {
+    %r = lm.rotary_table %batch, @frequencies rope(#rope) : tensor<?x64xf32>
     // CHECK: lm.kv_append %{{.+}}, %{{.+}}, %{{.+}}, %{{.+}} layer 1 rope(#[[ROPE]]) reference(@reference) : tensor<?x192xf32>, tensor<?x192xf32>, !cache
     %c = lm.kv_append %k, %k, %cache, %batch layer 1 rope(#rope) reference(@reference) : tensor<?x192xf32>, tensor<?x192xf32>, !indexed
+    %s = lm.select_blocks %k, %c, %batch layer 1 heads 3 scale 0.125 <block = 128, local = 1, adjacent = 1, sink = 1, select = top_k(32), estimate = mean_key> rope(#rope) : tensor<?x192xf32>, !indexed -> !lm.selection<heads = 3, block = 128>
+    %a, %alse = lm.block_sparse_attention %k, %c, %batch layer 1 heads 3 scale 0.125 <block = 128, local = 1, adjacent = 1, sink = 1, select = top_k(32), estimate = mean_key> selection(%s : !lm.selection<heads = 3, block = 128>) rope(#rope) : tensor<?x192xf32>, !indexed -> tensor<?x192xf32>, tensor<?x3xf32>
+    // CHECK: %[[O:.+]], %[[L:.+]] = lm.tail_attention %{{.+}}, %{{.+}}, %{{.+}}, %{{.+}}, %{{.+}}, %{{.+}} layer 1 heads 3 scale 1.250000e-01 <block = 128, local = 1, adjacent = 1, sink = 1, select = top_k(32), estimate = mean_key> : tensor<?x192xf32>, !cache{{1?}}, !lm.selection<heads = 3, block = 128> -> tensor<?x192xf32>, tensor<?x3xf32>
+    %o, %lse = lm.tail_attention %k, %c, %batch, %s, %a, %alse layer 1 heads 3 scale 0.125 <block = 128, local = 1, adjacent = 1, sink = 1, select = top_k(32), estimate = mean_key> : tensor<?x192xf32>, !indexed, !lm.selection<heads = 3, block = 128> -> tensor<?x192xf32>, tensor<?x3xf32>
+    // CHECK: lm.tail_attention %{{.+}}, %{{.+}}, %{{.+}}, %{{.+}}, %[[O]], %[[L]] layer 1 heads 3 scale 1.250000e-01 <block = 128, local = 1, adjacent = 1, sink = 1, select = top_k(32), estimate = mean_key> biases(@biases) norm(@head_norm, 9.9999999999999995E-7) rope(#[[ROPE]]) rotary(%{{.+}} : tensor<?x64xf32>)
+    %o1, %lse1 = lm.tail_attention %k, %c, %batch, %s, %o, %lse layer 1 heads 3 scale 0.125 <block = 128, local = 1, adjacent = 1, sink = 1, select = top_k(32), estimate = mean_key> biases(@biases) norm(@head_norm, 1.0e-06) rope(#rope) rotary(%r : tensor<?x64xf32>) : tensor<?x192xf32>, !indexed, !lm.selection<heads = 3, block = 128> -> tensor<?x192xf32>, tensor<?x3xf32>
     return %c : !indexed
   }
 }

@@ -61,6 +61,11 @@
 
 // -----
 
+// expected-error @below {{value_index needs key_index (C4)}}
+#a = #plan.page<heads = 1, head_dim = 16, block = 16, type = f32, value_index = true>
+
+// -----
+
 // expected-error @below {{a state has block 0, type f32 and no key index, got 16, 'f32' and 0 (C3)}}
 #a = #plan.page<heads = 1, head_dim = 16, block = 16, type = f32, features = 8>
 
