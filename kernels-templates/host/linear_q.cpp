@@ -645,11 +645,12 @@ STELE_INLINE void AddTile(const PackedRows& packed, const Slice& slice,
   }
 }
 
+#if STELE_INT8
+
 // R low planes of a block, from the `first` on, times its codes at `at`.
 template <int R>
 STELE_INLINE void AddLowTile(const PackedRows& packed, const uint8_t* at,
                              int64_t block, int64_t first) {
-#if STELE_INT8
   const uint8_t* rows = packed.low_rows + block * packed.Count() + first;
   const uint32_t* low = packed.low + packed.Offset(first, block);
 #pragma unroll
@@ -663,7 +664,6 @@ STELE_INLINE void AddLowTile(const PackedRows& packed, const uint8_t* at,
     else
       AddLow<R>(low, blocks, RestColumns(), total);
   }
-#endif
 }
 
 // All low planes of a slice.
@@ -678,6 +678,8 @@ STELE_INLINE void AddLows(const PackedRows& packed, const Slice& slice) {
     at += schema::QuantBlockBytes(Format(), BlockColumns());
   }
 }
+
+#endif
 
 // Writes what packed rows [row, row + n) gave with one panel.
 STELE_INLINE void FinishRows(const Operands& op, const PackedRows& packed,
@@ -701,7 +703,9 @@ STELE_INLINE void Panel(const Operands& op, const PackedRows& packed,
       packed.low_sums[row][0] = packed.low_sums[row][1] = V16{};
   Slice slice{PanelAt(op, panel), 0};
   for (; slice.index < SliceCount(); ++slice.index) {
+#if STELE_INT8
     if (stele_refine) AddLows(packed, slice);
+#endif
     Fetch fetch(slice, tiles);
     auto tile = [&]<int R>(Rows<R>, int64_t row) {
       fetch.Next();

@@ -203,9 +203,9 @@ struct BlockSparsity {
   int64_t topK = 0;
   double topP = 0; // mass of TopP, share of TopShare
   enum Estimator { MeanKey, Antidiagonal, VerticalSlash } estimate = MeanKey;
-  int64_t dense = 0; // query blocks that keep everything
-  int64_t limit = 0; // blocks chosen at most; 0: any number
-  Vector targets;    // [G]: in place of topP's mass; may be empty
+  int64_t dense = 0;   // query blocks that keep everything
+  int64_t limit = 0;   // blocks chosen at most; 0: any number
+  Vector targets = {}; // [G]: in place of topP's mass; may be empty
 
   double massOf(int64_t kvHead) const {
     return targets.empty() ? topP : targets[kvHead];
