@@ -223,41 +223,56 @@ std::vector<uint8_t> ToyElf() {
   return {elf->begin(), elf->end()};
 }
 
-// The toy kernels linked into this program, found by symbol.
+// What a toy kernel takes: a letter for each binding (a tensor, a buffer, or a
+// cache: plain, with an index or of states), and how many immediates.
+std::string TakenBy(const plan::Entry &entry) {
+  std::string taken;
+  for (const plan::Parameter *parameter : *entry.parameters())
+    taken += parameter->kind() == plan::BindingKind::Tensor    ? 't'
+             : parameter->kind() == plan::BindingKind::Buffer  ? 'b'
+             : parameter->kind() != plan::BindingKind::KvCache ? '?'
+             : parameter->features() > 0                       ? 's'
+             : parameter->key_index()                          ? 'i'
+                                                               : 'c';
+  const size_t immediates = entry.immediates() ? entry.immediates()->size() : 0;
+  return taken + std::to_string(immediates);
+}
+
+struct ToyKernel {
+  std::string_view symbol, taken;
+  SteleHostKernel kernel;
+};
+constexpr ToyKernel kToyKernels[] = {
+    {"test_embed", "tb0", test_embed},     {"test_append", "bc1", test_append},
+    {"test_append", "bi1", test_append},   {"test_pack", "bb0", test_pack},
+    {"test_attend", "bcb1", test_attend},  {"test_select", "bb0", test_select},
+    {"test_sparse", "bbcb1", test_sparse}, {"test_sum", "bcsb1", test_sum},
+    {"test_search", "bib1", test_search},  {"test_logits", "btb0", test_logits},
+};
+
+// The toy kernels linked into this program, found by symbol. Code is what its
+// entry says, as it is in any artifact that was compiled; the fuzzer finds it
+// easy to make one symbol of another.
 class BuiltinCode : public HostCode {
 public:
   static Result<std::unique_ptr<LoadedCode>>
   Load(const plan::Executable &executable) {
     auto code = std::make_unique<BuiltinCode>();
     for (const plan::Entry *entry : *executable.entries()) {
-      SteleHostKernel kernel = Find(entry->symbol()->string_view());
+      SteleHostKernel kernel = Find(*entry);
       if (!kernel)
-        return NotFound("no toy kernel of this name");
+        return NotFound("no toy kernel of this name takes that");
       code->kernels_.push_back(kernel);
     }
     return std::unique_ptr<LoadedCode>(std::move(code));
   }
 
 private:
-  static SteleHostKernel Find(std::string_view symbol) {
-    if (symbol == "test_embed")
-      return test_embed;
-    if (symbol == "test_append")
-      return test_append;
-    if (symbol == "test_pack")
-      return test_pack;
-    if (symbol == "test_attend")
-      return test_attend;
-    if (symbol == "test_select")
-      return test_select;
-    if (symbol == "test_sparse")
-      return test_sparse;
-    if (symbol == "test_sum")
-      return test_sum;
-    if (symbol == "test_search")
-      return test_search;
-    if (symbol == "test_logits")
-      return test_logits;
+  static SteleHostKernel Find(const plan::Entry &entry) {
+    const std::string taken = TakenBy(entry);
+    for (const ToyKernel &toy : kToyKernels)
+      if (toy.symbol == entry.symbol()->string_view() && toy.taken == taken)
+        return toy.kernel;
     return nullptr;
   }
 };
