@@ -2,6 +2,7 @@
 // (CostModel.h).
 
 #include "stele/compiler/Schedule/CostModel.h"
+#include "stele/schema/block_selection.h"
 #include "llvm/Support/MathExtras.h"
 #include <cmath>
 
@@ -66,9 +67,8 @@ BlockChoice BlockChoice::of(EntryOp entry) {
   else if (select == topK)
     choice.chosen = constantOr(entry, "top_k", 0);
   else if (select == topShare)
-    // As the kernel rounds it.
-    choice.chosen = int64_t(std::ceil(float(realOf(entry, "top_p")) *
-                                      float(constantOr(entry, "blocks", 0))));
+    choice.chosen = int64_t(schema::ShareOfBlocks(
+        float(realOf(entry, "top_p")), constantOr(entry, "blocks", 0)));
   if (limit > 0)
     choice.chosen = std::min(choice.chosen.value_or(limit), limit);
   return choice;

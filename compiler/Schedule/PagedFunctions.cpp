@@ -1,6 +1,7 @@
 // Layers from launches, and the bound of their choice (PagedFunctions.h).
 
 #include "stele/compiler/Schedule/PagedFunctions.h"
+#include "stele/schema/block_selection.h"
 #include "stele/schema/kv_page.h"
 #include "llvm/ADT/MapVector.h"
 #include "llvm/Support/MathExtras.h"
@@ -28,11 +29,10 @@ int64_t PagedFunction::selecting() const {
                         [](const PagedLayer &l) { return l.selects(); });
 }
 
-/// A run of n tokens that begins anywhere touches at most so many blocks; steps
-/// do not leave a cell.
+/// Steps do not leave a cell.
 int64_t PagedFunction::queryBlocks(const PageGrid &grid) const {
-  int64_t touched = tokens < 2 ? 1 : (tokens - 2) / grid.block + 2;
-  return std::min(touched, grid.blocksOfCell());
+  return std::min(int64_t(schema::TouchedBlocks(tokens, grid.block)),
+                  grid.blocksOfCell());
 }
 
 int64_t PagedFunction::mostChosen(const PageGrid &grid) const {
@@ -43,8 +43,9 @@ int64_t PagedFunction::mostChosen(const PageGrid &grid) const {
     // Query blocks below `dense` keep all that fell out before them.
     int64_t dense =
         layer.choice.dense > 0 ? grid.fallenAt(layer.choice.dense - 1) : 0;
-    int64_t chosen = std::max(*layer.choice.chosen, dense);
-    most = std::max(most, std::min(grid.fallen(), chosen * queryBlocks(grid)));
+    most = std::max<int64_t>(most, schema::MostRead(grid.fallen(),
+                                                    *layer.choice.chosen, dense,
+                                                    queryBlocks(grid)));
   }
   return most * grid.heads;
 }

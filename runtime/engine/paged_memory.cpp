@@ -167,7 +167,7 @@ Status PagedMemory::CheckSelections(const Model& model) const {
 }
 
 // Slots were proven to hold what the artifact was compiled to choose; another
-// density is proven alike (PagedFunction::mostChosen of compiler/Schedule).
+// density is proven alike.
 Status PagedMemory::CheckDensity(const Model& model,
                                  const EngineOptions& options) const {
   const uint64_t fallen = shape_.RecordBlocks(options.session_tokens);
@@ -175,19 +175,18 @@ Status PagedMemory::CheckDensity(const Model& model,
   const uint64_t block = shape_.cache.block_tokens;
   const uint64_t heads = shape_.cache.kv_heads;
   const uint64_t blocks = shape_.cache.BlocksFor(options.session_tokens);
-  const auto chosen = static_cast<uint64_t>(
-      std::ceil(options.density * static_cast<float>(blocks)));
+  const uint64_t chosen = schema::ShareOfBlocks(options.density, blocks);
+  // Query blocks below `dense` keep all that fell out before them.
   const uint64_t dense = model.sparsity()->dense();
-  const uint64_t most =
-      dense > 0 ? std::max(chosen, shape_.RecordBlocks((dense - 1) * block + 1))
-                : chosen;
+  const uint64_t whole =
+      dense > 0 ? shape_.RecordBlocks((dense - 1) * block + 1) : 0;
   for (const plan::Function* function : model.functions()) {
     const uint64_t tokens =
         std::min<uint64_t>(function->max_tokens(), options.chunk);
     const uint64_t queries =
-        std::min(shape_.CellBlocks(),
-                 tokens < 2 ? uint64_t{1} : (tokens - 2) / block + 2);
-    const uint64_t pages = heads * std::min(fallen, most * queries);
+        std::min(shape_.CellBlocks(), schema::TouchedBlocks(tokens, block));
+    const uint64_t pages =
+        heads * schema::MostRead(fallen, chosen, whole, queries);
     const uint64_t slots = SlotsOf(*function);
     if (pages <= slots) continue;
     return ResourceExhausted(Format(
