@@ -99,23 +99,6 @@ struct Tile {
   uint32_t* values;  // others; likewise
 };
 
-// Carves the scratch; with a null base this also measures it.
-class Arena {
- public:
-  explicit Arena(void* base) : base_(static_cast<char*>(base)) {}
-  template <typename T>
-  T* Take(int64_t count) {
-    T* at = reinterpret_cast<T*>(base_ + used_);
-    used_ += RoundUp(count * static_cast<int64_t>(sizeof(T)), 64);
-    return at;
-  }
-  int64_t used() const { return used_; }
-
- private:
-  char* base_;
-  int64_t used_ = 0;
-};
-
 struct Scratch {
   Rows rows;
   Tile tile;
@@ -668,9 +651,9 @@ STELE_INLINE void MeetTheRest(const Operands& op, const Chain& chain,
 }
 
 // The share of a row's attention on the keys that it kept, if `weight` and
-// `maximum` are what the others add, in units of 2^-24.
+// `maximum` are what the others add, as SteleHeadWork has it.
 STELE_INLINE int64_t KeptMass(const Total& kept, float weight, float maximum) {
-  constexpr int64_t kOne = 1 << 24;
+  constexpr int64_t kOne = 1 << STELE_KEPT_MASS_BITS;
   if (weight == 0.0f) return kOne;
   const float most = kept.maximum < maximum ? maximum : kept.maximum;
   V16 exponents{};

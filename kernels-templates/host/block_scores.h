@@ -44,13 +44,11 @@ struct BlockScores {
   float* ScoresOf(int64_t row) const { return score + row * PaddedBlocks(); }
 };
 
-// Takes its memory by `take`, which gets a number of floats.
-template <typename Take>
-STELE_INLINE void CarveScores(Take take, BlockScores* s) {
+STELE_INLINE void CarveScores(Arena& arena, BlockScores* s) {
   for (auto& parts : s->query)
     for (int64_t part = 0; part < stele_parts; ++part)
-      parts[part].units = reinterpret_cast<uint32_t*>(take(Index().Steps()));
-  s->score = take(kRowTile * PaddedBlocks());
+      parts[part].units = arena.Take<uint32_t>(Index().Steps());
+  s->score = arena.Take<float>(kRowTile * PaddedBlocks());
 }
 
 // A query block of sequence s: its tokens in the step, and one KV head.
@@ -90,6 +88,26 @@ STELE_INLINE void Encode(const float* head, float scale, Codes* codes) {
     }
     codes->units[step] = unit;
   }
+}
+
+// How many rows a tile has, as a type.
+template <int R>
+struct TileRows {};
+
+template <int R, typename Tile>
+STELE_INLINE void TileUpTo(int64_t row, int64_t rows, Tile& tile) {
+  if (rows - row >= R)
+    tile(TileRows<R>(), row);
+  else if constexpr (R > 1)
+    TileUpTo<R - 1>(row, rows, tile);
+}
+
+// Calls tile(TileRows<R>(), first) for [0, rows), kRowTile rows at a time and
+// then what is left in one.
+template <typename Tile>
+STELE_INLINE void ForRowTiles(int64_t rows, Tile tile) {
+  for (int64_t row = 0; row < rows; row += kRowTile)
+    TileUpTo<kRowTile>(row, rows, tile);
 }
 
 // Scores of R queries with C groups of the index from `group` on, of which the
@@ -150,6 +168,15 @@ STELE_INLINE void ScorePart(const char* index, int64_t part, Range met,
   for (; group + kGroupTile <= end; group += kGroupTile)
     Score<R, kGroupTile>(index, group, part, met.begin, s);
   for (; group < end; ++group) Score<R, 1>(index, group, part, met.begin, s);
+}
+
+// Scores of R queries with the blocks before their own.
+template <int R>
+STELE_INLINE void ScoreRows(const SteleBatch* batch, int64_t layer,
+                            const QueryBlock& block, const BlockScores& s) {
+  // From far to near: what a part writes behind it is the next one's.
+  for (int64_t part = stele_parts; part-- > 0;)
+    ScorePart<R>(IndexRow(batch, layer, block), part, BlocksIn(part, block), s);
 }
 
 // The launch's query blocks in the order in which they are handed out:

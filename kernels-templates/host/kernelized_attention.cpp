@@ -75,30 +75,24 @@ struct Scratch {
   int64_t bytes;
 };
 
-// With a null base this measures the scratch.
 STELE_INLINE Scratch Carve(void* base) {
-  int64_t used = 0;
-  const auto take = [&](int64_t count) {
-    float* at = reinterpret_cast<float*>(static_cast<char*>(base) + used);
-    used += RoundUp(count * static_cast<int64_t>(sizeof(float)), 64);
-    return at;
-  };
+  Arena arena(base);
   Scratch s;
-  s.keys = take(kBlockTokens * PaddedDim());
-  s.values = take(kBlockTokens * PaddedDim());
-  s.exponents = take(kBlockTokens * PaddedFeatures());
-  s.features = take(stele_features * kBlockTokens);
-  s.maxima = take(PaddedFeatures());
-  s.keep = take(PaddedFeatures());
-  s.before.maxima = take(PaddedFeatures());
-  s.before.totals = take(PaddedFeatures());
-  s.before.sums = take(stele_features * PaddedDim());
-  s.queries = take(kRowTile * PaddedDim());
-  s.mapped = take(kRowTile * PaddedFeatures());
-  s.weights = take(kRowTile * kBlockTokens);
-  s.sums = take(kRowTile * PaddedDim());
-  s.head = take(PaddedDim());
-  s.bytes = used;
+  s.keys = arena.Take<float>(kBlockTokens * PaddedDim());
+  s.values = arena.Take<float>(kBlockTokens * PaddedDim());
+  s.exponents = arena.Take<float>(kBlockTokens * PaddedFeatures());
+  s.features = arena.Take<float>(stele_features * kBlockTokens);
+  s.maxima = arena.Take<float>(PaddedFeatures());
+  s.keep = arena.Take<float>(PaddedFeatures());
+  s.before.maxima = arena.Take<float>(PaddedFeatures());
+  s.before.totals = arena.Take<float>(PaddedFeatures());
+  s.before.sums = arena.Take<float>(stele_features * PaddedDim());
+  s.queries = arena.Take<float>(kRowTile * PaddedDim());
+  s.mapped = arena.Take<float>(kRowTile * PaddedFeatures());
+  s.weights = arena.Take<float>(kRowTile * kBlockTokens);
+  s.sums = arena.Take<float>(kRowTile * PaddedDim());
+  s.head = arena.Take<float>(PaddedDim());
+  s.bytes = arena.used();
   return s;
 }
 

@@ -87,19 +87,14 @@ struct Scratch {
 };
 
 STELE_INLINE Scratch Carve(void* base) {
-  float* at = static_cast<float*>(base);
-  auto take = [&](int64_t count) {
-    float* taken = at;
-    at += RoundUp(count, kLanes);
-    return taken;
-  };
+  Arena arena(base);
   Scratch s{};
-  s.key = take(stele_head_dim);
-  if (stele_reference) s.query = take(stele_head_dim);
+  s.key = arena.Take<float>(stele_head_dim);
+  if (stele_reference) s.query = arena.Take<float>(stele_head_dim);
   if (stele_reference || stele_value_index)
-    s.weights = take(stele_block + kLanes);
-  if (stele_value_index) s.value = take(2 * stele_head_dim);
-  s.bytes = (at - static_cast<float*>(base)) * sizeof(float);
+    s.weights = arena.Take<float>(stele_block + kLanes);
+  if (stele_value_index) s.value = arena.Take<float>(2 * stele_head_dim);
+  s.bytes = arena.used();
   return s;
 }
 

@@ -40,18 +40,13 @@ struct Scratch : BlockScores {
 };
 
 STELE_INLINE Scratch Carve(void* base) {
-  float* at = static_cast<float*>(base);
-  auto take = [&](int64_t count) {
-    float* taken = at;
-    at += RoundUp(count, kLanes);
-    return taken;
-  };
+  Arena arena(base);
   Scratch s;
-  CarveScores(take, &s);
-  s.mass = take(RoundUp(stele_blocks, kSumTile * kLanes));
-  s.head = take(PaddedDim());
-  s.mean = take(PaddedDim());
-  s.bytes = (at - static_cast<float*>(base)) * sizeof(float);
+  CarveScores(arena, &s);
+  s.mass = arena.Take<float>(RoundUp(stele_blocks, kSumTile * kLanes));
+  s.head = arena.Take<float>(PaddedDim());
+  s.mean = arena.Take<float>(PaddedDim());
+  s.bytes = arena.used();
   return s;
 }
 
@@ -136,10 +131,7 @@ template <int R>
 STELE_NOINLINE void EstimateRows(const Operands& op, const QueryBlock& block,
                                  int64_t row, int64_t* token, Scratch& s) {
   Begin(op, block, row, R, token, s);
-  // From far to near: what a part writes behind it is the next one's.
-  for (int64_t part = stele_parts; part-- > 0;)
-    ScorePart<R>(IndexRow(op.queries.batch, op.layer, block), part,
-                 BlocksIn(part, block), s);
+  ScoreRows<R>(op.queries.batch, op.layer, block, s);
   const auto lane = static_cast<int32_t>(block.index % kLanes);
 #pragma unroll
   for (int r = 0; r < R; ++r) {
@@ -151,24 +143,15 @@ STELE_NOINLINE void EstimateRows(const Operands& op, const QueryBlock& block,
   AddMass<R>(block.index, s);
 }
 
-template <int R>
-STELE_INLINE void EstimateUpTo(int64_t rows, const Operands& op,
-                               const QueryBlock& block, int64_t row,
-                               int64_t* token, Scratch& s) {
-  if (rows >= R)
-    EstimateRows<R>(op, block, row, token, s);
-  else if constexpr (R > 1)
-    EstimateUpTo<R - 1>(rows, op, block, row, token, s);
-}
-
 // The mass of blocks 0 to the query block's own.
 STELE_INLINE void Estimate(const Operands& op, const QueryBlock& block,
                            Scratch& s) {
   for (int64_t b = 0; b <= block.index; b += kLanes) Store(s.mass + b, V16{});
   const int64_t rows = (block.tokens.end - block.tokens.begin) * Group();
   int64_t token = -1;
-  for (int64_t row = 0; row < rows; row += kRowTile)
-    EstimateUpTo<kRowTile>(rows - row, op, block, row, &token, s);
+  ForRowTiles(rows, [&]<int R>(TileRows<R>, int64_t row) {
+    EstimateRows<R>(op, block, row, &token, s);
+  });
 }
 
 // By what the blocks are chosen: each counts, or each weighs its mass.
@@ -234,7 +217,7 @@ STELE_INLINE float MassOf(int64_t count, const float* mass, int64_t blocks) {
 
 STELE_INLINE int64_t ShareOf(float share, int64_t blocks) {
   return static_cast<int64_t>(
-      __builtin_ceilf(share * static_cast<float>(blocks)));
+      schema::ShareOfBlocks(share, static_cast<uint64_t>(blocks)));
 }
 
 // Whether it depends on their mass how many blocks are chosen.

@@ -28,17 +28,12 @@ struct Scratch : BlockScores {
 };
 
 STELE_INLINE Scratch Carve(void* base) {
-  float* at = static_cast<float*>(base);
-  auto take = [&](int64_t count) {
-    float* taken = at;
-    at += RoundUp(count, kLanes);
-    return taken;
-  };
+  Arena arena(base);
   Scratch s;
-  CarveScores(take, &s);
-  s.head = take(PaddedDim());
-  s.sums = take(kRowTile * PaddedDim());
-  s.bytes = (at - static_cast<float*>(base)) * sizeof(float);
+  CarveScores(arena, &s);
+  s.head = arena.Take<float>(PaddedDim());
+  s.sums = arena.Take<float>(kRowTile * PaddedDim());
+  s.bytes = arena.used();
   return s;
 }
 
@@ -191,26 +186,14 @@ template <int R>
 STELE_NOINLINE void JoinRows(const Operands& op, const QueryBlock& block,
                              const LeftOut& left_out, int64_t row, Scratch& s) {
   Begin(op, block, row, R, s);
-  const char* index = IndexRow(op.queries.batch, op.layer, block);
-  // From far to near: what a part writes behind it is the next one's.
-  for (int64_t part = stele_parts; part-- > 0;)
-    ScorePart<R>(index, part, BlocksIn(part, block), s);
+  ScoreRows<R>(op.queries.batch, op.layer, block, s);
   Tail tails[R];
   for (int64_t i = 0; i < R; ++i) tails[i] = Weigh(left_out, s.ScoresOf(i));
+  const char* index = IndexRow(op.queries.batch, op.layer, block);
   SumValues<R>(index + Index().Value(op.queries.batch, 0), left_out, s);
   for (int64_t i = 0; i < R; ++i)
     Join(op, block.tokens.begin + (row + i) / Group(),
          block.head * Group() + (row + i) % Group(), tails[i], s.SumOf(i));
-}
-
-template <int R>
-STELE_INLINE void JoinUpTo(int64_t rows, const Operands& op,
-                           const QueryBlock& block, const LeftOut& left_out,
-                           int64_t row, Scratch& s) {
-  if (rows >= R)
-    JoinRows<R>(op, block, left_out, row, s);
-  else if constexpr (R > 1)
-    JoinUpTo<R - 1>(rows, op, block, left_out, row, s);
 }
 
 // Attention that has no tail, where it goes to other memory.
@@ -237,8 +220,9 @@ STELE_INLINE int64_t Join(const Operands& op, const QueryBlock& block,
     return 0;
   }
   const int64_t rows = (block.tokens.end - block.tokens.begin) * Group();
-  for (int64_t row = 0; row < rows; row += kRowTile)
-    JoinUpTo<kRowTile>(rows - row, op, block, left_out, row, s);
+  ForRowTiles(rows, [&]<int R>(TileRows<R>, int64_t row) {
+    JoinRows<R>(op, block, left_out, row, s);
+  });
   return rows * count;
 }
 

@@ -55,6 +55,23 @@ STELE_INLINE int64_t RoundUp(int64_t value, int64_t unit) {
   return (value + unit - 1) / unit * unit;
 }
 
+// Carves a worker's scratch; with a null base this only measures it.
+class Arena {
+ public:
+  STELE_MEMBER explicit Arena(void* base) : base_(static_cast<char*>(base)) {}
+  template <typename T>
+  STELE_MEMBER T* Take(int64_t count) {
+    T* at = reinterpret_cast<T*>(base_ + used_);
+    used_ += RoundUp(count * static_cast<int64_t>(sizeof(T)), 64);
+    return at;
+  }
+  STELE_MEMBER int64_t used() const { return used_; }
+
+ private:
+  char* base_;
+  int64_t used_ = 0;
+};
+
 STELE_INLINE int64_t Min(int64_t a, int64_t b) { return a < b ? a : b; }
 STELE_INLINE int64_t Max(int64_t a, int64_t b) { return a > b ? a : b; }
 

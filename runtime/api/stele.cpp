@@ -583,7 +583,8 @@ stele_status stele_engine_head_attention(const stele_engine* engine,
     own.queries = work.queries;
     own.causal_keys = work.causal_keys;
     own.kept_keys = work.kept_keys;
-    own.kept_mass = std::ldexp(static_cast<double>(work.kept_mass), -24);
+    own.kept_mass =
+        std::ldexp(static_cast<double>(work.kept_mass), -STELE_KEPT_MASS_BITS);
     std::memcpy(attention, &own, std::min(sizeof own, own.struct_size));
     return OkStatus();
   });

@@ -16,13 +16,16 @@
 extern "C" {
 #endif
 
+enum { STELE_KEPT_MASS_BITS = 24 };
+
 // What block-sparse attention did for one query head of a layer.
 typedef struct SteleHeadWork {
   uint64_t queries;      // tokens
   uint64_t causal_keys;  // that dense attention would read for them
   uint64_t kept_keys;    // that were read
   // Of each query the share of dense attention's probabilities that is on the
-  // keys read, in units of 2^-24, so that sums do not depend on their order.
+  // keys read, in units of 2^-STELE_KEPT_MASS_BITS, so that sums do not depend
+  // on their order.
   uint64_t kept_mass;
 } SteleHeadWork;
 

@@ -25,7 +25,8 @@ inline double EffectiveWindow(const SteleAttentionWork& work) {
 // The share of dense attention's probabilities on the keys that were read, mean
 // over queries and their heads.
 inline double MeanKeptMass(const SteleHeadWork& work) {
-  return std::ldexp(static_cast<double>(work.kept_mass), -24) /
+  return std::ldexp(static_cast<double>(work.kept_mass),
+                    -STELE_KEPT_MASS_BITS) /
          static_cast<double>(work.queries);
 }
 
