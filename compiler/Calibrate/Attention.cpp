@@ -1,7 +1,6 @@
 // Budgets, targets and what heads did (Attention.h).
 
 #include "stele/compiler/Calibrate/Attention.h"
-#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "stele/compiler/Transforms/Weights.h"
 #include "llvm/Support/FormatVariadic.h"
 #include <algorithm>
@@ -79,18 +78,11 @@ static lm::BlockSparsityAttr withBudget(lm::BlockSparsityAttr sparsity,
       sparsity.getLimit());
 }
 
-/// Makes the targets of a layer a weight in front of its function.
 static void setTargets(lm::SelectBlocksOp op, ArrayRef<double> targets) {
-  auto module = op->getParentOfType<ModuleOp>();
-  OpBuilder builder(op->getParentOfType<func::FuncOp>());
-  auto type =
-      RankedTensorType::get({int64_t(targets.size())}, builder.getF32Type());
   const std::vector<float> values(targets.begin(), targets.end());
-  auto weight = lm::WeightOp::create(
-      builder, op.getLoc(),
-      uniqueSymbol(module, "targets." + std::to_string(op.getLayer())), type);
-  weight.setValueAttr(DenseElementsAttr::get(type, ArrayRef(values)));
-  op.setTargetsAttr(FlatSymbolRefAttr::get(weight));
+  op.setTargetsAttr(FlatSymbolRefAttr::get(
+      makeWeight(op, "targets." + std::to_string(op.getLayer()),
+                 int64_t(values.size()), values)));
 }
 
 void compiler::applyBudget(ModuleOp module, const Budget &budget,

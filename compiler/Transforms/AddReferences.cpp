@@ -95,7 +95,9 @@ struct AddReferences : compiler::impl::AddReferencesBase<AddReferences> {
     if (rope)
       averageOverDistances(reference, cache.getHeadDim(), rope,
                            endOfDistances(rope));
-    append.setReferenceAttr(makeWeight(append, values.getType(), reference));
+    append.setReferenceAttr(FlatSymbolRefAttr::get(compiler::makeWeight(
+        append, "reference." + std::to_string(append.getLayer()),
+        values.getType().getShape(), reference)));
     ++numReferences;
     return success();
   }
@@ -109,20 +111,6 @@ struct AddReferences : compiler::impl::AddReferencesBase<AddReferences> {
     if (lm::DualChunkAttr dual = rope.getDualChunk())
       end = std::min(end, dual.getChunk());
     return end;
-  }
-
-  /// A weight in front of the function.
-  FlatSymbolRefAttr makeWeight(lm::KvAppendOp append, ShapedType shape,
-                               ArrayRef<float> values) {
-    OpBuilder builder(append->getParentOfType<func::FuncOp>());
-    auto type = cast<RankedTensorType>(shape);
-    auto weight = lm::WeightOp::create(
-        builder, append.getLoc(),
-        compiler::uniqueSymbol(
-            getOperation(), "reference." + std::to_string(append.getLayer())),
-        type);
-    weight.setValueAttr(DenseElementsAttr::get(type, values));
-    return FlatSymbolRefAttr::get(weight);
   }
 };
 

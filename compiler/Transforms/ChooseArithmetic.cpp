@@ -4,6 +4,7 @@
 // only: everything else is as in bf16.
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "stele/compiler/Transforms/CacheTypes.h"
 #include "stele/compiler/Transforms/Passes.h"
 #include "stele/dialects/Lm/LmOps.h"
 #include "llvm/ADT/StringSwitch.h"
@@ -40,20 +41,12 @@ static Type getCacheElement(StringRef name, Type arithmetic) {
 
 /// Gives every cache of a function the element type.
 static void setCacheType(func::FuncOp function, Type elementType) {
-  auto convert = [&](Value value) {
-    auto cache = dyn_cast<lm::KvCacheType>(value.getType());
-    if (cache)
-      value.setType(lm::KvCacheType::get(
-          cache.getContext(), cache.getLayers(), cache.getHeads(),
-          cache.getHeadDim(), cache.getBlock(), elementType,
-          cache.getKeyIndex(), cache.getValueIndex()));
-  };
-  llvm::for_each(function.getArguments(), convert);
-  function.walk(
-      [&](Operation *op) { llvm::for_each(op->getResults(), convert); });
-  function.setType(FunctionType::get(function.getContext(),
-                                     function.getBody().getArgumentTypes(),
-                                     function.getResultTypes()));
+  compiler::convertCaches(function, [&](lm::KvCacheType cache) {
+    return lm::KvCacheType::get(cache.getContext(), cache.getLayers(),
+                                cache.getHeads(), cache.getHeadDim(),
+                                cache.getBlock(), elementType,
+                                cache.getKeyIndex(), cache.getValueIndex());
+  });
 }
 
 namespace {

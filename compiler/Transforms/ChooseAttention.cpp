@@ -2,6 +2,7 @@
 // the rest, or kernelized, as the compile asked.
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "stele/compiler/Transforms/CacheTypes.h"
 #include "stele/compiler/Transforms/Passes.h"
 #include "stele/dialects/Lm/LmOps.h"
 
@@ -31,19 +32,12 @@ static void setPages(func::FuncOp function, lm::BlockSparsityAttr sparsity,
                      bool valueIndex) {
   bool keyIndex = sparsity.getSelect() != lm::BlockSelect::None &&
                   sparsity.getEstimate() == lm::Estimator::MeanKey;
-  auto convert = [&](Value value) {
-    if (auto cache = dyn_cast<lm::KvCacheType>(value.getType()))
-      value.setType(lm::KvCacheType::get(
-          cache.getContext(), cache.getLayers(), cache.getHeads(),
-          cache.getHeadDim(), sparsity.getBlock(), cache.getElementType(),
-          keyIndex, valueIndex));
-  };
-  llvm::for_each(function.getArguments(), convert);
-  function.walk(
-      [&](Operation *op) { llvm::for_each(op->getResults(), convert); });
-  function.setType(FunctionType::get(function.getContext(),
-                                     function.getBody().getArgumentTypes(),
-                                     function.getResultTypes()));
+  compiler::convertCaches(function, [&](lm::KvCacheType cache) {
+    return lm::KvCacheType::get(cache.getContext(), cache.getLayers(),
+                                cache.getHeads(), cache.getHeadDim(),
+                                sparsity.getBlock(), cache.getElementType(),
+                                keyIndex, valueIndex);
+  });
 }
 
 namespace {

@@ -26,23 +26,16 @@ struct PrepareFeatures : compiler::impl::PrepareFeaturesBase<PrepareFeatures> {
       int64_t headDim = op.getCache().getType().getHeadDim();
       lm::WeightOp &weight = made[{op.getFeatureMap(), headDim}];
       if (!weight)
-        weight = makeWeight(op, headDim);
+        weight = makeFeatures(op, headDim);
       op.setFeaturesAttr(FlatSymbolRefAttr::get(weight));
     });
   }
 
-  /// A weight in front of the function.
-  lm::WeightOp makeWeight(lm::KernelizedAttentionOp op, int64_t headDim) {
-    SmallVector<float> values = lm::randomFeatures(op.getFeatureMap(), headDim);
-    OpBuilder builder(op->getParentOfType<func::FuncOp>());
-    auto type = RankedTensorType::get(
-        {op.getFeatureMap().getFeatures(), headDim}, builder.getF32Type());
-    auto weight = lm::WeightOp::create(
-        builder, op.getLoc(),
-        compiler::uniqueSymbol(getOperation(), "features"), type);
-    weight.setValueAttr(DenseElementsAttr::get(type, ArrayRef(values)));
+  lm::WeightOp makeFeatures(lm::KernelizedAttentionOp op, int64_t headDim) {
+    lm::FeatureMapAttr map = op.getFeatureMap();
     ++numWeights;
-    return weight;
+    return compiler::makeWeight(op, "features", {map.getFeatures(), headDim},
+                                lm::randomFeatures(map, headDim));
   }
 };
 

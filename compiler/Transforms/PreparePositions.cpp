@@ -56,18 +56,10 @@ struct PreparePositions
         lm::KernelAttr());
   }
 
-  /// The frequencies as a weight in front of the function.
   lm::WeightOp makeFrequencies(lm::RotaryOpInterface op) {
     SmallVector<float> values = lm::inverseFrequencies(op.getRopeAttr());
-    auto function = op->getParentOfType<func::FuncOp>();
-    OpBuilder builder(function);
-    auto type =
-        RankedTensorType::get({int64_t(values.size())}, builder.getF32Type());
-    auto weight = lm::WeightOp::create(
-        builder, op->getLoc(),
-        compiler::uniqueSymbol(getOperation(), "rope.frequencies"), type);
-    weight.setValueAttr(DenseElementsAttr::get(type, ArrayRef(values)));
-    return weight;
+    return compiler::makeWeight(op, "rope.frequencies", int64_t(values.size()),
+                                values);
   }
 };
 

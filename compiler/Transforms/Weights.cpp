@@ -1,7 +1,8 @@
-// Weight symbols: unique names, joining, and sweeping up what fusion left over.
+// Weight symbols: making, joining, and sweeping up what fusion left over.
 
 #include "stele/compiler/Transforms/Weights.h"
 
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/SymbolTable.h"
 #include "llvm/ADT/StringExtras.h"
@@ -9,11 +10,24 @@
 using namespace mlir;
 using namespace stele;
 
-std::string compiler::uniqueSymbol(ModuleOp module, StringRef name) {
+/// `name`, or `name.1`, `name.2`, ... if that is taken.
+static std::string uniqueSymbol(ModuleOp module, StringRef name) {
   std::string candidate = name.str();
   for (int i = 1; module.lookupSymbol(candidate); ++i)
     candidate = (name + "." + Twine(i)).str();
   return candidate;
+}
+
+lm::WeightOp compiler::makeWeight(Operation *op, StringRef name,
+                                  ArrayRef<int64_t> shape,
+                                  ArrayRef<float> values) {
+  OpBuilder builder(op->getParentOfType<func::FuncOp>());
+  auto type = RankedTensorType::get(shape, builder.getF32Type());
+  auto weight = lm::WeightOp::create(
+      builder, op->getLoc(),
+      uniqueSymbol(op->getParentOfType<ModuleOp>(), name), type);
+  weight.setValueAttr(DenseElementsAttr::get(type, values));
+  return weight;
 }
 
 void compiler::eraseUnusedWeights(ModuleOp module) {

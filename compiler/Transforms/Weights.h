@@ -8,8 +8,11 @@
 
 namespace stele::compiler {
 
+/// A weight of f32 in front of the function that `op` is in, named
 /// `name`, or `name.1`, `name.2`, ... if that is taken.
-std::string uniqueSymbol(mlir::ModuleOp module, llvm::StringRef name);
+lm::WeightOp makeWeight(mlir::Operation *op, llvm::StringRef name,
+                        llvm::ArrayRef<int64_t> shape,
+                        llvm::ArrayRef<float> values);
 
 /// Erases the weights that nothing names any more.
 void eraseUnusedWeights(mlir::ModuleOp module);
