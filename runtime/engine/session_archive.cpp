@@ -65,13 +65,12 @@ struct EmptyAgain {
 }  // namespace
 
 SessionArchive::SessionArchive(Engine* engine, std::shared_ptr<Store> store)
-    : engine_(engine),
-      store_(std::move(store)),
-      root_(RootKey(SourceOf(engine->model(), engine->options_.density, ""))) {
-  if (!engine_->paged_) return;
+    : engine_(engine), store_(std::move(store)) {
   PageSource source = SourceOf(engine->model(), engine->options_.density, "");
-  source.policy += PagingPolicy(engine_->paged_->shape(), engine->model());
+  if (engine_->paged_)
+    source.policy += PagingPolicy(engine_->paged_->shape(), engine->model());
   root_ = RootKey(source);
+  if (!engine_->paged_) return;
   source.format += ", records";
   record_root_ = RootKey(source);
 }
