@@ -4,9 +4,8 @@
 #include <cstdarg>
 #include <cstdio>
 
-#include "stele/schema/size_text.h"
-
 namespace stele {
+
 std::string Format(const char* format, ...) {
   va_list arguments, again;
   va_start(arguments, format);
@@ -48,14 +47,6 @@ std::string Printable(std::string_view text) {
     out += c >= 0x20 && c < 0x7f ? std::string(1, static_cast<char>(c))
                                  : Format("\\x%02x", c);
   return text.size() > kLongest ? out + "..." : out;
-}
-
-std::optional<uint64_t> ParseBytes(std::string_view text) {
-  return schema::ParseSize(text);
-}
-
-std::optional<uint64_t> ParseCount(std::string_view text) {
-  return schema::ParseCount(text);
 }
 
 }  // namespace stele

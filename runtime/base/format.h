@@ -1,9 +1,8 @@
-// Sizes, counts and times as users write and read them.
+// Sizes, counts and times as users read them.
 #ifndef STELE_RUNTIME_BASE_FORMAT_H_
 #define STELE_RUNTIME_BASE_FORMAT_H_
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <string_view>
 
@@ -20,12 +19,6 @@ std::string Format(const char* format, ...)
 // Text from a file as a message may show it: control characters and bytes
 // beyond ASCII as \xNN, cut to 100 characters.
 std::string Printable(std::string_view text);
-
-// "8GiB", "700M", "64kb", "4096" (schema/size_text.h). Nothing when malformed
-// or too large.
-std::optional<uint64_t> ParseBytes(std::string_view text);
-// Token counts: "32K" is 32 * 1024, "1M" is 1024 * 1024.
-std::optional<uint64_t> ParseCount(std::string_view text);
 
 }  // namespace stele
 

@@ -10,6 +10,7 @@
 #include "stele/runtime/base/format.h"
 #include "stele/runtime/base/hash.h"
 #include "stele/runtime/device/host/host_device.h"
+#include "stele/schema/size_text.h"
 
 namespace stele::cli {
 namespace {
@@ -40,7 +41,7 @@ CLI::Validator Converter(const char* type, ParseText parse) {
 Result<uint32_t> ThreadCount(uint32_t flag) {
   const char* variable = std::getenv("STELE_THREADS");
   if (flag != 0 || !variable) return flag;
-  const auto count = ParseCount(variable);
+  const auto count = schema::ParseCount(variable);
   if (!count || *count == 0 || *count > 1024)
     return InvalidArgument("STELE_THREADS is '" + Printable(variable) +
                            "', not a number from 1 to 1024");
@@ -86,9 +87,11 @@ int WrongUsage(const CLI::App& app, const std::string& what) {
 CLI::Validator SizeFlag() {
   return Converter(
       "size: bytes, or K, M, G or T of them, powers of 1024 (700M, 8GiB)",
-      ParseBytes);
+      schema::ParseSize);
 }
-CLI::Validator CountFlag() { return Converter("count like 32K", ParseCount); }
+CLI::Validator CountFlag() {
+  return Converter("count like 32K", schema::ParseCount);
+}
 
 CLI::Validator WholeFlag(uint64_t limit) {
   return CLI::Validator(

@@ -10,6 +10,7 @@
 #include "stele/runtime/base/format.h"
 #include "stele/runtime/base/hash.h"
 #include "stele/runtime/base/log.h"
+#include "stele/schema/size_text.h"
 
 namespace stele {
 namespace {
@@ -59,23 +60,23 @@ TEST(Format, SizesAndTimes) {
 }
 
 TEST(Format, ParsesSizesAndCounts) {
-  EXPECT_EQ(ParseBytes("8GiB"), 8ull << 30);
-  EXPECT_EQ(ParseBytes("4096"), 4096u);
-  EXPECT_EQ(ParseBytes("12B"), 12u);
+  EXPECT_EQ(schema::ParseSize("8GiB"), 8ull << 30);
+  EXPECT_EQ(schema::ParseSize("4096"), 4096u);
+  EXPECT_EQ(schema::ParseSize("12B"), 12u);
   for (const char *size :
        {"700M", "700m", "700MB", "700mb", "700MiB", "700mib"})
-    EXPECT_EQ(ParseBytes(size), 700ull << 20) << size;
-  EXPECT_EQ(ParseBytes("3T"), 3ull << 40);
-  EXPECT_EQ(ParseBytes("18446744073709551615"), UINT64_MAX);
-  EXPECT_EQ(ParseCount("32K"), 32768u);
-  EXPECT_EQ(ParseCount("1M"), 1048576u);
-  EXPECT_EQ(ParseCount("1m"), 1048576u);
+    EXPECT_EQ(schema::ParseSize(size), 700ull << 20) << size;
+  EXPECT_EQ(schema::ParseSize("3T"), 3ull << 40);
+  EXPECT_EQ(schema::ParseSize("18446744073709551615"), UINT64_MAX);
+  EXPECT_EQ(schema::ParseCount("32K"), 32768u);
+  EXPECT_EQ(schema::ParseCount("1M"), 1048576u);
+  EXPECT_EQ(schema::ParseCount("1m"), 1048576u);
   for (const char *wrong : {"", "K", "1G", "1KB", "-1"})
-    EXPECT_EQ(ParseCount(wrong), std::nullopt) << wrong;
+    EXPECT_EQ(schema::ParseCount(wrong), std::nullopt) << wrong;
   for (const char *wrong :
        {"", "GiB", "-1", "1.5GiB", "8iB", "8Gi", "8GiBB", "8bG", "1 KiB",
         "99999999999TiB", "18446744073709551616", "99999999999999999999999"})
-    EXPECT_EQ(ParseBytes(wrong), std::nullopt) << wrong;
+    EXPECT_EQ(schema::ParseSize(wrong), std::nullopt) << wrong;
 }
 
 TEST(Format, PrintableEscapesAndCuts) {

@@ -259,6 +259,16 @@ TEST(SparseAttention, SelectsWhatTheReferenceSelects) {
     }
 }
 
+// What every step gives, of two workers.
+std::vector<std::vector<float>> outputsOf(Attention &model) {
+  std::vector<std::vector<float>> outputs;
+  run(model, kSparseSteps,
+      [&](const Batch &batch, const std::vector<float> &qkv) {
+        outputs.push_back(model.step(qkv, batch, 2));
+      });
+  return outputs;
+}
+
 // All that is kept by number, mass or place: the bits of dense attention.
 TEST(SparseAttention, WithEverythingKeptIsDense) {
   const BlockSparsity everything[] = {
@@ -271,20 +281,12 @@ TEST(SparseAttention, WithEverythingKeptIsDense) {
     const Format &format = kFormats[i];
     const Case &shape = kCases[i % std::size(kCases)];
     Attention dense(shape, format, RunnableTargets().back());
-    std::vector<std::vector<float>> want;
-    run(dense, kSparseSteps,
-        [&](const Batch &batch, const std::vector<float> &qkv) {
-          want.push_back(dense.step(qkv, batch, 2));
-        });
+    const auto want = outputsOf(dense);
     for (const BlockSparsity &sparsity : everything) {
       const Case c = with(shape, sparsity);
       SCOPED_TRACE(std::string(format.name) + " " + name(c));
       Attention sparse(c, format, RunnableTargets().back());
-      size_t step = 0;
-      run(sparse, kSparseSteps,
-          [&](const Batch &batch, const std::vector<float> &qkv) {
-            EXPECT_EQ(sparse.step(qkv, batch, 2), want[step++]);
-          });
+      EXPECT_EQ(outputsOf(sparse), want);
     }
   }
 }
@@ -299,16 +301,7 @@ TEST(SparseAttention, AtFullDensityIsDense) {
     Attention dense(shape, format, RunnableTargets().back());
     Attention sparse(with(shape, sparsity), format, RunnableTargets().back());
     sparse.density = 1;
-    std::vector<std::vector<float>> want;
-    run(dense, kSparseSteps,
-        [&](const Batch &batch, const std::vector<float> &qkv) {
-          want.push_back(dense.step(qkv, batch, 2));
-        });
-    size_t step = 0;
-    run(sparse, kSparseSteps,
-        [&](const Batch &batch, const std::vector<float> &qkv) {
-          EXPECT_EQ(sparse.step(qkv, batch, 2), want[step++]);
-        });
+    EXPECT_EQ(outputsOf(sparse), outputsOf(dense));
   }
 }
 
@@ -351,16 +344,7 @@ TEST(SparseAttention, HybridWithEverythingRetrievedIsDense) {
     c.biases = i > 2;
     SCOPED_TRACE(std::string(format.name) + " " + name(c));
     Attention hybrid(c, format, RunnableTargets().back());
-    std::vector<std::vector<float>> want;
-    run(dense, kSparseSteps,
-        [&](const Batch &batch, const std::vector<float> &qkv) {
-          want.push_back(dense.step(qkv, batch, 2));
-        });
-    size_t step = 0;
-    run(hybrid, kSparseSteps,
-        [&](const Batch &batch, const std::vector<float> &qkv) {
-          EXPECT_EQ(hybrid.step(qkv, batch, 2), want[step++]);
-        });
+    EXPECT_EQ(outputsOf(hybrid), outputsOf(dense));
   }
 }
 
